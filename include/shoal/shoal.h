@@ -1,0 +1,8 @@
+/* shoal/shoal.h - all of shoal. */
+#ifndef SHOAL_SHOAL_H
+#define SHOAL_SHOAL_H
+#include <shoal/error.h>
+#include <shoal/memory.h>
+#include <shoal/process.h>
+#include <shoal/sync.h>
+#endif

@@ -1,0 +1,99 @@
+/* os/os.h - the only code that calls Linux. What the kernel can do is probed once; SHOAL_WITHOUT=futex_waitv,membarrier,… switches a feature off. */
+#ifndef SHOAL_OS_H
+#define SHOAL_OS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+struct os_features {
+    bool futex_waitv;    /* Linux 5.16 */
+    bool membarrier;     /* MEMBARRIER_CMD_GLOBAL_EXPEDITED, registered for this process */
+    bool populate;       /* MADV_POPULATE_WRITE, Linux 5.14 */
+    bool wipe_on_fork;   /* MADV_WIPEONFORK */
+    bool pidfd;          /* pidfd_open, Linux 5.3 */
+};
+/* Probed at the first call; registers for membarrier. After exec it is called anew, as everything is. */
+const struct os_features *os_features(void);
+/* Registers this process for membarrier again (a child made by a raw clone); true if it works. */
+bool os_membarrier_register(void);
+/* Full fence in every running thread of every registered process. */
+void os_membarrier(void);
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+int64_t os_now(void);
+static inline void os_pause(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+void os_yield(void);
+void os_sleep(int64_t nanoseconds); /* returns early after a signal */
+pid_t os_gettid(void);
+void os_random(void *ret, size_t size);
+
+/* ---- futexes, shared between processes; deadline INT64_MAX: none ---- */
+struct os_wait {
+    const _Atomic uint32_t *word;
+    uint32_t value;
+};
+/* 0: woken, or the value differs. -ETIMEDOUT, -EINTR. */
+int os_futex_wait(const _Atomic uint32_t *word, uint32_t value, int64_t deadline);
+/* The same on any of n (at most 128) words: the index of the one woken, -EAGAIN if one of the values differs, -ETIMEDOUT, -EINTR. */
+int os_futex_waitv(const struct os_wait *waits, unsigned n, int64_t deadline);
+/* Wakes up to n; returns how many. */
+int os_futex_wake(_Atomic uint32_t *word, int n);
+
+/* ---- robust words: marked by the kernel when the thread that holds them ends ----
+ * A process-shared robust mutex of libc, used only by trylock and unlock: libc keeps the thread's list that the kernel walks. The waiters bit is set as soon as it
+ * is held, since the kernel wakes somebody only then. */
+#define OS_ROBUST_SIZE 48
+struct os_robust {
+    _Alignas(8) unsigned char mutex[OS_ROBUST_SIZE];
+};
+void os_robust_init(struct os_robust *robust);
+/* 1: taken, 0: a living thread has it. One left behind by a dead thread is taken. */
+bool os_robust_try(struct os_robust *robust);
+void os_robust_release(struct os_robust *robust); /* wakes one waiter */
+_Atomic uint32_t *os_robust_word(struct os_robust *robust);
+/* What the word says. */
+bool os_robust_marked(uint32_t value); /* its holder died */
+bool os_robust_held(uint32_t value);   /* held by a living thread */
+
+/* ---- processes, as the kernel and /proc show them ---- */
+/* Field 22 of /proc/PID/stat (clock ticks since boot), 0 if it cannot be read. */
+uint64_t os_start_time(pid_t pid);
+int os_pidfd_open(pid_t pid); /* descriptor or -errno */
+/* 1: has ended (or is a zombie), 0: runs, -errno: cannot tell. */
+int os_process_ended(pid_t pid, uint64_t start_time);
+/* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno. */
+int os_process_maps(pid_t pid, dev_t device, ino_t inode);
+
+/* ---- shared memory ---- */
+/* A new memfd of `size` bytes (made smaller by halves down to `least` until it works), sealed, mapped, left out of core dumps. */
+int os_memory_create(uint64_t *size, uint64_t least, int *ret_fd, void **ret_base);
+int os_memory_map(int fd, uint64_t size, void **ret_base);
+/* Puts memory behind [address, address + size): 0 or -ENOMEM, never SIGBUS. `fd` may be -1 if it is gone. */
+int os_memory_populate(void *address, size_t size, int fd, uint64_t offset);
+/* Gives it back; it reads as zero afterwards. */
+void os_memory_remove(void *address, size_t size);
+/* One page, zero, which a fork wipes in the child. */
+void *os_memory_wiped_page(void);
+
+/* ---- byte locks on the region's file ---- */
+int os_byte_lock(int fd, uint64_t byte);          /* POSIX: belongs to this process; 0, -errno */
+int os_byte_locked_by(int fd, uint64_t byte, pid_t *ret); /* another process's: 1 and its pid, 0 nobody's, -errno */
+/* An open-file-description lock on `byte`, held until every copy of the descriptor that is returned is closed; -EAGAIN: somebody has it. */
+int os_token_take(int fd, uint64_t byte);
+int os_token_held(int fd, uint64_t byte); /* 1, 0, -errno; asks through a description of its own */
+
+#endif
