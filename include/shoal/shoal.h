@@ -5,4 +5,5 @@
 #include <shoal/memory.h>
 #include <shoal/process.h>
 #include <shoal/sync.h>
+#include <shoal/version.h>
 #endif
