@@ -1,10 +1,11 @@
-# A thin front: meson and tools/ do the work.
+# A thin front: meson and the scripts of tools/ do the work. CONTRIBUTING.md says what each target does.
 MAKEFLAGS += --no-print-directory
 BUILD ?= build
 PREFIX ?= /usr/local
+export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: build run test clean
+.PHONY: build run test bench torture lint format sanitize models fuzz cross install clean
 
 build:
 	@tools/setup build
@@ -13,10 +14,52 @@ build:
 run: build
 	@$(BUILD)/examples/tour
 
+# ONLY=: names of parts in tests/parts
 test:
 	@tools/setup test
 	@tools/build $(BUILD)
 	@tools/run-tests test $(BUILD) $(ONLY)
+
+# ONLY=: a part of the tables
+bench: build
+	@$(BUILD)/bench/shoal-bench $(ONLY)
+
+# KILLS=: how many processes the random campaign kills; ONLY=: a part
+torture:
+	@tools/setup test
+	@tools/build $(BUILD)
+	@KILLS="$(KILLS)" ONLY="$(ONLY)" tools/run-tests torture $(BUILD)
+
+# ONLY=: names of steps
+lint:
+	@tools/setup lint
+	@tools/lint $(ONLY)
+
+format:
+	@tools/setup lint
+	@tools/format
+
+sanitize:
+	@tools/setup test
+	@tools/sanitize
+
+models:
+	@tools/setup models
+	@tools/models $(ONLY)
+
+# SECONDS=: how long each fuzzer runs
+fuzz:
+	@tools/setup fuzz
+	@tools/fuzz $(or $(SECONDS),60)
+
+cross:
+	@tools/setup cross
+	@tools/cross/run
+
+# PREFIX=, and DESTDIR= for packagers
+install:
+	@tools/setup build
+	@DESTDIR="$(DESTDIR)" tools/install "$(PREFIX)"
 
 clean:
 	rm -rf build

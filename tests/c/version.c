@@ -1,11 +1,8 @@
+#include "runner.h"
+
 #include <shoal/version.h>
 
-#include <stdio.h>
-#include <string.h>
-
-int main(void)
+TEST(the_library_has_the_version_of_its_headers)
 {
-    int wrong = strcmp(shoal_version(), SHOAL_VERSION) != 0;
-    printf("%d passed, %d failed\n", !wrong, wrong);
-    return wrong;
+    ASSERT_STR(shoal_version(), SHOAL_VERSION);
 }
