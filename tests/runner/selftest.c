@@ -123,12 +123,10 @@ INNER(inner_hangs)
 /* Runs the inner program with these arguments. Returns its exit status; the output is in text. */
 static int inner(const char *arguments, char *text, size_t size)
 {
-    char self[400], command[600];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    char command[600];
 
-    ASSERT_GT_INT(n, 0);
-    self[n] = 0;
-    snprintf(command, sizeof(command), "RUNNER_INNER=1 '%s' %s 2>&1", self, arguments);
+    /* Not what the link says: in a chroot the runner's own mount namespace makes that a path outside. */
+    snprintf(command, sizeof(command), "RUNNER_INNER=1 /proc/%d/exe %s 2>&1", getpid(), arguments);
     FILE *f = popen(command, "r");
     ASSERT_NOT_NULL(f);
     size_t got = fread(text, 1, size - 1, f);
