@@ -45,7 +45,7 @@ sanitize:
 
 models:
 	@tools/setup models
-	@tools/models $(ONLY)
+	@models/run $(ONLY)
 
 # SECONDS=: how long each fuzzer runs
 fuzz:
