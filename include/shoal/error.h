@@ -30,7 +30,8 @@ extern "C" {
 #endif
 
 /* Positive results of acquiring: the lock *is* held by the caller. */
-#define SHOAL_OWNER_DIED 1 /* its holder died while it held it: what it protects may be half changed */
+#define SHOAL_OWNER_DIED \
+    1 /* its holder died while it held it: what it protects may be half changed */
 
 /* A deadline is an absolute time of CLOCK_MONOTONIC in nanoseconds. */
 #define SHOAL_NOW 0             /* try, never wait */

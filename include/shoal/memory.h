@@ -26,9 +26,10 @@ typedef struct shoal_reference {
 } shoal_reference;
 
 typedef struct shoal_options {
-    uint64_t reserve; /* address space of the region in bytes; 0: 64 GiB, halved until it maps. Memory is used only as needed. */
-    uint64_t quota;   /* bytes that one process may allocate; 0: no limit. Inherited by children. */
-    unsigned flags;   /* must be 0 */
+    uint64_t
+        reserve; /* address space of the region in bytes; 0: 64 GiB, halved until it maps. Memory is used only as needed. */
+    uint64_t quota; /* bytes that one process may allocate; 0: no limit. Inherited by children. */
+    unsigned flags; /* must be 0 */
 } shoal_options;
 
 /* Makes the region with options of one's own, before any other call. options may be NULL. -EALREADY if this process belongs to a family. */
@@ -44,7 +45,8 @@ typedef struct shoal_memory_options {
 } shoal_memory_options;
 
 /* Allocates `size` bytes (1 or more), aligned to 64. -ENOMEM: machine, region or quota is full; everything still works afterwards. */
-SHOAL_API int shoal_memory_create(shoal_memory **ret, size_t size, const shoal_memory_options *options);
+SHOAL_API int shoal_memory_create(shoal_memory **ret, size_t size,
+                                  const shoal_memory_options *options);
 /* Where the memory lies in this process; NULL for a bad handle. Valid until this process's close. Another process may see it elsewhere. */
 SHOAL_API void *shoal_memory_address(const shoal_memory *memory);
 /* Its size in bytes as asked for; 0 for a bad handle. */
@@ -57,14 +59,14 @@ SHOAL_API shoal_memory *shoal_memory_close(shoal_memory *memory);
 SHOAL_API int shoal_memory_set_quota(uint64_t bytes);
 
 typedef struct shoal_statistics {
-    uint64_t reserved;  /* bytes of address space */
-    uint64_t populated; /* bytes of memory behind it, tables included */
-    uint64_t used;      /* bytes of headers and content of living objects */
+    uint64_t reserved;       /* bytes of address space */
+    uint64_t populated;      /* bytes of memory behind it, tables included */
+    uint64_t used;           /* bytes of headers and content of living objects */
     uint64_t quota, charged; /* of this process */
-    uint32_t objects;   /* living objects */
-    uint32_t processes; /* attached processes */
-    uint64_t deaths;    /* processes that ended without detaching, since the region began */
-    uint64_t repairs;   /* repairs begun for them (more than deaths if repairers died too) */
+    uint32_t objects;        /* living objects */
+    uint32_t processes;      /* attached processes */
+    uint64_t deaths;         /* processes that ended without detaching, since the region began */
+    uint64_t repairs;        /* repairs begun for them (more than deaths if repairers died too) */
 } shoal_statistics;
 
 /* Counted while others go on: each figure was true at some moment during the call. */

@@ -26,48 +26,58 @@ typedef struct shoal_limit {
     struct rlimit limit;
 } shoal_limit;
 
-#define SHOAL_DAEMON 1u /* ends when its parent ends, with everything below it; at the parent's normal end too */
+#define SHOAL_DAEMON \
+    1u /* ends when its parent ends, with everything below it; at the parent's normal end too */
 
 typedef struct shoal_process_options {
-    const char *name;            /* at most 47 bytes; NULL: Process-1, Process-2, … in children Process-1:1, … */
-    unsigned flags;              /* SHOAL_DAEMON. A daemon's children are daemons. */
-    const char *directory;       /* working directory; NULL: the parent's */
+    const char
+        *name; /* at most 47 bytes; NULL: Process-1, Process-2, … in children Process-1:1, … */
+    unsigned flags;                 /* SHOAL_DAEMON. A daemon's children are daemons. */
+    const char *directory;          /* working directory; NULL: the parent's */
     const char *const *environment; /* "NAME=value" …, NULL at the end; NULL: the parent's */
-    int stdin_fd, stdout_fd, stderr_fd; /* 0: the parent's own; else a descriptor number that becomes the child's 0, 1, 2 (it stays open in the parent) */
-    const shoal_limit *limits;   /* resource limits, n_limits of them */
+    int stdin_fd, stdout_fd,
+        stderr_fd; /* 0: the parent's own; else a descriptor number that becomes the child's 0, 1, 2 (it stays open in the parent) */
+    const shoal_limit *limits; /* resource limits, n_limits of them */
     size_t n_limits;
-    const int *cpus;             /* CPU affinity, n_cpus of them; 0: the parent's */
+    const int *cpus; /* CPU affinity, n_cpus of them; 0: the parent's */
     size_t n_cpus;
-    int nice;                    /* added to the parent's niceness */
+    int nice; /* added to the parent's niceness */
 } shoal_process_options;
 
 /* Starts target(argument) in a child made by fork. Standard output is flushed first, so that nothing appears twice. On success *ret is a handle
  * of the parent. Options that the child cannot carry out (a directory that does not exist) are reported here, and no child is left.
  * -EAGAIN, -ENOMEM: the system's or the region's limit on processes. Threads: only the calling one exists in the child; in a program with
  * threads use shoal_process_start_clean. */
-SHOAL_API int shoal_process_start(shoal_process **ret, shoal_target target, void *argument, const shoal_process_options *options);
+SHOAL_API int shoal_process_start(shoal_process **ret, shoal_target target, void *argument,
+                                  const shoal_process_options *options);
 
 /* The same by fork and exec of path with argv (NULL at the end). The program joins the family at its first call of shoal, if it makes one. */
-SHOAL_API int shoal_process_start_exec(shoal_process **ret, const char *path, char *const argv[], const shoal_process_options *options);
+SHOAL_API int shoal_process_start_exec(shoal_process **ret, const char *path, char *const argv[],
+                                       const shoal_process_options *options);
 
 /* A fork server: a child without threads, forked now from this process; call it before threads start. Later shoal_process_start_clean has it fork; the target must be
  * code that was loaded then, and sees the memory of then, but a copy of the `size` bytes at argument. The child's parent, for join and daemon, is the caller. */
 SHOAL_API int shoal_forkserver_start(void);
 SHOAL_API int shoal_forkserver_stop(void);
-SHOAL_API int shoal_process_start_clean(shoal_process **ret, shoal_target target, const void *argument, size_t size, const shoal_process_options *options);
+SHOAL_API int shoal_process_start_clean(shoal_process **ret, shoal_target target,
+                                        const void *argument, size_t size,
+                                        const shoal_process_options *options);
 
 /* Waits for its end: 0. -ETIMEDOUT, -EAGAIN (SHOAL_NOW), -EINTR. -EDEADLK: itself. -ECHILD: another process started it. */
 SHOAL_API int shoal_process_join(shoal_process *process, int64_t deadline);
 /* Waits until at least one of n has ended; sets ended[i] to 1 for each that has (ended may be NULL); returns how many. */
-SHOAL_API int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], int64_t deadline);
+SHOAL_API int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[],
+                                 int64_t deadline);
 
-#define SHOAL_EXIT_RUNNING INT32_MIN       /* it has not ended */
-#define SHOAL_EXIT_UNKNOWN (INT32_MIN + 1) /* it has, but the host program took its status (waitpid, SIGCHLD ignored) */
+#define SHOAL_EXIT_RUNNING INT32_MIN /* it has not ended */
+#define SHOAL_EXIT_UNKNOWN \
+    (INT32_MIN + 1) /* it has, but the host program took its status (waitpid, SIGCHLD ignored) */
 /* *ret: what it returned or gave to exit (0 … 255), -N if signal N ended it, or one of the two above. */
 SHOAL_API int shoal_process_exit_code(shoal_process *process, int *ret);
 SHOAL_API int shoal_process_is_alive(shoal_process *process); /* 1, 0, -errno */
 SHOAL_API pid_t shoal_process_pid(const shoal_process *process);
-SHOAL_API const char *shoal_process_name(const shoal_process *process); /* valid until close; NULL for a bad handle */
+SHOAL_API const char *shoal_process_name(
+    const shoal_process *process); /* valid until close; NULL for a bad handle */
 SHOAL_API int shoal_process_is_daemon(const shoal_process *process);
 /* A descriptor that is readable once the process has ended; it belongs to the handle and is closed with it. */
 SHOAL_API int shoal_process_sentinel(shoal_process *process);
@@ -89,7 +99,8 @@ SHOAL_API shoal_process *shoal_process_parent(void);
 SHOAL_API int shoal_process_active_children(shoal_process *ret[], size_t n);
 
 /* 32 random bytes that the root draws and children inherit, to authenticate connections. set: for this process and its future children, 1 to 64 bytes. */
-SHOAL_API int shoal_process_authkey(unsigned char *ret, size_t size); /* returns the length; -EMSGSIZE if size is less */
+SHOAL_API int shoal_process_authkey(
+    unsigned char *ret, size_t size); /* returns the length; -EMSGSIZE if size is less */
 SHOAL_API int shoal_process_set_authkey(const unsigned char *key, size_t size);
 
 /* How many CPUs this process may use: its affinity, and its cgroup's quota rounded up. At least 1. */

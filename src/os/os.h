@@ -13,18 +13,18 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 struct os_features {
-    bool futex_waitv;    /* Linux 5.16 */
-    bool membarrier;     /* MEMBARRIER_CMD_GLOBAL_EXPEDITED, registered for this process */
-    bool populate;       /* MADV_POPULATE_WRITE, Linux 5.14 */
-    bool wipe_on_fork;   /* MADV_WIPEONFORK */
-    bool pidfd;          /* pidfd_open, Linux 5.3 */
+    bool futex_waitv;  /* Linux 5.16 */
+    bool membarrier;   /* MEMBARRIER_CMD_GLOBAL_EXPEDITED, registered for this process */
+    bool populate;     /* MADV_POPULATE_WRITE, Linux 5.14 */
+    bool wipe_on_fork; /* MADV_WIPEONFORK */
+    bool pidfd;        /* pidfd_open, Linux 5.3 */
 };
 /* Probed at the first call; registers for membarrier. After exec it is called anew, as everything is. */
 const struct os_features *os_features(void);
 /* Registers this process for membarrier again (a child made by a raw clone); true if it works. */
 bool os_membarrier_register(void);
 /* Full fence in every running thread of every registered process. */
-void os_membarrier(void);
+bool os_membarrier(void); /* false: the kernel refused */
 
 /* Nanoseconds of CLOCK_MONOTONIC. */
 int64_t os_now(void);
@@ -90,8 +90,9 @@ void os_memory_remove(void *address, size_t size);
 void *os_memory_wiped_page(void);
 
 /* ---- byte locks on the region's file ---- */
-int os_byte_lock(int fd, uint64_t byte);          /* POSIX: belongs to this process; 0, -errno */
-int os_byte_locked_by(int fd, uint64_t byte, pid_t *ret); /* another process's: 1 and its pid, 0 nobody's, -errno */
+int os_byte_lock(int fd, uint64_t byte); /* POSIX: belongs to this process; 0, -errno */
+int os_byte_locked_by(int fd, uint64_t byte,
+                      pid_t *ret); /* another process's: 1 and its pid, 0 nobody's, -errno */
 /* An open-file-description lock on `byte`, held until every copy of the descriptor that is returned is closed; -EAGAIN: somebody has it. */
 int os_token_take(int fd, uint64_t byte);
 int os_token_held(int fd, uint64_t byte); /* 1, 0, -errno; asks through a description of its own */

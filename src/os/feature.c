@@ -1,0 +1,118 @@
+/* What the kernel can do, probed once a process; clock, random numbers, membarrier. */
+#include "os/os.h"
+#include <errno.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+static struct os_features features;
+static pthread_once_t probed = PTHREAD_ONCE_INIT;
+
+/* Whether SHOAL_WITHOUT, a list with commas, names the feature. */
+static bool without(const char *name)
+{
+    const char *list = getenv("SHOAL_WITHOUT");
+    size_t length = strlen(name);
+    while (list && *list) {
+        size_t n = strcspn(list, ",");
+        if (n == length && !strncmp(list, name, n))
+            return true;
+        list += n + (list[n] == ',');
+    }
+    return false;
+}
+
+bool os_membarrier_register(void)
+{
+    long offered = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
+    if (offered < 0 || !(offered & MEMBARRIER_CMD_GLOBAL_EXPEDITED))
+        return false;
+    return !syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+}
+
+bool os_membarrier(void)
+{
+    return !syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+}
+
+static void probe(void)
+{
+    int error = errno;
+    /* An empty list of waiters is -EINVAL where the call exists. */
+    syscall(SYS_futex_waitv, NULL, 0, 0, NULL, 0);
+    features.futex_waitv = errno == EINVAL && !without("futex_waitv");
+    features.membarrier = !without("membarrier") && os_membarrier_register();
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page != MAP_FAILED) {
+        features.populate = !without("populate") && !madvise(page, 4096, MADV_POPULATE_WRITE);
+        features.wipe_on_fork = !without("wipe_on_fork") && !madvise(page, 4096, MADV_WIPEONFORK);
+        munmap(page, 4096);
+    }
+    int fd = without("pidfd") ? -1 : (int)syscall(SYS_pidfd_open, getpid(), 0);
+    features.pidfd = fd >= 0;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+}
+
+const struct os_features *os_features(void)
+{
+    pthread_once(&probed, probe);
+    return &features;
+}
+
+int64_t os_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+void os_yield(void)
+{
+    sched_yield();
+}
+
+void os_sleep(int64_t nanoseconds)
+{
+    struct timespec t = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+    int error = errno;
+    nanosleep(&t, NULL);
+    errno = error;
+}
+
+pid_t os_gettid(void)
+{
+    return (pid_t)syscall(SYS_gettid);
+}
+
+void os_random(void *ret, size_t size)
+{
+    unsigned char *p = ret;
+    while (size) {
+        ssize_t n = getrandom(p, size, 0);
+        if (n < 0 && errno != EINTR)
+            abort(); /* every kernel above the floor has it, and it cannot fail otherwise */
+        if (n > 0) {
+            p += n;
+            size -= (size_t)n;
+        }
+    }
+}

@@ -1,0 +1,143 @@
+/* Futexes and the kernel's robust marks. */
+#include "os/os.h"
+#include <assert.h>
+#include <errno.h>
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+/* struct futex_waitv of <linux/futex.h>, which older headers lack; the flag FUTEX_32 of a shared 32-bit word is 2. */
+struct waitv {
+    uint64_t value;
+    uint64_t address;
+    uint32_t flags;
+    uint32_t reserved;
+};
+#define WAITV_MOST 128
+
+static const struct timespec *timespec_of(int64_t deadline, struct timespec *t)
+{
+    if (deadline == INT64_MAX)
+        return NULL;
+    if (deadline < 0)
+        deadline = 0;
+    t->tv_sec = deadline / 1000000000;
+    t->tv_nsec = deadline % 1000000000;
+    return t;
+}
+
+int os_futex_wait(const _Atomic uint32_t *word, uint32_t value, int64_t deadline)
+{
+    struct timespec t;
+    int error = errno;
+    /* WAIT_BITSET takes an absolute time, of CLOCK_MONOTONIC by default. */
+    long rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, timespec_of(deadline, &t), NULL,
+                      FUTEX_BITSET_MATCH_ANY);
+    int result = rc < 0 ? -errno : 0;
+    errno = error;
+    return result == -EAGAIN ? 0 : result;
+}
+
+int os_futex_waitv(const struct os_wait *waits, unsigned n, int64_t deadline)
+{
+    struct waitv v[WAITV_MOST];
+    struct timespec t;
+    int error = errno;
+    assert(n >= 1 && n <= WAITV_MOST);
+    for (unsigned i = 0; i < n; i++)
+        v[i] = (struct waitv){
+            .value = waits[i].value, .address = (uintptr_t)waits[i].word, .flags = 2 /* FUTEX_32 */
+        };
+    long rc = syscall(SYS_futex_waitv, v, n, 0, timespec_of(deadline, &t), (long)CLOCK_MONOTONIC);
+    int result = rc < 0 ? -errno : (int)rc;
+    errno = error;
+    return result;
+}
+
+int os_futex_wake(_Atomic uint32_t *word, int n)
+{
+    int error = errno;
+    long rc = syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
+    errno = error;
+    return rc < 0 ? 0 : (int)rc;
+}
+
+/* ---- robust words ---- */
+
+static_assert(sizeof(pthread_mutex_t) <= OS_ROBUST_SIZE, "a mutex fits");
+
+/* Where in a mutex libc keeps the word that the kernel marks: 0 in glibc, 4 in musl. */
+static unsigned word_at;
+static pthread_once_t word_found = PTHREAD_ONCE_INIT;
+
+static pthread_mutex_t *mutex_of(struct os_robust *robust)
+{
+    return (pthread_mutex_t *)(void *)robust->mutex;
+}
+
+static void find_word(void)
+{
+    struct os_robust probe;
+    os_robust_init(&probe);
+    pthread_mutex_trylock(mutex_of(&probe));
+    uint32_t tid = (uint32_t)os_gettid();
+    for (unsigned i = 0; i < 12; i += 4) {
+        uint32_t value;
+        memcpy(&value, probe.mutex + i, 4);
+        if ((value & FUTEX_TID_MASK) == tid) {
+            word_at = i;
+            break;
+        }
+    }
+    pthread_mutex_unlock(mutex_of(&probe));
+    pthread_mutex_destroy(mutex_of(&probe));
+}
+
+void os_robust_init(struct os_robust *robust)
+{
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    memset(robust, 0, sizeof *robust);
+    pthread_mutex_init(mutex_of(robust), &attributes);
+    pthread_mutexattr_destroy(&attributes);
+}
+
+_Atomic uint32_t *os_robust_word(struct os_robust *robust)
+{
+    pthread_once(&word_found, find_word);
+    return (_Atomic uint32_t *)(void *)(robust->mutex + word_at);
+}
+
+bool os_robust_try(struct os_robust *robust)
+{
+    int rc = pthread_mutex_trylock(mutex_of(robust));
+    if (rc == EOWNERDEAD)
+        rc = pthread_mutex_consistent(mutex_of(robust));
+    if (rc)
+        return false;
+    atomic_fetch_or(os_robust_word(robust), FUTEX_WAITERS);
+    return true;
+}
+
+void os_robust_release(struct os_robust *robust)
+{
+    pthread_mutex_unlock(mutex_of(robust));
+}
+
+bool os_robust_marked(uint32_t value)
+{
+    return value & FUTEX_OWNER_DIED;
+}
+
+bool os_robust_held(uint32_t value)
+{
+    return (value & FUTEX_TID_MASK) && !(value & FUTEX_OWNER_DIED);
+}

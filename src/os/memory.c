@@ -1,0 +1,153 @@
+/* The region's memory: a sealed memfd, populated before it is used; the page that a fork wipes; byte locks on the file. */
+#define _GNU_SOURCE
+#include "os/os.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+int os_memory_map(int fd, uint64_t size, void **ret_base)
+{
+    void *base = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (base == MAP_FAILED)
+        return -errno;
+    /* A crashing worker's core dump would fill the whole reserve in. */
+    madvise(base, size, MADV_DONTDUMP);
+    *ret_base = base;
+    return 0;
+}
+
+int os_memory_create(uint64_t *size, uint64_t least, int *ret_fd, void **ret_base)
+{
+    struct rlimit file;
+    int fd = memfd_create("shoal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    fchmod(fd, 0600);
+    uint64_t n = *size;
+    if (!getrlimit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY)
+        while (n > file.rlim_cur && n > least)
+            n /= 2; /* ftruncate beyond it would be a signal */
+    for (; n >= least; n /= 2) {
+        if (ftruncate(fd, (off_t)n))
+            continue;
+        if (os_memory_map(fd, n, ret_base))
+            continue;
+        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW);
+        *size = n;
+        *ret_fd = fd;
+        return 0;
+    }
+    close(fd);
+    return -ENOMEM;
+}
+
+int os_memory_populate(void *address, size_t size, int fd, uint64_t offset)
+{
+    int error = errno, result = 0;
+    if (os_features()->populate) {
+        while (madvise(address, size, MADV_POPULATE_WRITE)) {
+            if (errno == EINTR || errno == EAGAIN)
+                continue;
+            result = -ENOMEM;
+            break;
+        }
+    } else if (fd >= 0) {
+        while (fallocate(fd, FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size)) {
+            if (errno == EINTR)
+                continue;
+            result = -ENOMEM;
+            break;
+        }
+    } else {
+        result = -ENOMEM; /* the descriptor is gone (closerange): no safe way to get memory */
+    }
+    errno = error;
+    return result;
+}
+
+void os_memory_remove(void *address, size_t size)
+{
+    int error = errno;
+    madvise(address, size, MADV_REMOVE);
+    errno = error;
+}
+
+void *os_memory_wiped_page(void)
+{
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
+        return NULL;
+    if (os_features()->wipe_on_fork)
+        madvise(page, 4096, MADV_WIPEONFORK); /* elsewhere pthread_atfork does it */
+    return page;
+}
+
+int os_byte_lock(int fd, uint64_t byte)
+{
+    struct flock lock = {.l_type = F_WRLCK,
+                         .l_whence = SEEK_SET,
+                         .l_start = (off_t)byte,
+                         .l_len = 1};
+    return fcntl(fd, F_SETLK, &lock) ? -errno : 0;
+}
+
+int os_byte_locked_by(int fd, uint64_t byte, pid_t *ret)
+{
+    struct flock lock = {.l_type = F_WRLCK,
+                         .l_whence = SEEK_SET,
+                         .l_start = (off_t)byte,
+                         .l_len = 1};
+    if (fcntl(fd, F_GETLK, &lock))
+        return -errno;
+    if (lock.l_type == F_UNLCK)
+        return 0;
+    *ret = lock.l_pid;
+    return 1;
+}
+
+/* A second open file description of the region's file. */
+static int reopen(int fd)
+{
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int copy = open(path, O_RDWR | O_CLOEXEC);
+    return copy < 0 ? -errno : copy;
+}
+
+int os_token_take(int fd, uint64_t byte)
+{
+    struct flock lock = {.l_type = F_WRLCK,
+                         .l_whence = SEEK_SET,
+                         .l_start = (off_t)byte,
+                         .l_len = 1};
+    int copy = reopen(fd);
+    if (copy < 0)
+        return copy;
+    if (fcntl(copy, F_OFD_SETLK, &lock)) {
+        int result = errno == EACCES ? -EAGAIN : -errno;
+        close(copy);
+        return result;
+    }
+    return copy;
+}
+
+int os_token_held(int fd, uint64_t byte)
+{
+    /* Closing a second description would drop this process's POSIX locks on the file, so ask through the first: to F_OFD_GETLK the
+     * lock of any other description conflicts. */
+    struct flock lock = {.l_type = F_WRLCK,
+                         .l_whence = SEEK_SET,
+                         .l_start = (off_t)byte,
+                         .l_len = 1};
+    if (fcntl(fd, F_OFD_GETLK, &lock))
+        return -errno;
+    return lock.l_type != F_UNLCK;
+}

@@ -1,0 +1,137 @@
+/* Other processes as the kernel and /proc show them. */
+#define _GNU_SOURCE
+#include "os/os.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#ifndef SYS_pidfd_open
+#define SYS_pidfd_open 434
+#endif
+
+/* Reads a small file whole; the number of bytes or -errno. */
+static ssize_t read_file(const char *path, char *ret, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t n;
+    do
+        n = read(fd, ret, size - 1);
+    while (n < 0 && errno == EINTR);
+    int error = errno;
+    close(fd);
+    if (n < 0)
+        return -error;
+    ret[n] = 0;
+    return n;
+}
+
+/* State and start time from /proc/PID/stat; the command's name may hold spaces and parentheses. */
+static int read_stat(pid_t pid, char *state, uint64_t *start)
+{
+    char path[40], text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    ssize_t n = read_file(path, text, sizeof text);
+    if (n < 0)
+        return (int)n;
+    char *p = strrchr(text, ')');
+    if (!p || p[1] != ' ')
+        return -EBADMSG;
+    *state = p[2];
+    p += 2;
+    for (int field = 3; field < 22; field++) {
+        p = strchr(p, ' ');
+        if (!p)
+            return -EBADMSG;
+        p++;
+    }
+    *start = strtoull(p, NULL, 10);
+    return 0;
+}
+
+uint64_t os_start_time(pid_t pid)
+{
+    char state;
+    uint64_t start;
+    int error = errno;
+    int rc = read_stat(pid, &state, &start);
+    errno = error;
+    return rc ? 0 : start;
+}
+
+int os_pidfd_open(pid_t pid)
+{
+    int error = errno;
+    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+    int result = fd < 0 ? -errno : fd;
+    errno = error;
+    return result;
+}
+
+int os_process_ended(pid_t pid, uint64_t start_time)
+{
+    int error = errno, result = 0;
+    char state = 0;
+    uint64_t start = 0;
+    int fd = os_features()->pidfd ? os_pidfd_open(pid) : -ENOSYS;
+    if (fd == -ESRCH) {
+        result = 1;
+    } else if (fd >= 0) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        result = poll(&p, 1, 0) > 0;
+        close(fd);
+    } else if (kill(pid, 0) && errno == ESRCH) {
+        result = 1;
+    }
+    /* The number may be another process's by now; asked after the look, so that what was looked at had it. */
+    if (!result) {
+        int rc = read_stat(pid, &state, &start);
+        if (rc == -ENOENT && !access("/proc/self/stat", F_OK))
+            result = 1;
+        else if (!rc && start_time && start != start_time)
+            result = 1;
+        else if (!rc && fd < 0 && (state == 'Z' || state == 'X'))
+            result =
+                1; /* without pidfd the state is all there is; a zombie whose other threads run is taken for ended */
+        else if (rc && fd < 0)
+            result = -ENOSYS;
+    }
+    errno = error;
+    return result;
+}
+
+int os_process_maps(pid_t pid, dev_t device, ino_t inode)
+{
+    char path[40], *line = NULL;
+    size_t size = 0;
+    int error = errno, result = 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
+    FILE *file = fopen(path, "re");
+    if (!file) {
+        result = -errno;
+        errno = error;
+        return result;
+    }
+    while (getline(&line, &size, file) >= 0) {
+        unsigned major, minor;
+        uint64_t number;
+        if (sscanf(line, "%*s %*s %*s %x:%x %" SCNu64, &major, &minor, &number) == 3 &&
+            number == (uint64_t)inode && makedev(major, minor) == device) {
+            result = 1;
+            break;
+        }
+    }
+    free(line);
+    fclose(file);
+    errno = error;
+    return result;
+}

@@ -1,0 +1,367 @@
+/* Noticing, confirming and repairing deaths (docs/design.md 3).
+ *
+ * A repair is a list of steps that may each be done twice; whoever finds the repairer dead begins again at the first. Everything that a dead process had
+ * names it by generation, so that what was given back once is not given back again.
+ */
+#include "region/life.h"
+#include "region/object.h"
+#include "region/wait.h"
+#include <limits.h>
+#include <string.h>
+
+static const struct type_repair *const life_types[TYPES] = {
+    [TYPE_LOCK] = &lock_repair,
+    [TYPE_RLOCK] = &rlock_repair,
+    [TYPE_ONCE] = &once_repair,
+    [TYPE_EVENT] = &event_repair,
+};
+void (*life_on_death)(int32_t pid, const char *name);
+
+/* The slot that is leaving in this thread: its owners count as gone for its own repair steps. */
+static _Thread_local uint32_t leaving;
+/* How many repairs this thread is in: one may find another (an unborn child of the dead). */
+static _Thread_local unsigned repairing;
+
+static uint32_t record_slot(uint64_t word)
+{
+    return (uint32_t)(word >> 16) & 0xffff;
+}
+
+bool owner_gone(owner_t owner)
+{
+    if (owner_dead(owner))
+        return true;
+    return leaving && record_slot(atomic_load(&view.records[owner_record(owner)].word)) == leaving;
+}
+
+/* ---- who died ---- */
+
+static void dig_grave(uint32_t s, uint64_t word)
+{
+    uint32_t n = atomic_fetch_add(&view.region->graves, 1);
+    struct grave *grave = &view.region->graveyard[n % GRAVES];
+    atomic_store(&grave->stamp, 0);
+    atomic_store(&grave->pid, atomic_load(&view.slots[s].pid));
+    memcpy(grave->name, view.slots[s].name, NAME);
+    atomic_store(&grave->stamp, (word & 0xffffffff00000000) | s);
+}
+
+bool life_grave(owner_t owner, int32_t *pid, char name[NAME])
+{
+    uint32_t r = owner_record(owner), s = r;
+    if (r >=
+        SLOTS) { /* a further thread: its record's slot may have moved on; believed only while it has not */
+        uint64_t word = atomic_load(&view.records[r].word);
+        if ((uint32_t)(word >> 32) != owner_generation(owner))
+            return false;
+        s = record_slot(word);
+        owner = owner_make((uint32_t)(atomic_load(&view.slots[s].word) >> 32), s);
+    }
+    struct slot *slot = &view.slots[s];
+    if (atomic_load(&slot->word) >> 32 == owner_generation(owner)) {
+        *pid = atomic_load(&slot->pid);
+        memcpy(name, slot->name, NAME);
+        name[NAME - 1] = 0;
+        return true;
+    }
+    for (unsigned i = 0; i < GRAVES; i++) {
+        struct grave *grave = &view.region->graveyard[i];
+        if (atomic_load(&grave->stamp) == ((owner & 0xffffffff00000000) | s)) {
+            *pid = atomic_load(&grave->pid);
+            memcpy(name, grave->name, NAME);
+            name[NAME - 1] = 0;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- the steps of a repair ---- */
+
+/* Slots that the dead one was repairing are taken over now: once its records have moved on, nobody could tell that their repairer is dead. */
+static void inherit_repairs(uint32_t s, uint32_t me)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t t = 1; t < high; t++) {
+        uint64_t w = atomic_load(&view.slots[t].word);
+        uint32_t r = (uint32_t)w >> 8;
+        if (t != s && slot_status(w) == SLOT_DEAD &&
+            record_slot(atomic_load(&view.records[r].word)) == s)
+            atomic_compare_exchange_strong(&view.slots[t].word, &w,
+                                           slot_make((uint32_t)(w >> 32), me, SLOT_DEAD));
+    }
+}
+
+/* Types give back what the gone have in the objects that the process held. */
+static void repair_objects(uint32_t s)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (uint32_t g = 0; g < high; g++) {
+        const unsigned char *row = object_row(g, s);
+        for (unsigned i = 0; row && i < GROUP; i++) {
+            struct header *h = &view.headers[g * GROUP + i];
+            if (row[i] == HOLD_NONE || state_status(atomic_load(&h->state)) != OBJECT_LIVE)
+                continue;
+            const struct type_repair *type = h->type < TYPES ? life_types[h->type] : NULL;
+            if (type && type->repair)
+                type->repair(h);
+        }
+    }
+}
+
+static void free_records(uint32_t s, uint32_t generation)
+{
+    uint32_t high = atomic_load(&view.region->records_high);
+    for (uint32_t r = SLOTS; r < high; r++) {
+        struct record *record = &view.records[r];
+        uint64_t w = atomic_load(&record->word);
+        if (!(w & 0xff) || record_slot(w) != s)
+            continue;
+        for (unsigned i = 0; i < FRAMES; i++)
+            atomic_store(&record->frames[i], 0);
+        object_disown(owner_make((uint32_t)(w >> 32), r));
+        atomic_store(&record->word, record_make((uint32_t)(w >> 32) + 1, 0, false));
+    }
+    struct record *first = &view.records[s];
+    for (unsigned i = 0; i < FRAMES; i++)
+        atomic_store(&first->frames[i], 0);
+    object_disown(owner_make(generation, s));
+    atomic_store(&first->word, record_make(generation + 1, s, false));
+}
+
+/* Children of the gone one that were reserved and not yet born. */
+static void release_unborn(uint32_t parent)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t t = 1; t < high; t++)
+        if (slot_status(atomic_load(&view.slots[t].word)) == SLOT_STARTING &&
+            view.slots[t].parent == parent)
+            life_look(t, true);
+}
+
+/* What a frame's id sleeps on: its eventcount and its type, false if it is gone. */
+static bool sleeps_on(uint64_t frame, _Atomic uint32_t **event, struct header **header)
+{
+    if (!frame)
+        return false;
+    uint64_t id = frame - 1;
+    *header = NULL;
+    *event = NULL;
+    if (id == WAIT_GUARD) {
+        *event = &view.region->guard_event;
+        return true;
+    }
+    if (id >= (uint64_t)atomic_load(&view.region->groups_high) * GROUP)
+        return false;
+    *header = &view.headers[id];
+    if (state_status(atomic_load(&(*header)->state)) != OBJECT_LIVE || (*header)->type >= TYPES ||
+        !life_types[(*header)->type])
+        return false;
+    if (life_types[(*header)->type]->event)
+        *event = life_types[(*header)->type]->event(*header);
+    return true;
+}
+
+static void each_frame(void (*visit)(_Atomic uint32_t *event, struct header *header))
+{
+    uint32_t ranges[2][2] = {{1, atomic_load(&view.region->slots_high)},
+                             {SLOTS, atomic_load(&view.region->records_high)}};
+    for (unsigned k = 0; k < 2; k++)
+        for (uint32_t r = ranges[k][0]; r < ranges[k][1]; r++)
+            for (unsigned i = 0; i < FRAMES; i++) {
+                _Atomic uint32_t *event;
+                struct header *header;
+                if (sleeps_on(atomic_load(&view.records[r].frames[i]), &event, &header))
+                    visit(event, header);
+            }
+}
+
+static void set_bit(_Atomic uint32_t *event, struct header *header)
+{
+    (void)header;
+    if (event)
+        atomic_fetch_or(event, SLEEPERS);
+}
+
+static void wake_ready(_Atomic uint32_t *event, struct header *header)
+{
+    const struct type_repair *type = header ? life_types[header->type] : NULL;
+    if (event && (!type || !type->ready || type->ready(header)))
+        wait_wake_slow(event, type && type->ready ? 1 : INT_MAX);
+    if (type && type->rouse)
+        type->rouse(header);
+}
+
+/* Everybody who sleeps looks again. The bit is set first and the barrier drains the stores of living releasers: either such a one sees the bit, or we see its store. */
+static void rouse_sleepers(void)
+{
+    each_frame(set_bit);
+    if (view.region->asymmetric)
+        os_membarrier();
+    each_frame(wake_ready);
+}
+
+static void fill_roles(void)
+{
+    uint32_t groups = atomic_load(&view.region->slots_high) / WATCH_GROUP + 1;
+    for (uint32_t i = 0; i < groups * ROLES && i < WATCH_GROUPS * ROLES; i++) {
+        _Atomic uint32_t *word = os_robust_word(&view.roles[i]);
+        if (!os_robust_held(atomic_load(word)))
+            os_futex_wake(word, 1);
+    }
+}
+
+/* The whole of it, for a slot that this thread has the right to repair (or that is leaving). */
+static void repair(uint32_t s, uint64_t word, bool by_itself)
+{
+    struct slot *slot = &view.slots[s];
+    uint32_t generation = (uint32_t)(word >> 32);
+    int32_t pid = atomic_load(&slot->pid);
+    bool death = !by_itself && !(slot->flags & SLOT_FLAG_CLEAN) && pid;
+    char name[NAME];
+    memcpy(name, slot->name, NAME);
+
+    if (!by_itself) {
+        atomic_fetch_add(&view.region->repairs, 1);
+        dig_grave(s, word);
+        inherit_repairs(s, owner_record(shoal_thread.me));
+    }
+    repair_objects(s);
+    object_release_all(s);
+    release_unborn(s);
+    free_records(s, generation);
+    rouse_sleepers();
+    if (death)
+        atomic_fetch_add(&view.region->deaths, 1);
+    atomic_store(&slot->word, slot_make(generation + 1, 0, SLOT_FREE));
+    fill_roles();
+    if (death && life_on_death)
+        life_on_death(pid, name);
+}
+
+void life_leave(void)
+{
+    uint32_t s = process_self.slot;
+    uint64_t w = slot_make(process_self.generation, 0, SLOT_ALIVE);
+    if (!atomic_compare_exchange_strong(&view.slots[s].word, &w,
+                                        slot_make(process_self.generation,
+                                                  owner_record(shoal_thread.me), SLOT_LEAVING)))
+        return;
+    leaving = s;
+    repair(s, w, true);
+    leaving = 0;
+}
+
+/* ---- noticing ---- */
+
+/* Takes the right to repair and uses it. */
+static enum life take_and_repair(uint32_t s, uint64_t word)
+{
+    uint64_t mine = slot_make((uint32_t)(word >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
+    if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine))
+        return LIFE_WELL; /* somebody else did */
+    repairing++;
+    repair(s, mine, false);
+    repairing--;
+    if (repairing)
+        return LIFE_REPAIRED;
+    /* What it had been repairing is ours by now. */
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t t = 1; t < high; t++) {
+        uint64_t w = atomic_load(&view.slots[t].word);
+        if (slot_status(w) == SLOT_DEAD && (uint32_t)w >> 8 == owner_record(shoal_thread.me))
+            repair(t, w, false);
+    }
+    return LIFE_REPAIRED;
+}
+
+/* 1: dead for certain, 0: not (yet) to be called so. */
+static bool confirm(uint32_t s, bool marked)
+{
+    struct slot *slot = &view.slots[s];
+    pid_t pid = atomic_load(&slot->pid), holder;
+    if (os_process_ended(pid, slot->start_time) == 1)
+        return true;
+    if (!marked)
+        return false;
+    int fd = region_fd();
+    if (fd < 0 || os_byte_locked_by(fd, s, &holder) != 0)
+        return false;
+    /* The lock is gone: exec, or an exit under way, or a closed copy of the descriptor; what it maps decides. */
+    return os_process_maps(pid, view.device, view.inode) == 0;
+}
+
+/* A reserved slot whose birth token nobody holds: the child was never born, or died before it was. */
+static enum life look_unborn(uint32_t s, uint64_t word)
+{
+    int fd = region_fd();
+    if (fd < 0 || os_token_held(fd, SLOTS + s) != 0)
+        return LIFE_WELL;
+    return atomic_load(&view.slots[s].word) == word ? take_and_repair(s, word) : LIFE_WELL;
+}
+
+enum life life_look(uint32_t s, bool confirm_unarmed)
+{
+    struct slot *slot = &view.slots[s];
+    uint64_t word = atomic_load(&slot->word);
+    uint32_t life = atomic_load(os_robust_word(&slot->life));
+    if (s == process_self.slot)
+        return LIFE_WELL;
+    switch (slot_status(word)) {
+    case SLOT_FREE: return LIFE_WELL;
+    case SLOT_STARTING: return confirm_unarmed ? look_unborn(s, word) : LIFE_WELL;
+    case SLOT_DEAD: {
+        uint32_t r = (uint32_t)word >> 8, by = record_slot(atomic_load(&view.records[r].word));
+        return by && by != s && by != process_self.slot ? life_look(by, confirm_unarmed)
+                                                        : LIFE_WELL;
+    }
+    case SLOT_ALIVE:
+    case SLOT_LEAVING: break;
+    }
+    if (os_robust_held(life))
+        return LIFE_WELL;
+    bool marked = os_robust_marked(life);
+    if (!marked && !confirm_unarmed)
+        return LIFE_UNARMED;
+    if (!confirm(s, marked))
+        return marked ? LIFE_UNSURE : LIFE_UNARMED;
+    return take_and_repair(s, word);
+}
+
+unsigned life_look_all(bool confirm_unarmed, int64_t *soonest)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    unsigned repaired = 0;
+    *soonest = INT64_MAX;
+    for (uint32_t s = 1; s < high; s++)
+        switch (life_look(s, confirm_unarmed)) {
+        case LIFE_WELL: break;
+        case LIFE_REPAIRED: repaired++; break;
+        case LIFE_UNSURE: *soonest = 0; break;
+        case LIFE_UNARMED:
+            if (*soonest)
+                *soonest = 20000000;
+            break;
+        }
+    return repaired;
+}
+
+void life_ask(owner_t owner)
+{
+    uint64_t word = atomic_load(&view.records[owner_record(owner)].word);
+    uint32_t s = record_slot(word);
+    if (!owner_dead(owner) && s && s < SLOTS)
+        life_look(s, true);
+}
+
+void life_ended(uint32_t s, uint32_t generation)
+{
+    uint64_t word = atomic_load(&view.slots[s].word);
+    enum slot_status status = slot_status(word);
+    if ((uint32_t)(word >> 32) != generation || status == SLOT_FREE)
+        return;
+    if (status == SLOT_DEAD)
+        life_look(s, true);
+    else
+        take_and_repair(s, word);
+}

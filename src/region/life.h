@@ -1,0 +1,71 @@
+/* region/life.h - noticing, confirming and repairing deaths (docs/design.md 3). */
+#ifndef SHOAL_LIFE_H
+#define SHOAL_LIFE_H
+
+#include "region/region.h"
+
+/* Whether the owner is known to be dead: its record has moved on, or its slot is marked DEAD. Two loads. */
+static inline bool owner_dead(owner_t owner)
+{
+    uint32_t i = owner_record(owner);
+    if (i >= RECORDS)
+        return true;
+    uint64_t word = atomic_load(&view.records[i].word);
+    if ((uint32_t)(word >> 32) != owner_generation(owner) || !(word & 0xff))
+        return true;
+    uint32_t s = (uint32_t)(word >> 16) & 0xffff;
+    return slot_status(atomic_load(&view.slots[s].word)) == SLOT_DEAD;
+}
+
+/* The same, and true also for owners of the process that is just leaving in this thread: what `repair` of a type asks. */
+bool owner_gone(owner_t owner);
+
+/* Whether an owner's process can be seen to have ended, looking at its life word; confirms and repairs if so. Then owner_dead tells. */
+void life_ask(owner_t owner);
+
+/* Looks at one slot: LIFE_WELL; LIFE_UNSURE: marked, not yet confirmed (look again soon); LIFE_UNARMED: its death will not mark it (look now and then);
+ * LIFE_REPAIRED: it was dead, and this call repaired it. */
+enum life { LIFE_WELL, LIFE_UNSURE, LIFE_UNARMED, LIFE_REPAIRED };
+enum life life_look(uint32_t slot, bool confirm_unarmed);
+/* Looks at all slots; how many were repaired. *soonest: the slice in ns after which to look again, INT64_MAX if none is in doubt. */
+unsigned life_look_all(bool confirm_unarmed, int64_t *soonest);
+/* For a slot whose process is known to have ended (reaped by its parent): repairs it now, if {slot, generation} is still it. */
+void life_ended(uint32_t slot, uint32_t generation);
+
+/* Gives up all that this process has, as a repairer would, its own slot included. */
+void life_leave(void);
+
+/* Who died: pid and name of a dead owner's process, if remembered. */
+bool life_grave(owner_t owner, int32_t *pid, char name[NAME]);
+
+/* Called in this process after each repair that it made. */
+extern void (*life_on_death)(int32_t pid, const char *name);
+
+/* ---- what a type of object adds to a repair ---- */
+enum type {
+    TYPE_NONE,
+    TYPE_MEMORY,
+    TYPE_LOCK,
+    TYPE_RLOCK,
+    TYPE_RWLOCK,
+    TYPE_ONCE,
+    TYPE_SEMAPHORE,
+    TYPE_CONDITION,
+    TYPE_EVENT,
+    TYPE_BARRIER,
+    TYPES = 64
+};
+struct type_repair {
+    /* Gives back what dead owners have in this object. Idempotent; called for objects that the dead process held. NULL: nothing. */
+    void (*repair)(struct header *);
+    /* Its eventcount; NULL: nobody sleeps on it through one. */
+    _Atomic uint32_t *(*event)(struct header *);
+    /* Whether a sleeper might be able to go on; called after the sleepers bit was set, before wake-ups. NULL: always. */
+    bool (*ready)(struct header *);
+    /* For types whose sleepers sleep elsewhere than on the eventcount: wakes them all. NULL: none. */
+    void (*rouse)(struct header *);
+};
+/* Each type's, defined beside the type. Named one by one in life.c, so that a statically linked program can repair what others of the family use. */
+extern const struct type_repair lock_repair, rlock_repair, once_repair, event_repair;
+
+#endif

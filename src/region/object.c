@@ -1,0 +1,616 @@
+/* Objects: creating, opening, closing (docs/design.md 5).
+ *
+ * A thread creates in object groups that it owns, with plain stores. Holds are bytes that only their own process writes. An object is freed by one
+ * compare-and-swap of its state, by whoever finds that no other process holds it.
+ */
+#include "region/object.h"
+#include "region/wait.h"
+#include <string.h>
+#include <sys/mman.h>
+
+struct handle *handles;
+
+enum { CLASSES = 8, LARGE = 4096, SEARCH = 64 };
+static const uint32_t class_size[CLASSES] = {0, 64, 128, 256, 512, 1024, 2048, 4096};
+
+static unsigned class_of(size_t size)
+{
+    unsigned c = 0;
+    while (c < CLASSES && class_size[c] < size)
+        c++;
+    return c < CLASSES ? c : 0; /* large: a header without payload, and a run of its own */
+}
+
+static _Atomic unsigned char *hold_byte(uint32_t id, uint32_t slot)
+{
+    return (_Atomic unsigned char *)&hold_row(id / GROUP, slot)[id % GROUP];
+}
+
+const unsigned char *object_row(uint32_t group, uint32_t slot)
+{
+    const unsigned char *row = hold_row(group, slot);
+    return region_is_populated(row) ? row : NULL;
+}
+
+int bad_handle(const void *opaque, const char *what)
+{
+    if (!opaque)
+        return fail(-EINVAL, "%s: NULL is not a handle", what);
+    return fail(-EBADF, "%s: not an open handle of this kind (closed, or of another type)", what);
+}
+
+/* ---- groups: where a thread creates ---- */
+
+static uint64_t free_mask(uint32_t g)
+{
+    uint64_t mask = 0;
+    for (unsigned i = 0; i < GROUP; i++)
+        if (state_status(atomic_load(&view.headers[g * GROUP + i].state)) == OBJECT_FREE)
+            mask |= 1ull << i;
+    return mask;
+}
+
+/* Memory behind the group's parts that this process writes, and its payload run. */
+static int group_ready(uint32_t g, unsigned c)
+{
+    struct group *group = &view.groups[g];
+    int rc = region_populate(&view.headers[g * GROUP], GROUP * sizeof(struct header));
+    if (!rc)
+        rc = region_populate(hold_row(g, process_self.slot), GROUP);
+    if (!rc && c && !atomic_load(&group->payload))
+        rc = unit_alloc(&group->payload, class_size[c] * GROUP / UNIT);
+    return rc;
+}
+
+/* Makes group g, which the caller owns, the one it creates in; false if nothing in it is free. */
+static bool use_group(uint32_t g, unsigned c)
+{
+    struct thread *t = &shoal_thread;
+    atomic_store(&view.groups[g].freed,
+                 0); /* before the look, so that what is freed later is seen later */
+    uint64_t mask = free_mask(g);
+    if (!mask)
+        return false;
+    t->group[c] = g + 1;
+    t->free_ids[c] = mask;
+    return true;
+}
+
+/* A group of this class that is mine with something freed, or nobody's: looks at some, beginning where it stopped last. */
+static int find_group(unsigned c)
+{
+    static _Thread_local uint32_t from;
+    struct thread *t = &shoal_thread;
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (unsigned n = 0; n < SEARCH && n < high; n++) {
+        uint32_t g = from++ % high;
+        struct group *group = &view.groups[g];
+        owner_t owner = atomic_load(&group->owner), none = 0;
+        if (group->size && group->size != class_size[c] + 1)
+            continue;
+        if (owner == t->me) {
+            if (!atomic_load(&group->freed) && g + 1 != t->group[c])
+                continue;
+        } else if (owner || !atomic_compare_exchange_strong(&group->owner, &none, t->me)) {
+            continue;
+        }
+        if (!group->size) /* whoever made it died before it had a class */
+            group->size = class_size[c] + 1;
+        if (group->size != class_size[c] + 1) {
+            atomic_store(&group->owner, 0);
+            continue;
+        }
+        int rc = group_ready(g, c);
+        if (rc)
+            return rc;
+        if (use_group(g, c))
+            return 0;
+    }
+    return -ENOENT;
+}
+
+static int new_group(unsigned c)
+{
+    uint32_t g = atomic_load(&view.region->groups_high);
+    for (;;) {
+        owner_t none = 0;
+        if (g >= view.at.max_groups)
+            return fail(-ENOMEM, "the region is full: %u objects", view.at.max_groups * GROUP);
+        int rc = region_populate(&view.groups[g], sizeof(struct group));
+        if (rc)
+            return rc;
+        /* Own it first, count it then: whoever dies in between leaves a group above the mark, which the next one to come by counts. */
+        bool mine = atomic_compare_exchange_strong(&view.groups[g].owner, &none, shoal_thread.me);
+        if (mine)
+            view.groups[g].size = class_size[c] + 1;
+        uint32_t high = g;
+        atomic_compare_exchange_strong(&view.region->groups_high, &high, g + 1);
+        if (mine) {
+            rc = group_ready(g, c);
+            if (!rc)
+                use_group(g, c);
+            else
+                atomic_store(&view.groups[g].owner, 0);
+            return rc;
+        }
+        g++;
+    }
+}
+
+static int take_id(unsigned c, uint32_t *ret)
+{
+    struct thread *t = &shoal_thread;
+    for (;;) {
+        uint32_t g = t->group[c] - 1;
+        while (t->group[c] && t->free_ids[c]) {
+            unsigned i = (unsigned)__builtin_ctzll(t->free_ids[c]);
+            t->free_ids[c] &= t->free_ids[c] - 1;
+            *ret = g * GROUP + i;
+            if (state_status(atomic_load_explicit(&view.headers[*ret].state,
+                                                  memory_order_acquire)) == OBJECT_FREE)
+                return 0;
+        }
+        if (t->group[c] && atomic_load(&view.groups[g].freed) && use_group(g, c))
+            continue;
+        int rc = find_group(c);
+        if (rc == -ENOENT)
+            rc = new_group(c);
+        if (rc)
+            return rc;
+    }
+}
+
+void object_disown(owner_t owner)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (uint32_t g = 0; g <= high && g < view.at.max_groups; g++) {
+        if (!region_is_populated(&view.groups[g]))
+            continue;
+        owner_t o = owner;
+        atomic_compare_exchange_strong(&view.groups[g].owner, &o, 0);
+    }
+}
+
+/* ---- quota ---- */
+
+static uint64_t cost_of(const struct header *h)
+{
+    uint64_t payload =
+        h->units ? (uint64_t)h->units * UNIT : view.groups[header_id(h) / GROUP].size - 1;
+    return sizeof *h + payload;
+}
+
+static uint64_t charged(uint32_t slot, uint32_t generation)
+{
+    uint64_t sum = 0;
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (uint32_t id = 0; id < high * GROUP; id++) {
+        struct header *h = &view.headers[id];
+        if (region_is_populated(h) && state_status(atomic_load(&h->state)) == OBJECT_LIVE &&
+            h->creator == slot && h->creator_generation == generation)
+            sum += cost_of(h);
+    }
+    return sum;
+}
+
+static int charge(uint64_t bytes)
+{
+    struct slot *slot = &view.slots[process_self.slot];
+    uint64_t quota = atomic_load_explicit(&slot->quota, memory_order_relaxed);
+    if (likely(!quota))
+        return 0;
+    if (atomic_load(&slot->charged) + bytes >
+        quota) /* a hint that drifts when others free: count */
+        atomic_store(&slot->charged, charged(process_self.slot, process_self.generation));
+    uint64_t now = atomic_load(&slot->charged);
+    if (now + bytes > quota)
+        return fail(-ENOMEM,
+                    "the process's quota of %llu bytes is used up (%llu used, %llu more asked for)",
+                    (unsigned long long)quota, (unsigned long long)now, (unsigned long long)bytes);
+    atomic_fetch_add(&slot->charged, bytes);
+    return 0;
+}
+
+int object_set_quota(uint64_t bytes)
+{
+    struct slot *slot = &view.slots[process_self.slot];
+    atomic_store(&slot->charged, charged(process_self.slot, process_self.generation));
+    atomic_store(&slot->quota, bytes);
+    return 0;
+}
+
+/* ---- creating ---- */
+
+static void hint_free(uint32_t id)
+{
+    uint32_t g = id / GROUP;
+    struct thread *t = &shoal_thread;
+    for (unsigned c = 0; c < CLASSES; c++)
+        if (t->group[c] == g + 1) {
+            t->free_ids[c] |= 1ull << id % GROUP;
+            return;
+        }
+    atomic_fetch_or(&view.groups[g].freed, 1ull << id % GROUP);
+}
+
+/* Gives back what a DEAD or CREATING header has, and frees it. Only its closer or creator comes here, or who repairs that one. */
+static void finish(uint32_t id, uint32_t slot)
+{
+    struct header *h = &view.headers[id];
+    uint64_t s = atomic_load_explicit(&h->state, memory_order_relaxed);
+    if (unlikely(h->units)) {
+        unit_free(&h->payload, h->units);
+        h->units = 0;
+    }
+    uint32_t generation = state_generation(s) + (state_status(s) == OBJECT_CREATING);
+    atomic_store_explicit(&h->state, state_make(generation, 0, OBJECT_FREE), memory_order_release);
+    unsigned char closing = HOLD_CLOSING;
+    if (slot == process_self.slot &&
+        atomic_load_explicit(hold_byte(id, slot), memory_order_relaxed) == HOLD_HELD)
+        atomic_store_explicit(hold_byte(id, slot), HOLD_NONE,
+                              memory_order_release); /* the private path */
+    else
+        atomic_compare_exchange_strong(hold_byte(id, slot), &closing, HOLD_NONE);
+    hint_free(id);
+}
+
+int object_create(struct header **ret, enum type type, size_t size, const char *name,
+                  enum object_content zero)
+{
+    owner_t me;
+    uint32_t id;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    size_t content = size;
+    uint32_t name_at = 0;
+    if (unlikely(name)) {
+        size_t length = strlen(name);
+        if (length >= NAME)
+            return fail(-EINVAL, "the name \"%.60s\" is longer than %d bytes", name, NAME - 1);
+        name_at = (uint32_t)((size + 7) & ~(size_t)7) + 1;
+        if (size >= UINT32_MAX - NAME - 16)
+            return fail(-EINVAL, "an object of %zu bytes cannot have a name", size);
+        content = name_at - 1 + length + 1;
+    }
+    if (content > view.at.size)
+        return fail(-ENOMEM, "%zu bytes are more than the region's %llu", size,
+                    (unsigned long long)view.at.size);
+    unsigned c = class_of(content);
+    rc = charge(sizeof(struct header) +
+                (content > LARGE ? (content + UNIT - 1) / UNIT * UNIT : class_size[c]));
+    if (rc)
+        return rc;
+    rc = take_id(c, &id);
+    if (unlikely(rc))
+        return rc == -ENOMEM ? fail(rc, "no memory for an object of %zu bytes", size) : rc;
+
+    struct header *h = &view.headers[id];
+    uint32_t generation = state_generation(atomic_load_explicit(&h->state, memory_order_relaxed));
+    /* The hold first: whoever repairs us looks at what we hold. */
+    atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_HELD, memory_order_relaxed);
+    atomic_store_explicit(&h->state, state_make(generation, process_self.slot, OBJECT_CREATING),
+                          memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    h->type = type;
+    h->flags = 0;
+    h->size = size;
+    h->creator = process_self.slot;
+    h->creator_generation = process_self.generation;
+    h->name = name_at;
+    memset(h->body, 0, sizeof h->body);
+    if (unlikely(content > LARGE)) {
+        uint64_t units = (content + UNIT - 1) / UNIT;
+        atomic_store_explicit(&h->payload, 0, memory_order_relaxed);
+        h->units = (uint32_t)units; /* before the run is taken: together they are the truth */
+        rc = unit_alloc(&h->payload, (uint32_t)units);
+        if (!rc && zero != OBJECT_SPARSE)
+            rc = region_populate(header_payload(h), content);
+    } else {
+        h->units = 0;
+        if (c) {
+            uint32_t base =
+                atomic_load_explicit(&view.groups[id / GROUP].payload, memory_order_relaxed);
+            atomic_store_explicit(&h->payload, base + id % GROUP * (class_size[c] / 64),
+                                  memory_order_relaxed);
+            rc = region_populate(header_payload(h), content);
+        } else {
+            atomic_store_explicit(&h->payload, 0, memory_order_relaxed);
+        }
+    }
+    if (unlikely(rc)) {
+        object_abandon(h);
+        return fail(rc, "no memory for an object of %zu bytes", size);
+    }
+    if (zero == OBJECT_ZERO)
+        memset(header_payload(h), 0, content);
+    if (unlikely(name))
+        memcpy((char *)header_payload(h) + name_at - 1, name, strlen(name) + 1);
+    *ret = h;
+    return 0;
+}
+
+void object_abandon(struct header *h)
+{
+    finish(header_id(h), process_self.slot);
+}
+
+void *object_publish(struct header *h)
+{
+    uint32_t id = header_id(h);
+    uint32_t generation = state_generation(atomic_load_explicit(&h->state, memory_order_relaxed));
+    struct handle *handle = &handles[id];
+    atomic_store_explicit(&h->state, state_make(generation, 0, OBJECT_LIVE), memory_order_release);
+    handle->header = h;
+    handle->generation = generation;
+    handle->forks = atomic_load_explicit(&process_self.forks, memory_order_relaxed);
+    handle->shared = 0;
+    handle->refs = 1;
+    atomic_store_explicit(&handle->check, handle_check(h->type, generation), memory_order_relaxed);
+    return (unsigned char *)handle + (generation & TAG_MASK);
+}
+
+const char *object_name(const struct header *h)
+{
+    return h->name ? (const char *)header_payload(h) + h->name - 1 : "";
+}
+
+/* ---- closing ---- */
+
+/* Whether another slot than `but` holds the object. */
+static bool held_by_others(uint32_t id, uint32_t but)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t s = 1; s < high;) {
+        const unsigned char *row = hold_row(id / GROUP, s);
+        if (!region_is_populated(
+                row)) { /* nobody of the 64 slots of this page ever held anything of the group */
+            s = (uint32_t)((((uint64_t)(row - view.base) | (UNIT - 1)) + 1 -
+                            (uint64_t)(hold_row(id / GROUP, 0) - view.base)) /
+                           GROUP);
+            continue;
+        }
+        if (s != but && atomic_load(hold_byte(id, s)) == HOLD_HELD)
+            return true;
+        s++;
+    }
+    return false;
+}
+
+/* Gives up the hold of `slot`, and frees the object if it was the last. `slot` is the caller's own, or one that it repairs. */
+static void release(uint32_t id, uint32_t slot)
+{
+    struct header *h = &view.headers[id];
+    _Atomic unsigned char *byte = hold_byte(id, slot);
+    unsigned char closing = HOLD_CLOSING;
+    atomic_exchange(byte, HOLD_CLOSING); /* a full fence: marked before it looks */
+    for (;;) {
+        uint32_t forks = atomic_load(&view.region->forks);
+        uint64_t s = atomic_load(&h->state);
+        enum object_status status = state_status(s);
+        if (status == OBJECT_DEAD || status == OBJECT_CREATING) {
+            if (((uint32_t)s >> 8) != slot)
+                break; /* another's work */
+            finish(id, slot);
+            return;
+        }
+        if (status == OBJECT_FREE || held_by_others(id, slot))
+            break;
+        if (atomic_load(&view.region->forks) != forks)
+            continue;
+        if (atomic_compare_exchange_strong(&h->state, &s,
+                                           state_make(state_generation(s) + 1, slot,
+                                                      OBJECT_DEAD))) {
+            finish(id, slot);
+            return;
+        }
+    }
+    atomic_compare_exchange_strong(byte, &closing, HOLD_NONE);
+}
+
+void object_close(void *opaque, enum type type)
+{
+    struct header *h = header_of(opaque, type);
+    if (!h || !self_known())
+        return;
+    struct handle *handle = handle_of(opaque);
+    uint32_t id = header_id(h);
+    if (unlikely(
+            atomic_load_explicit(&view.slots[process_self.slot].quota, memory_order_relaxed)) &&
+        h->creator == process_self.slot && h->creator_generation == process_self.generation)
+        atomic_fetch_sub(&view.slots[process_self.slot].charged, cost_of(h));
+    if (likely(!handle->shared &&
+               handle->forks == atomic_load_explicit(&process_self.forks, memory_order_relaxed))) {
+        /* Nobody else can know it: no fence, no look. In a group of another thread the byte says CLOSING first, since that thread may create anew
+         * as soon as the state is FREE. */
+        atomic_store_explicit(&handle->check, 0, memory_order_relaxed);
+        handle->refs = 0;
+        if (unlikely(atomic_load_explicit(&view.groups[id / GROUP].owner, memory_order_relaxed) !=
+                     shoal_thread.me))
+            atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_CLOSING,
+                                  memory_order_release);
+        atomic_store_explicit(&h->state,
+                              state_make(handle->generation + 1, process_self.slot, OBJECT_DEAD),
+                              memory_order_release);
+        finish(id, process_self.slot);
+        return;
+    }
+    pthread_mutex_lock(&process_self.mutex);
+    if (header_of(opaque, type) && !--handle->refs) {
+        atomic_store(&handle->check, 0);
+        release(id, process_self.slot);
+    }
+    pthread_mutex_unlock(&process_self.mutex);
+}
+
+void object_release_all(uint32_t slot)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (uint32_t g = 0; g < high; g++) {
+        const unsigned char *row = object_row(g, slot);
+        for (unsigned i = 0; row && i < GROUP; i++)
+            if (row[i] != HOLD_NONE)
+                release(g * GROUP + i, slot);
+    }
+}
+
+/* ---- references ---- */
+
+int object_reference(const void *opaque, enum type type, const char *what, shoal_reference *ret)
+{
+    struct header *h = header_of(opaque, type);
+    if (!h)
+        return bad_handle(opaque, what);
+    if (!ret)
+        return fail(-EINVAL, "%s: nowhere to write the reference (NULL)", what);
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    handle_of(opaque)->shared = 1;
+    *ret = (shoal_reference){.family = view.region->family,
+                             .id = header_id(h),
+                             .generation = handle_of(opaque)->generation};
+    return 0;
+}
+
+/* Under process_self.mutex, not held by this process yet. */
+static int hold(uint32_t id, uint32_t generation, enum type type)
+{
+    struct header *h = &view.headers[id];
+    int rc = region_populate(hold_row(id / GROUP, process_self.slot), GROUP);
+    if (rc)
+        return rc;
+    atomic_exchange(hold_byte(id, process_self.slot), HOLD_HELD);
+    uint64_t s = atomic_load(&h->state);
+    while (state_generation(s) == generation && state_status(s) == OBJECT_LIVE) {
+        if (h->type != type)
+            break;
+        if (atomic_compare_exchange_strong(&h->state, &s,
+                                           state_make(generation, ((uint32_t)s >> 8) + 1,
+                                                      OBJECT_LIVE)))
+            return 0;
+    }
+    bool other_type = state_generation(s) == generation && state_status(s) == OBJECT_LIVE;
+    release(id,
+            process_self
+                .slot); /* our byte may have kept its closer, or a later life's, from freeing it */
+    return other_type ? -EINVAL : -ESTALE;
+}
+
+int object_open(void **ret, enum type type, const char *what, const shoal_reference *reference)
+{
+    owner_t me;
+    if (!ret || !reference)
+        return fail(-EINVAL, "%s: NULL for the handle or the reference", what);
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    uint32_t id = reference->id;
+    if (reference->family != view.region->family)
+        return fail(-ESTALE, "%s: the reference is of another family", what);
+    if (id >= atomic_load(&view.region->groups_high) * GROUP)
+        return fail(-ESTALE, "%s: the reference names object %u, which never was", what, id);
+    pthread_mutex_lock(&process_self.mutex);
+    struct handle *handle = &handles[id];
+    if (atomic_load(&handle->check) && handle->generation == reference->generation) {
+        if (atomic_load(&handle->check) == handle_check(type, handle->generation))
+            handle->refs++;
+        else
+            rc = -EINVAL;
+    } else if (atomic_load(&handle->check)) {
+        rc = -ESTALE; /* we hold a later life of it */
+    } else {
+        rc = hold(id, reference->generation, type);
+        if (!rc) {
+            handle->header = &view.headers[id];
+            handle->generation = reference->generation;
+            handle->forks = atomic_load(&process_self.forks);
+            handle->refs = 1;
+            atomic_store(&handle->check, handle_check(type, reference->generation));
+        }
+    }
+    if (!rc)
+        handle->shared = 1;
+    pthread_mutex_unlock(&process_self.mutex);
+    if (rc)
+        return fail(rc,
+                    rc == -EINVAL   ? "%s: object %u is of another type"
+                    : rc == -ESTALE ? "%s: object %u is gone"
+                                    : "%s: no memory to hold object %u",
+                    what, id);
+    *ret = (unsigned char *)handle + (reference->generation & TAG_MASK);
+    return 0;
+}
+
+/* ---- forks ---- */
+
+int object_copy_holds(uint32_t from, uint32_t to)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (uint32_t g = 0; g < high; g++) {
+        const unsigned char *row = object_row(g, from);
+        uint64_t some = 0, words[GROUP / 8];
+        if (!row)
+            continue;
+        memcpy(words, row, GROUP);
+        for (unsigned i = 0; i < GROUP / 8; i++)
+            some |= words[i];
+        if (!some)
+            continue;
+        int rc = region_populate(hold_row(g, to), GROUP);
+        if (rc)
+            return rc;
+        for (unsigned i = 0; i < GROUP; i++)
+            if (row[i] == HOLD_HELD)
+                atomic_store_explicit(hold_byte(g * GROUP + i, to), HOLD_HELD,
+                                      memory_order_relaxed);
+    }
+    atomic_fetch_add(&view.region->forks, 1);
+    return 0;
+}
+
+void object_check_handles(void)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (uint32_t id = 0; id < high * GROUP; id++)
+        if (atomic_load(&handles[id].check)) {
+            const unsigned char *row = object_row(id / GROUP, process_self.slot);
+            uint64_t s = row ? atomic_load(&view.headers[id].state) : 0;
+            if (!row || row[id % GROUP] != HOLD_HELD || state_status(s) != OBJECT_LIVE ||
+                state_generation(s) != handles[id].generation)
+                atomic_store(&handles[id].check, 0);
+        }
+    for (uint32_t g = 0; g < high; g++) {
+        const unsigned char *row = object_row(g, process_self.slot);
+        for (unsigned i = 0; row && i < GROUP; i++)
+            if (row[i] != HOLD_NONE && !atomic_load(&handles[g * GROUP + i].check))
+                release(g * GROUP + i, process_self.slot);
+    }
+}
+
+int object_attach(void)
+{
+    if (handles)
+        return 0;
+    void *table = mmap(NULL, (size_t)view.at.max_groups * GROUP * sizeof(struct handle),
+                       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (table == MAP_FAILED)
+        return -ENOMEM;
+    handles = table;
+    return 0;
+}
+
+void object_count(uint32_t *objects, uint64_t *used)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    *objects = 0;
+    *used = 0;
+    for (uint32_t id = 0; id < high * GROUP; id++) {
+        struct header *h = &view.headers[id];
+        if (region_is_populated(h) && state_status(atomic_load(&h->state)) == OBJECT_LIVE) {
+            (*objects)++;
+            *used += cost_of(h);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+/* region/object.h - objects: creating, opening by reference, closing; handles; memory (docs/design.md 5 and 6). */
+#ifndef SHOAL_OBJECT_H
+#define SHOAL_OBJECT_H
+
+#include "region/life.h"
+#include "region/self.h"
+
+/* A process's private view of an object; the opaque pointers of the API point to it, with the low bits of the generation added (a tag), so that
+ * a handle kept beyond its close is told from the one that took its place. Never freed: handle i is object i's. */
+struct handle {
+    _Atomic uint32_t check; /* {type, tag} while open, 0 when not */
+    uint32_t refs;          /* opens of this process; under process_self.mutex unless private */
+    struct header *header;
+    uint32_t generation;
+    uint32_t forks;  /* process_self.forks when it was created */
+    uint32_t shared; /* 1: a reference was taken, or it was opened: others may hold it */
+    uint32_t reserved;
+};
+static_assert(sizeof(struct handle) == 32, "the tag has five bits");
+enum { TAG_BITS = 5, TAG_MASK = 31 };
+
+extern struct handle *handles; /* as many as there can be objects; only touched ones take memory */
+
+static inline struct handle *handle_of(const void *opaque)
+{
+    return (struct handle *)((uintptr_t)opaque & ~(uintptr_t)TAG_MASK);
+}
+static inline uint32_t handle_check(enum type type, uint32_t tag)
+{
+    return (uint32_t)type << 8 | (tag & TAG_MASK) | 0x80;
+}
+/* The header of an open handle of this type, or NULL. */
+static inline struct header *header_of(const void *opaque, enum type type)
+{
+    struct handle *h = handle_of(opaque);
+    if (unlikely(!h) || unlikely(atomic_load_explicit(&h->check, memory_order_relaxed) !=
+                                 handle_check(type, (uint32_t)(uintptr_t)opaque)))
+        return NULL;
+    return h->header;
+}
+/* -EINVAL for NULL, -EBADF otherwise, with a sentence. */
+int bad_handle(const void *opaque, const char *what);
+
+static inline uint32_t header_id(const struct header *header)
+{
+    return (uint32_t)(header - view.headers);
+}
+static inline void *header_payload(const struct header *header)
+{
+    return view.heap +
+           (uint64_t)(atomic_load_explicit(&header->payload, memory_order_relaxed) - 1) * 64;
+}
+
+enum object_content {
+    OBJECT_RAW, /* undefined */
+    OBJECT_ZERO,
+    OBJECT_SPARSE, /* over 4096 bytes: no memory behind it yet; the type populates what it uses. What had memory before is not zero. */
+};
+/* Creates an object of `size` payload bytes (0: none) in state CREATING, held by this process: fill in body and payload, then object_publish. `name` may be NULL.
+ * -EINVAL for a name that is too long. */
+int object_create(struct header **ret, enum type type, size_t size, const char *name,
+                  enum object_content content);
+/* Makes it LIVE and returns the opaque handle. */
+void *object_publish(struct header *header);
+/* Undoes object_create. */
+void object_abandon(struct header *header);
+const char *object_name(const struct header *header); /* "" if none */
+
+int object_reference(const void *opaque, enum type type, const char *what, shoal_reference *ret);
+int object_open(void **ret, enum type type, const char *what, const shoal_reference *reference);
+/* Gives up one open. Bad handles are ignored (a destructor has nobody to tell). */
+void object_close(void *opaque, enum type type);
+
+/* ---- for life.c ---- */
+/* Closes in the name of `slot` what its hold row says, for every object; what it was creating is undone. */
+void object_release_all(uint32_t slot);
+/* The hold row, or NULL if no memory lies behind it (nobody of that slot ever held anything there). */
+const unsigned char *object_row(uint32_t group, uint32_t slot);
+/* Copies the caller's holds to a child's row, before the fork. Under process_self.mutex. */
+int object_copy_holds(uint32_t from, uint32_t to);
+/* In a fresh child: handles whose object is not held (opened by another thread during the fork, or the child attached anew) become bad. */
+void object_check_handles(void);
+int object_attach(void); /* makes the handle table */
+int object_set_quota(uint64_t bytes);
+void object_count(uint32_t *objects, uint64_t *used);
+/* Groups that `owner` owned become ownerless. */
+void object_disown(owner_t owner);
+
+/* ---- runs of units ---- */
+/* A run of `units` for `*payload`, which is written (position / 64 + 1) while the guard is held: 0 or -ENOMEM. */
+int unit_alloc(_Atomic uint32_t *payload, uint32_t units);
+/* Gives the run of *payload back and writes 0 to it. */
+void unit_free(_Atomic uint32_t *payload, uint32_t units);
+uint64_t unit_used(void);
+
+#endif

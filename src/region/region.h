@@ -1,0 +1,243 @@
+/* region/region.h - what lies in shared memory, and how a process sees it.
+ *
+ * Positions in order: header page(s), page map, slots, records, roles, object groups, object headers, hold rows, unit map, heap. All are computed from
+ * the size (region_layout), so nothing but the descriptor need be told to a process that maps the region.
+ * No pointer lies in the region, with one exception: libc's list links inside the robust mutexes, which only their holder follows.
+ */
+#ifndef SHOAL_REGION_H
+#define SHOAL_REGION_H
+
+#include "os/os.h"
+#include <assert.h>
+#include <shoal/memory.h>
+
+#define REGION_MAGIC 0x6c616f6873000000u
+#define REGION_LAYOUT 1u
+
+enum {
+    SLOTS = 4096,     /* slot 0 is nobody's */
+    RECORDS = 65536,  /* record i < SLOTS is the first thread's of slot i */
+    WATCH_GROUP = 96, /* slots whose life words one sleeper watches; futex_waitv takes 128 words */
+    WATCH_GROUPS = (SLOTS + WATCH_GROUP - 1) / WATCH_GROUP,
+    ROLES = 8,   /* watchers of one such group */
+    FRAMES = 4,  /* how deep signal handlers may interrupt one another's waits */
+    GROUP = 64,  /* objects of one object group */
+    UNIT = 4096, /* of the heap */
+    GRAVES = 64, /* the last deaths that are remembered by name */
+    NAME = 48,
+};
+
+/* ---- words ---- */
+
+/* Owner word: {generation:32, record:24, 0:8}; 0 is nobody. */
+typedef uint64_t owner_t;
+static inline owner_t owner_make(uint32_t generation, uint32_t record)
+{
+    return (uint64_t)generation << 32 | (uint64_t)record << 8;
+}
+static inline uint32_t owner_record(owner_t owner)
+{
+    return (uint32_t)owner >> 8;
+}
+static inline uint32_t owner_generation(owner_t owner)
+{
+    return (uint32_t)(owner >> 32);
+}
+
+/* Slot word: {generation:32, repairer's record:24, status:8}. */
+enum slot_status {
+    SLOT_FREE,
+    SLOT_STARTING, /* reserved by a parent for a child; the birth token tells whether there is one */
+    SLOT_ALIVE,
+    SLOT_LEAVING, /* its own process gives everything up */
+    SLOT_DEAD,    /* confirmed; the repairer has the right to repair */
+};
+static inline uint64_t slot_make(uint32_t generation, uint32_t repairer, enum slot_status status)
+{
+    return (uint64_t)generation << 32 | (uint64_t)repairer << 8 | (uint64_t)status;
+}
+static inline enum slot_status slot_status(uint64_t word)
+{
+    return (enum slot_status)(word & 0xff);
+}
+
+/* Record word: {generation:32, slot:16, unused:8, used:8}. */
+static inline uint64_t record_make(uint32_t generation, uint32_t slot, bool used)
+{
+    return (uint64_t)generation << 32 | (uint64_t)slot << 16 | used;
+}
+
+/* Object state: {generation:32, version:24, status:8}. */
+enum object_status {
+    OBJECT_FREE,
+    OBJECT_CREATING, /* the group's owner fills it in */
+    OBJECT_LIVE,
+    OBJECT_DEAD, /* nobody holds it; the one whose hold byte is CLOSING gives back its memory */
+};
+static inline uint64_t state_make(uint32_t generation, uint32_t version, enum object_status status)
+{
+    return (uint64_t)generation << 32 | (uint64_t)(version & 0xffffff) << 8 | (uint64_t)status;
+}
+static inline uint32_t state_generation(uint64_t state)
+{
+    return (uint32_t)(state >> 32);
+}
+static inline enum object_status state_status(uint64_t state)
+{
+    return (enum object_status)(state & 0xff);
+}
+
+/* ---- structs in the region ---- */
+
+/* A process.
+ *   word, life       see docs/design.md 2, 3
+ *   pid … name       written by the process itself (name, parent, flags, key: by its parent before the fork) before ALIVE; read by all after an acquire load of word
+ *   exit_status      written by the process at its normal end, by the fork server for its children; futex-waited by who joins through it
+ *   charged          added to by the process, subtracted from by whoever frees its objects; a hint, counted anew when a quota seems exceeded
+ */
+struct slot {
+    _Atomic uint64_t word;
+    struct os_robust life;
+    _Atomic int32_t pid;
+    uint32_t flags;
+    uint64_t start_time;
+    uint32_t parent; /* slot, 0 for the root */
+    uint32_t parent_generation;
+    _Atomic uint32_t exit_status; /* EXIT_NONE, or 0x100 | code, or 0x200 | signal */
+    uint32_t authkey_size;
+    _Atomic uint64_t quota, charged;
+    unsigned char authkey[64];
+    char name[NAME];
+    uint64_t reserved[37];
+};
+enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
+enum { SLOT_FLAG_DAEMON = 1, SLOT_FLAG_CLEAN = 2 /* ended by itself: not counted as a death */ };
+static_assert(sizeof(struct slot) == 512, "slots fill whole cache lines and pages");
+
+/* A thread.
+ *   word    CAS by who claims it, stored by who frees it (its process's repairer, or the process itself)
+ *   frames  written by the thread: object id + 1 on whose eventcount it waits, 0 for none; read by repairers
+ */
+struct record {
+    _Atomic uint64_t word;
+    _Atomic uint32_t tid;
+    uint32_t reserved;
+    _Atomic uint64_t frames[FRAMES];
+    uint64_t reserved2[2];
+};
+static_assert(sizeof(struct record) == 64, "one cache line");
+
+/* 64 objects of one size class.
+ *   owner    the thread that alone creates in it; CAS 0 -> me adopts it; the owner, or its repairer, stores 0
+ *   class    payload bytes for each object: 0 none (or large: a run of its own), else 64 … 4096; fixed for good
+ *   payload  units from the heap's start of the run for all 64; 0: none yet. Written under the guard.
+ *   freed    hint: bit i is set when object i was freed by another than the owner
+ */
+struct group {
+    _Atomic owner_t owner;
+    _Atomic uint64_t freed;
+    uint32_t size;
+    _Atomic uint32_t payload;
+    uint64_t reserved[5];
+};
+static_assert(sizeof(struct group) == 64, "one cache line");
+
+/* An object.
+ *   state            see docs/design.md 5
+ *   type … creator   written by the creator before LIVE, constant afterwards
+ *   payload          units from the heap's start; written under the guard for large objects, by the creator for others
+ *   body             the type's own
+ */
+enum { BODY = 24 };
+struct header {
+    _Atomic uint64_t state;
+    uint16_t type;
+    uint16_t flags;
+    _Atomic uint32_t payload; /* large objects: unit + 1 of their own run; 0: none */
+    uint64_t size;            /* of the payload as asked for */
+    uint32_t creator;         /* slot that is charged */
+    uint32_t creator_generation;
+    uint32_t name;  /* 0, or where in the payload the name lies + 1 */
+    uint32_t units; /* of the own run */
+    _Alignas(8) unsigned char body[BODY];
+};
+static_assert(sizeof(struct header) == 64, "one cache line");
+
+enum hold { HOLD_NONE, HOLD_HELD, HOLD_CLOSING };
+
+/* A death that is remembered. Written by the repairer; torn reads are possible and harmless (they are for sentences to people): stamp is written last. */
+struct grave {
+    _Atomic uint64_t stamp; /* {generation:32, slot:32} */
+    _Atomic int32_t pid;
+    char name[NAME];
+};
+
+struct region {
+    uint64_t magic;
+    uint32_t layout;
+    uint32_t asymmetric; /* 1: releases are plain stores, sleepers call membarrier. Constant. */
+    uint64_t size;
+    uint64_t family;
+    _Atomic uint32_t slots_high; /* slots below it may be in use; only grows */
+    _Atomic uint32_t records_high;
+    _Atomic uint32_t groups_high;
+    _Atomic uint32_t forks; /* grows after each copy of a parent's holds */
+    _Atomic uint64_t deaths, repairs;
+    _Atomic uint32_t graves;  /* how many were dug */
+    _Atomic uint32_t changed; /* grows when slots_high passes what sleeping watchers watch; futex */
+    /* the guard of the unit map: an owner word and its eventcount */
+    _Alignas(64) _Atomic owner_t guard;
+    _Atomic uint32_t guard_event;
+    _Atomic uint32_t unit_hint;  /* where the next search begins; under the guard */
+    _Atomic uint64_t units_used; /* under the guard */
+    _Atomic uint64_t units_kept; /* free ones that have memory behind them; under the guard */
+    struct grave graveyard[GRAVES];
+};
+
+/* ---- this process's view ---- */
+
+struct layout {
+    uint64_t page_map, slots, records, roles, groups, headers, holds, unit_map, heap, size;
+    uint32_t max_groups, max_units;
+};
+void region_layout(uint64_t size, struct layout *ret);
+
+struct handle; /* object.h */
+
+extern struct view {
+    unsigned char *base;
+    struct region *region;
+    struct slot *slots;
+    struct record *records;
+    struct os_robust *roles;
+    struct group *groups;
+    struct header *headers;
+    unsigned char *holds;
+    _Atomic uint64_t *unit_map;
+    unsigned char *heap;
+    struct layout at;
+    int fd;
+    dev_t device;
+    ino_t inode;
+} view;
+
+static inline unsigned char *hold_row(uint32_t group, uint32_t slot)
+{
+    return view.holds + ((uint64_t)group * SLOTS + slot) * GROUP;
+}
+
+/* Makes the family's region; sizes as asked for, halved until it maps. */
+int region_create(uint64_t reserve);
+/* Maps one that exists (a child started by exec). Checks magic, layout and size: -EBADMSG. */
+int region_map(int fd);
+void region_unmap(void);
+/* The descriptor, or -1 if its number has become somebody else's file. */
+int region_fd(void);
+/* Puts memory behind part of the region: 0 or -ENOMEM. Cheap where it already is. */
+int region_populate(const void *address, size_t size);
+/* Forgets that part has memory (before it is given back). */
+void region_unpopulate(const void *address, size_t size);
+uint64_t region_populated(void);
+bool region_is_populated(const void *address);
+
+#endif

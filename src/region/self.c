@@ -1,0 +1,424 @@
+/* Who the calling thread is: attaching a process and its threads to the family, forks, leaving; and what went wrong last.
+ *
+ * Forks. Before any fork the parent reserves the child's slot and copies its holds there; it holds a birth token (a lock of an open file description that the child
+ * inherits) so that, if the parent dies in between, others can tell whether a child was born. In the child the identity page is wiped; the handler adopts the slot. A child that ran no handler (raw
+ * clone) attaches anew at its first call and holds nothing.
+ */
+#define _GNU_SOURCE
+#include "region/self.h"
+#include "region/life.h"
+#include "region/object.h"
+#include "region/wait.h"
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static _Atomic uint32_t never_attached;
+
+struct process_self process_self = {
+    .attached = &never_attached,
+    .mutex = PTHREAD_MUTEX_INITIALIZER,
+};
+_Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
+_Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));
+
+static pthread_mutex_t attach_mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_key_t thread_key;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic unsigned threads; /* of this process that are attached */
+static bool fork_prepared;       /* between prepare and parent/child, under process_self.mutex */
+
+/* Records of this process's threads that have ended, to be used again: a record stays with its process, so that what the ended thread still holds names a living
+ * process. */
+static uint32_t spare[256];
+static unsigned spares;
+
+/* ---- errors ---- */
+
+int fail(int result, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(shoal_thread.detail, sizeof shoal_thread.detail, format, arguments);
+    va_end(arguments);
+    return result;
+}
+
+int owner_died(owner_t dead, const char *what)
+{
+    int32_t pid;
+    char name[NAME];
+    if (life_grave(dead, &pid, name))
+        return fail(SHOAL_OWNER_DIED,
+                    "%s: its holder, process %s (pid %d), died; the caller holds it now", what,
+                    name, (int)pid);
+    return fail(SHOAL_OWNER_DIED, "%s: its holder died; the caller holds it now", what);
+}
+
+/* ---- threads ---- */
+
+/* Under attach_mutex. */
+static int claim_record(uint32_t *ret)
+{
+    if (spares) {
+        *ret = spare[--spares];
+        return 0;
+    }
+    for (uint32_t r = SLOTS; r < RECORDS; r++) {
+        struct record *record = &view.records[r];
+        int rc = region_populate(record, sizeof *record);
+        if (rc)
+            return rc;
+        uint32_t high = atomic_load(&view.region->records_high);
+        while (high <= r && !atomic_compare_exchange_weak(&view.region->records_high, &high, r + 1))
+            ;
+        uint64_t w = atomic_load(&record->word);
+        if (!(w & 0xff) && atomic_compare_exchange_strong(&record->word, &w,
+                                                          record_make((uint32_t)(w >> 32),
+                                                                      process_self.slot, true))) {
+            *ret = r;
+            return 0;
+        }
+    }
+    return fail(-EAGAIN, "the family has no room for another thread (%d)", RECORDS - SLOTS);
+}
+
+static void use_record(uint32_t r)
+{
+    struct thread *t = &shoal_thread;
+    struct record *record = &view.records[r];
+    memset(t->group, 0, sizeof t->group);
+    memset(t->free_ids, 0, sizeof t->free_ids);
+    t->depth = 0;
+    t->holds_life = false;
+    t->record = record;
+    atomic_store(&record->tid, (uint32_t)os_gettid());
+    t->me = owner_make((uint32_t)(atomic_load(&record->word) >> 32), r);
+    pthread_setspecific(thread_key, t);
+    atomic_fetch_add(&threads, 1);
+}
+
+static void thread_end(void *argument)
+{
+    struct thread *t = argument;
+    if (!self_known())
+        return;
+    uint32_t r = owner_record(t->me);
+    pthread_mutex_lock(&attach_mutex);
+    if (t->holds_life)
+        os_robust_release(
+            &view.slots[process_self.slot]
+                 .life); /* another thread takes it at its next call; till then its death is looked for */
+    if (spares < sizeof spare / sizeof *spare)
+        spare[spares++] = r;
+    t->me = 0;
+    atomic_fetch_sub(&threads, 1);
+    pthread_mutex_unlock(&attach_mutex);
+}
+
+void self_arm(void)
+{
+    struct slot *slot = &view.slots[process_self.slot];
+    if (likely(os_robust_held(atomic_load(os_robust_word(&slot->life)))))
+        return;
+    if (os_robust_try(&slot->life))
+        shoal_thread.holds_life = true;
+}
+
+/* ---- processes ---- */
+
+/* Reserves a free slot with a birth token: STARTING. */
+static int reserve_slot(uint32_t parent, struct birth *ret)
+{
+    int fd = region_fd();
+    if (fd < 0)
+        return fail(-EBADF, "the region's descriptor was closed by the program");
+    for (uint32_t s = 1; s < SLOTS; s++) {
+        struct slot *slot = &view.slots[s];
+        int rc = region_populate(slot, sizeof *slot);
+        if (!rc)
+            rc = region_populate(&view.records[s], sizeof(struct record));
+        if (rc)
+            return fail(rc, "no memory for another process");
+        uint64_t w = atomic_load(&slot->word);
+        /* The dead that nobody has met yet make room first. */
+        if (slot_status(w) == SLOT_ALIVE &&
+            os_robust_marked(atomic_load(os_robust_word(&slot->life)))) {
+            life_look(s, false);
+            w = atomic_load(&slot->word);
+        }
+        if (slot_status(w) != SLOT_FREE)
+            continue;
+        int token = os_token_take(fd, SLOTS + s);
+        if (token == -EAGAIN)
+            continue;
+        if (token < 0)
+            return fail(token, "no birth token for another process: %s", strerror(-token));
+        uint32_t generation = (uint32_t)(w >> 32), high = atomic_load(&view.region->slots_high);
+        bool passed = false;
+        while (high <= s &&
+               !(passed = atomic_compare_exchange_weak(&view.region->slots_high, &high, s + 1)))
+            ;
+        if (!atomic_compare_exchange_strong(&slot->word, &w,
+                                            slot_make(generation, 0, SLOT_STARTING))) {
+            close(token);
+            continue;
+        }
+        atomic_store(&slot->pid, 0);
+        atomic_store(&slot->exit_status, EXIT_NONE);
+        slot->flags = 0;
+        slot->start_time = 0;
+        slot->parent = parent;
+        slot->parent_generation = parent ? process_self.generation : 0;
+        slot->name[0] = 0;
+        atomic_store(&slot->charged, 0);
+        atomic_store(&slot->quota, parent ? atomic_load(&view.slots[parent].quota) : 0);
+        if (parent) {
+            slot->authkey_size = view.slots[parent].authkey_size;
+            memcpy(slot->authkey, view.slots[parent].authkey, sizeof slot->authkey);
+        }
+        if (passed) { /* sleeping watchers look a few slots ahead; now there are more */
+            atomic_fetch_add(&view.region->changed, 1);
+            os_futex_wake(&view.region->changed, INT_MAX);
+        }
+        ret->slot = s;
+        ret->generation = generation;
+        ret->token = token;
+        return 0;
+    }
+    return fail(-EAGAIN, "the family has no room for another process (%d)", SLOTS - 1);
+}
+
+/* A reserved slot becomes this process's. */
+static void adopt_slot(uint32_t s, uint32_t generation, int token)
+{
+    struct slot *slot = &view.slots[s];
+    process_self.slot = s;
+    process_self.generation = generation;
+    atomic_store(&slot->pid, getpid());
+    slot->start_time = os_start_time(getpid());
+    os_robust_init(&slot->life);
+    os_robust_try(&slot->life);
+    atomic_store(&view.records[s].word, record_make(generation, s, true));
+    spares = 0;
+    atomic_store(&threads, 0);
+    use_record(s);
+    shoal_thread.holds_life = true;
+    process_self.asymmetric = view.region->asymmetric;
+    atomic_fetch_add(&process_self.epoch, 1);
+    atomic_store(&slot->word, slot_make(generation, 0, SLOT_ALIVE));
+    if (token >= 0)
+        close(token); /* drops this process's POSIX locks on the file: so only now */
+    int fd = region_fd();
+    if (fd >= 0)
+        os_byte_lock(fd, s);
+    atomic_store(process_self.attached, 1);
+}
+
+static void at_exit(void)
+{
+    if (!self_known())
+        return;
+    if (atomic_load(&threads) > 1) {
+        /* Others may still be inside: the kernel's mark, after they are gone, is what gives everything back. */
+        view.slots[process_self.slot].flags |= SLOT_FLAG_CLEAN;
+        return;
+    }
+    self_detach();
+}
+
+static void before_fork(void)
+{
+    struct birth *b = &self_birth;
+    b->slot = 0;
+    b->token = -1;
+    pthread_mutex_lock(&attach_mutex);
+    pthread_mutex_lock(&process_self.mutex);
+    fork_prepared = self_known();
+    if (!fork_prepared)
+        return;
+    if (reserve_slot(process_self.slot, b)) {
+        b->slot = 0;
+    } else {
+        struct slot *slot = &view.slots[b->slot];
+        slot->flags = b->flags & SLOT_FLAG_DAEMON;
+        memcpy(slot->name, b->name, NAME);
+        if (object_copy_holds(process_self.slot, b->slot)) {
+            close(b->token);
+            life_ended(b->slot, b->generation);
+            b->slot = 0;
+        }
+    }
+    atomic_fetch_add(&process_self.forks, 1);
+}
+
+static void after_fork_parent(void)
+{
+    struct birth *b = &self_birth;
+    if (fork_prepared && b->slot) {
+        close(b->token); /* drops this process's own lock too */
+        int fd = region_fd();
+        if (fd >= 0)
+            os_byte_lock(fd, process_self.slot);
+    }
+    pthread_mutex_unlock(&process_self.mutex);
+    pthread_mutex_unlock(&attach_mutex);
+}
+
+static void after_fork_child(void)
+{
+    struct birth *b = &self_birth;
+    bool several = atomic_load(&threads) > 1;
+    pthread_mutex_init(&process_self.mutex, NULL);
+    pthread_mutex_init(&attach_mutex, NULL);
+    shoal_thread.me = 0;
+    if (!fork_prepared)
+        return;
+    atomic_store(process_self.attached, 0); /* where the kernel does not wipe the page */
+    if (b->flags & BIRTH_EXEC)
+        return; /* the new image takes the slot; the token goes with it */
+    if (!b->slot)
+        return;
+    adopt_slot(b->slot, b->generation, b->token);
+    if (several)
+        object_check_handles();
+}
+
+static int number(const char *name, int otherwise)
+{
+    const char *text = getenv(name);
+    return text && *text ? atoi(text) : otherwise;
+}
+
+static void first_time(void)
+{
+    pthread_key_create(&thread_key, thread_end);
+    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+    atexit(at_exit);
+    process_self.spin = number("SHOAL_TEST_SPIN", 60);
+    process_self.yield = process_self.spin ? 50000 : 0;
+    process_self.net = number("SHOAL_TEST_NET", 1);
+    process_self.waitv = os_features()->futex_waitv;
+}
+
+/* A family that the parent left in the environment (start by exec). */
+static int join_family(void)
+{
+    const char *text = getenv(SELF_ENVIRONMENT);
+    unsigned slot, generation;
+    int fd, token;
+    if (!text)
+        return -ENOENT;
+    bool good =
+        sscanf(text, "%d:%d:%u:%u", &fd, &token, &slot, &generation) == 4 && slot && slot < SLOTS;
+    unsetenv(SELF_ENVIRONMENT); /* not for children of ours that are not of the family */
+    if (!good)
+        return fail(-EINVAL, SELF_ENVIRONMENT " is not what a parent writes there");
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(token, F_SETFD, FD_CLOEXEC);
+    int rc = region_map(fd);
+    if (rc)
+        return fail(rc, "the parent's region cannot be joined: %s", strerror(-rc));
+    rc = object_attach();
+    if (!rc && slot_status(atomic_load(&view.slots[slot].word)) == SLOT_STARTING &&
+        atomic_load(&view.slots[slot].word) >> 32 == generation)
+        adopt_slot(slot, generation, token);
+    else if (!rc)
+        rc = fail(-ESTALE, "the slot that the parent reserved is no longer this process's");
+    return rc;
+}
+
+static int attach_process(void)
+{
+    if (process_self.attached == &never_attached) {
+        _Atomic uint32_t *page = os_memory_wiped_page();
+        if (!page)
+            return -ENOMEM;
+        process_self.attached = page;
+    }
+    if (!view.base) {
+        int rc = join_family();
+        if (rc != -ENOENT)
+            return rc;
+        rc = region_create(0);
+        if (!rc)
+            rc = object_attach();
+        if (rc)
+            return fail(rc, "no region: %s", strerror(-rc));
+    }
+    /* The root, or a child of a raw clone: a slot of its own, no holds. */
+    bool root = atomic_load(&view.region->slots_high) == 1;
+    struct birth b = {.slot = 0};
+    int rc = reserve_slot(0, &b);
+    if (rc)
+        return rc;
+    struct slot *slot = &view.slots[b.slot];
+    snprintf(slot->name, NAME, "%s", root ? "MainProcess" : "(attached)");
+    if (root) {
+        slot->authkey_size = 32;
+        os_random(slot->authkey, 32);
+    }
+    adopt_slot(b.slot, b.generation, b.token);
+    if (!root)
+        object_check_handles();
+    return 0;
+}
+
+int self_init(uint64_t reserve)
+{
+    pthread_once(&once, first_time);
+    pthread_mutex_lock(&attach_mutex);
+    int rc = view.base ? fail(-EALREADY, "this process belongs to a family already")
+                       : region_create(reserve);
+    if (!rc)
+        rc = object_attach();
+    pthread_mutex_unlock(&attach_mutex);
+    return rc ? rc : self_attach();
+}
+
+int self_attach(void)
+{
+    pthread_once(&once, first_time);
+    if (shoal_thread.attaching)
+        return fail(-EDEADLK, "a signal handler called shoal while its thread was attaching");
+    shoal_thread.attaching = true;
+    pthread_mutex_lock(&attach_mutex);
+    int rc = 0;
+    if (!atomic_load(process_self.attached)) {
+        shoal_thread.me = 0;
+        rc = attach_process();
+    }
+    if (!rc && !shoal_thread.me) {
+        uint32_t r = 0;
+        rc = claim_record(&r);
+        if (!rc)
+            use_record(r);
+    }
+    pthread_mutex_unlock(&attach_mutex);
+    shoal_thread.attaching = false;
+    return rc;
+}
+
+int self_detach(void)
+{
+    if (!self_known())
+        return 0;
+    pthread_mutex_lock(&attach_mutex);
+    if (atomic_load(&threads) > 1) {
+        pthread_mutex_unlock(&attach_mutex);
+        return fail(-EBUSY, "other threads of this process use shoal");
+    }
+    /* Before the slot is free, since it is its next process's then. Dying from here on is noticed by looking. */
+    if (shoal_thread.holds_life)
+        os_robust_release(&view.slots[process_self.slot].life);
+    life_leave();
+    shoal_thread.me = 0;
+    shoal_thread.holds_life = false;
+    atomic_store(&threads, 0);
+    atomic_store(process_self.attached, 0);
+    pthread_mutex_unlock(&attach_mutex);
+    return 0;
+}

@@ -1,0 +1,94 @@
+/* region/self.h - who the calling thread is; attaching and detaching; errors.
+ *
+ * A thread's identity (an owner word) lies in thread-local storage and is believed only while `*process.attached` is set: that word lies in a page that a fork
+ * wipes, so that a child never speaks in its parent's name.
+ */
+#ifndef SHOAL_SELF_H
+#define SHOAL_SELF_H
+
+#include "region/region.h"
+#include <errno.h>
+#include <stdarg.h>
+
+/* Everything that a thread keeps for itself. */
+struct thread {
+    owner_t me; /* 0: not attached */
+    struct record *record;
+    unsigned depth;       /* frames in use */
+    uint32_t epoch;       /* process.epoch when it attached */
+    uint32_t group[8];    /* object.c: the group it creates in, per size class; 0: none */
+    uint64_t free_ids[8]; /* and which ids in it seem free */
+    bool holds_life;      /* this thread's end marks the process's life word */
+    bool attaching;
+    char detail[256];
+    bool detailed;
+};
+extern _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
+
+/* What a process keeps for itself. */
+extern struct process_self {
+    _Atomic uint32_t *attached; /* in the wiped page; points to a zero before the first attach */
+    _Atomic uint32_t epoch;     /* counts attaches of this process image */
+    uint32_t slot;
+    uint32_t generation;
+    _Atomic uint32_t
+        forks; /* how often this process forked: handles older than the last are shared */
+    pthread_mutex_t mutex; /* open, close, fork, threads */
+    int spin;              /* pauses before yielding; 0 under SHOAL_TEST_SPIN=0 */
+    int64_t yield;         /* nanoseconds of yielding before sleeping */
+    bool net;              /* the waiting net; off under SHOAL_TEST_NET=0 */
+    bool waitv;
+    bool asymmetric;
+} process_self;
+
+/* The calling thread's owner word, 0 if it has to attach first. */
+static inline owner_t self_known(void)
+{
+    return likely(atomic_load_explicit(process_self.attached, memory_order_relaxed))
+               ? shoal_thread.me
+               : 0;
+}
+/* Attaches process and thread as needed: 0 or -errno. */
+int self_attach(void);
+/* Makes the family's region first; -EALREADY if there is one. */
+int self_init(uint64_t reserve);
+static inline int self(owner_t *ret)
+{
+    *ret = self_known();
+    if (likely(*ret))
+        return 0;
+    int rc = self_attach();
+    *ret = shoal_thread.me;
+    return rc;
+}
+
+/* Takes the process's life word if nobody holds it (its thread ended). */
+void self_arm(void);
+
+/* What pthread_atfork and `start` share. A child that is being started: */
+struct birth {
+    uint32_t slot; /* 0: none could be had; the child attaches anew and holds nothing */
+    uint32_t generation;
+    int token;
+    uint32_t flags;
+    char name[NAME]; /* "": a default */
+};
+/* Set by `start` before fork to name the child; fork's own handlers do the rest. After fork, in the parent, *slot and *generation tell the child's. */
+extern _Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));
+enum {
+    BIRTH_EXEC = 1u << 16 /* in flags: the child will exec, and the new image takes the slot */
+};
+
+/* Gives everything up, as at exit. The process may attach again. 0 or -errno. */
+int self_detach(void);
+
+/* Attaches to the family whose descriptor a parent left in the environment (start by exec): tried by self_attach. */
+#define SELF_ENVIRONMENT "SHOAL_FAMILY" /* "descriptor:slot:generation" */
+
+/* ---- errors ---- */
+/* Remembers a sentence for shoal_error_detail and returns `result`. */
+int fail(int result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* The same for positive results of acquiring. */
+int owner_died(owner_t dead, const char *what);
+
+#endif

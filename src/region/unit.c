@@ -1,0 +1,175 @@
+/* Runs of 4 KiB units of the heap, for large objects and for the payload of object groups (docs/design.md 6).
+ *
+ * A bit per unit, under one lock, the guard. The bits are derived: what is used is what groups and headers say in `payload`, which is written while the guard is
+ * held. So whoever takes the guard from a dead owner just builds the bits again, and no step in here needs a journal.
+ */
+#include "region/life.h"
+#include "region/object.h"
+#include "region/wait.h"
+
+enum { KEEP = 64 << 20 >> 12 /* free units that keep their memory */ };
+
+static _Atomic uint64_t *bits(uint32_t unit)
+{
+    return &view.unit_map[unit / 64];
+}
+
+static unsigned char *address_of(uint32_t unit)
+{
+    return view.heap + (uint64_t)unit * UNIT;
+}
+
+static uint32_t unit_of(uint32_t payload)
+{
+    return (payload - 1) / (UNIT / 64);
+}
+
+/* Marks [unit, unit + n) used or free. The map's memory is there for whatever was ever used. */
+static void mark(uint32_t unit, uint32_t n, bool used)
+{
+    for (uint32_t i = unit; i < unit + n;) {
+        uint32_t first = i % 64, many = 64 - first < unit + n - i ? 64 - first : unit + n - i;
+        uint64_t mask = (many == 64 ? ~0ull : (1ull << many) - 1) << first;
+        uint64_t w = atomic_load_explicit(bits(i), memory_order_relaxed);
+        atomic_store_explicit(bits(i), used ? w | mask : w & ~mask, memory_order_relaxed);
+        i += many;
+    }
+}
+
+static void rebuild(void)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    uint64_t used = 0;
+    for (uint32_t unit = 0; unit < view.at.max_units;)
+        if (region_is_populated((const void *)(uintptr_t)bits(unit))) {
+            for (uint32_t end = unit + UNIT * 8; unit < end && unit < view.at.max_units; unit += 64)
+                atomic_store_explicit(bits(unit), 0, memory_order_relaxed);
+        } else {
+            unit += UNIT * 8 - unit % (UNIT * 8);
+        }
+    /* one group above the mark may have been given its run by somebody who died */
+    for (uint32_t g = 0; g <= high && g < view.at.max_groups; g++) {
+        const struct group *group = &view.groups[g];
+        if (!region_is_populated(group))
+            continue;
+        uint32_t payload = atomic_load(&group->payload);
+        if (payload) {
+            uint32_t n = (group->size - 1) * GROUP / UNIT;
+            mark(unit_of(payload), n, true);
+            used += n;
+        }
+        for (unsigned i = 0; i < GROUP && region_is_populated(&view.headers[g * GROUP]); i++) {
+            const struct header *h = &view.headers[g * GROUP + i];
+            if (h->units && atomic_load(&h->payload)) {
+                mark(unit_of(atomic_load(&h->payload)), h->units, true);
+                used += h->units;
+            }
+        }
+    }
+    atomic_store(&view.region->units_used, used);
+    atomic_store(&view.region->units_kept, 0);
+}
+
+static int guard_take(void)
+{
+    owner_t me, dead;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    if (owner_try(&view.region->guard, me))
+        return 0;
+    rc = -EINTR;
+    while (rc == -EINTR)
+        rc = owner_acquire_slow(&view.region->guard, &view.region->guard_event, WAIT_GUARD, me,
+                                SHOAL_FOREVER, &dead);
+    if (rc == SHOAL_OWNER_DIED) {
+        rebuild();
+        rc = 0;
+    }
+    return rc;
+}
+
+static void guard_give(void)
+{
+    owner_release(&view.region->guard, &view.region->guard_event);
+}
+
+/* The first run of n free units at or after `from`: its first unit, max_units if there is none, or -ENOMEM for the map itself. */
+static int64_t search(uint32_t from, uint32_t to, uint32_t n)
+{
+    uint32_t run = 0;
+    for (uint32_t unit = from; unit < to;) {
+        if (unit == from || unit % (UNIT * 8) == 0) {
+            int rc = region_populate((const void *)(uintptr_t)bits(unit), sizeof(uint64_t));
+            if (rc)
+                return rc;
+        }
+        uint64_t w = atomic_load_explicit(bits(unit), memory_order_relaxed);
+        if (unit % 64 == 0 && w == ~0ull) {
+            run = 0;
+            unit += 64;
+        } else if (unit % 64 == 0 && !w && run + 64 < n) {
+            run += 64;
+            unit += 64;
+        } else {
+            run = w >> unit % 64 & 1 ? 0 : run + 1;
+            unit++;
+            if (run == n)
+                return unit - n;
+        }
+    }
+    return view.at.max_units;
+}
+
+int unit_alloc(_Atomic uint32_t *payload, uint32_t n)
+{
+    int rc = guard_take();
+    if (rc)
+        return rc;
+    uint32_t hint = atomic_load(&view.region->unit_hint);
+    int64_t at = search(hint, view.at.max_units, n);
+    if (at == view.at.max_units && hint)
+        at = search(0, view.at.max_units, n);
+    if (at < 0 || at == view.at.max_units) {
+        rc = -ENOMEM;
+    } else {
+        uint32_t unit = (uint32_t)at;
+        mark(unit, n, true);
+        atomic_fetch_add(&view.region->units_used, n);
+        uint64_t kept = atomic_load(&view.region->units_kept);
+        if (kept && region_is_populated(address_of(unit)))
+            atomic_store(&view.region->units_kept, kept > n ? kept - n : 0);
+        atomic_store(&view.region->unit_hint, unit);
+        atomic_store(payload, unit * (UNIT / 64) + 1); /* from here on it is taken */
+    }
+    guard_give();
+    return rc;
+}
+
+void unit_free(_Atomic uint32_t *payload, uint32_t n)
+{
+    if (guard_take())
+        return; /* only a process that cannot attach at all; its death will give the run back */
+    uint32_t p = atomic_load(payload);
+    if (p) {
+        uint32_t unit = unit_of(p);
+        uint64_t kept = atomic_load(&view.region->units_kept);
+        if (kept + n > KEEP) {
+            region_unpopulate(address_of(unit), (size_t)n * UNIT);
+            os_memory_remove(address_of(unit), (size_t)n * UNIT);
+        } else {
+            atomic_store(&view.region->units_kept, kept + n);
+        }
+        mark(unit, n, false);
+        atomic_fetch_sub(&view.region->units_used, n);
+        if (unit < atomic_load(&view.region->unit_hint))
+            atomic_store(&view.region->unit_hint, unit);
+        atomic_store(payload, 0);
+    }
+    guard_give();
+}
+
+uint64_t unit_used(void)
+{
+    return atomic_load(&view.region->units_used);
+}

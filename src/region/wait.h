@@ -1,0 +1,92 @@
+/* region/wait.h - sleeping on an object and waking who sleeps (docs/design.md 3 and 4).
+ *
+ *     struct waiter w;                                      the right loop:
+ *     if ((rc = wait_begin(&w, id)))  return rc;
+ *     for (;;) {
+ *         uint32_t seen = wait_announce(&w, &body->event);  // sets the sleepers bit, full fence in all processes
+ *         if (try())  break;                                // look *after* announcing, never before only
+ *         rc = wait_park(&w, &body->event, seen, deadline); // 0: look again
+ *         if (rc)  break;                                   // -ETIMEDOUT, -EINTR, -EAGAIN for SHOAL_NOW
+ *     }
+ *     wait_end(&w);
+ * The wrong loop looks, then announces: a change in between wakes nobody.
+ */
+#ifndef SHOAL_WAIT_H
+#define SHOAL_WAIT_H
+
+#include "region/self.h"
+
+enum { SLEEPERS = 1 };
+#define WAIT_GUARD 0xfffffffeu /* the frame's id for the guard of the unit map */
+
+struct waiter {
+    _Atomic uint64_t *frame;
+    struct os_robust *role; /* held from the first sleep to wait_end */
+    uint32_t group;         /* of slots that it watches */
+    int64_t slice;          /* how soon to look at doubtful lives again; grows */
+    bool slices;            /* membarrier was refused: sleep in slices */
+};
+
+int wait_begin(struct waiter *w, uint32_t id);
+void wait_end(struct waiter *w);
+uint32_t wait_announce(struct waiter *w, _Atomic uint32_t *event);
+/* Sleeps while *word == value, watching over the family; 0: look again. -ETIMEDOUT, -EAGAIN (SHOAL_NOW), -EINTR. */
+int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, int64_t deadline);
+
+/* Wakes up to n sleepers, clearing the bit first; called where the bit was seen. */
+void wait_wake_slow(_Atomic uint32_t *event, int n);
+/* For state changes made by a locked instruction (a full fence; on other machines than x86 a fence of its own). */
+static inline void wait_wake(_Atomic uint32_t *event, int n)
+{
+#if !defined(__x86_64__)
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS))
+        wait_wake_slow(event, n);
+}
+
+/* Busy waiting before sleeping: pauses for about 1 us, then yields for some tens. False when it is time to sleep. */
+struct spin {
+    int left;
+    int64_t until;
+};
+static inline struct spin spin_begin(void)
+{
+    return (struct spin){.left = process_self.spin, .until = 0};
+}
+bool spin_yield(struct spin *s);
+static inline bool spin_once(struct spin *s)
+{
+    if (likely(s->left > 0)) {
+        s->left--;
+        os_pause();
+        return true;
+    }
+    return spin_yield(s);
+}
+
+/* ---- owner words that can be waited for: the core of lock, rlock, rwlock, once and the guard ---- */
+
+/* Takes *word for `me`, waiting on *event; a dead owner is succeeded. `id`: of the object, for the frame. 0, SHOAL_OWNER_DIED (*dead tells whom), -errno. */
+int owner_acquire_slow(_Atomic owner_t *word, _Atomic uint32_t *event, uint32_t id, owner_t me,
+                       int64_t deadline, owner_t *dead);
+static inline bool owner_try(_Atomic owner_t *word, owner_t me)
+{
+    owner_t none = 0;
+    return atomic_compare_exchange_strong_explicit(word, &none, me, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+/* *word == me, and nobody else changes it meanwhile. */
+static inline void owner_release(_Atomic owner_t *word, _Atomic uint32_t *event)
+{
+    if (likely(process_self.asymmetric)) {
+        atomic_store_explicit(word, 0, memory_order_release);
+        atomic_signal_fence(memory_order_seq_cst);
+    } else {
+        atomic_exchange(word, 0);
+    }
+    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS))
+        wait_wake_slow(event, 1);
+}
+
+#endif

@@ -1,0 +1,113 @@
+/* event: a flag that many wait for (docs/design.md 4).
+ *
+ * The word holds the flag and, above it, how often it was set: a waiter that slept through set and clear sees that the count has changed.
+ */
+#include "region/wait.h"
+#include "sync/sync.h"
+#include <limits.h>
+
+/* word: {sets:31, set:1}, CAS by set, AND by clear; event: see region/wait.h. */
+struct body {
+    _Atomic uint32_t word;
+    _Atomic uint32_t event;
+};
+static_assert(sizeof(struct body) <= BODY, "fits in the header");
+
+static struct body *body_of(const struct header *h)
+{
+    return (struct body *)(uintptr_t)h->body;
+}
+
+int shoal_event_create(shoal_event **ret, const shoal_sync_options *options)
+{
+    struct header *h;
+    int rc = sync_create(&h, ret, TYPE_EVENT, 0, options, "shoal_event_create");
+    if (!rc)
+        *ret = object_publish(h);
+    return rc;
+}
+
+int shoal_event_set(shoal_event *event)
+{
+    struct header *h = header_of(event, TYPE_EVENT);
+    if (unlikely(!h))
+        return bad_handle(event, "shoal_event_set");
+    struct body *b = body_of(h);
+    uint32_t w = atomic_load_explicit(&b->word, memory_order_relaxed);
+    while (!(w & 1))
+        if (atomic_compare_exchange_weak(&b->word, &w, w + 3)) /* count + 1, flag */
+            break;
+    wait_wake(
+        &b->event,
+        INT_MAX); /* also if it was set already: the one who set it may have died before this */
+    return 0;
+}
+
+int shoal_event_clear(shoal_event *event)
+{
+    struct header *h = header_of(event, TYPE_EVENT);
+    if (unlikely(!h))
+        return bad_handle(event, "shoal_event_clear");
+    atomic_fetch_and(&body_of(h)->word, ~1u);
+    return 0;
+}
+
+int shoal_event_is_set(const shoal_event *event)
+{
+    struct header *h = header_of(event, TYPE_EVENT);
+    if (unlikely(!h))
+        return bad_handle(event, "shoal_event_is_set");
+    return atomic_load_explicit(&body_of(h)->word, memory_order_acquire) & 1;
+}
+
+/* Set, or set again since `then`. */
+static bool was_set(struct body *b, uint32_t then)
+{
+    uint32_t w = atomic_load_explicit(&b->word, memory_order_acquire);
+    return (w & 1) || w >> 1 != then >> 1;
+}
+
+int shoal_event_wait(shoal_event *event, int64_t deadline)
+{
+    struct header *h = header_of(event, TYPE_EVENT);
+    if (unlikely(!h))
+        return bad_handle(event, "shoal_event_wait");
+    struct body *b = body_of(h);
+    uint32_t then = atomic_load_explicit(&b->word, memory_order_acquire);
+    if (then & 1)
+        return 0;
+    if (deadline == SHOAL_NOW)
+        return -EAGAIN;
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    for (struct spin s = spin_begin(); spin_once(&s);)
+        if (was_set(b, then))
+            return 0;
+    struct waiter w;
+    rc = wait_begin(&w, header_id(h));
+    if (rc)
+        return rc;
+    for (;;) {
+        uint32_t seen = wait_announce(&w, &b->event);
+        if (was_set(b, then))
+            break;
+        rc = wait_park(&w, &b->event, seen, deadline);
+        if (rc)
+            break;
+    }
+    wait_end(&w);
+    return rc;
+}
+
+SYNC_REFERENCES(event, TYPE_EVENT)
+
+/* ---- repair: only the wake-up of a setter that died before it ---- */
+
+static _Atomic uint32_t *event_of(struct header *h)
+{
+    return &body_of(h)->event;
+}
+
+const struct type_repair event_repair = {.event = event_of};

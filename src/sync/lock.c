@@ -1,0 +1,111 @@
+/* lock: an owner word (docs/design.md 4a).
+ *
+ *     owner = 0            acquire: CAS 0 -> me, or dead -> me            release by the owner: plain store of 0, then a look at the sleepers bit
+ *                                                                        release by another living process: CAS owner -> 0
+ * A dead owner stands in the word until somebody takes the lock over in one step. Nothing counts anything, so nothing can leak.
+ */
+#include "region/object.h"
+#include "region/wait.h"
+#include "sync/sync.h"
+
+/* owner: CAS by acquirers, stored by the owner, CAS by other releasers; event: see region/wait.h. */
+struct body {
+    _Atomic owner_t owner;
+    _Atomic uint32_t event;
+};
+static_assert(sizeof(struct body) <= BODY, "fits in the header");
+
+static struct body *body_of(const struct header *h)
+{
+    return (struct body *)(uintptr_t)h->body;
+}
+
+int shoal_lock_create(shoal_lock **ret, const shoal_sync_options *options)
+{
+    struct header *h;
+    int rc = sync_create(&h, ret, TYPE_LOCK, 0, options, "shoal_lock_create");
+    if (!rc)
+        *ret = object_publish(h);
+    return rc;
+}
+
+static int acquire_slow(struct header *h, int64_t deadline)
+{
+    owner_t me, dead = 0;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    struct body *b = body_of(h);
+    rc = owner_acquire_slow(&b->owner, &b->event, header_id(h), me, deadline, &dead);
+    return rc == SHOAL_OWNER_DIED ? owner_died(dead, "lock") : rc;
+}
+
+int shoal_lock_acquire(shoal_lock *lock, int64_t deadline)
+{
+    struct header *h = header_of(lock, TYPE_LOCK);
+    if (unlikely(!h))
+        return bad_handle(lock, "shoal_lock_acquire");
+    owner_t me = self_known();
+    if (likely(me) && likely(owner_try(&body_of(h)->owner, me)))
+        return 0;
+    return acquire_slow(h, deadline);
+}
+
+/* Of somebody else, or of nobody. */
+static int release_slow(struct body *b)
+{
+    owner_t owner = atomic_load(&b->owner);
+    while (owner && !owner_dead(owner))
+        if (atomic_compare_exchange_strong(&b->owner, &owner, 0)) {
+            wait_wake(&b->event, 1);
+            return 0;
+        }
+    return fail(-EPERM, "shoal_lock_release: nobody holds the lock");
+}
+
+int shoal_lock_release(shoal_lock *lock)
+{
+    struct header *h = header_of(lock, TYPE_LOCK);
+    if (unlikely(!h))
+        return bad_handle(lock, "shoal_lock_release");
+    struct body *b = body_of(h);
+    owner_t me = self_known();
+    if (unlikely(!me) || unlikely(atomic_load_explicit(&b->owner, memory_order_relaxed) != me))
+        return release_slow(b);
+    owner_release(&b->owner, &b->event);
+    return 0;
+}
+
+int shoal_lock_locked(const shoal_lock *lock)
+{
+    struct header *h = header_of(lock, TYPE_LOCK);
+    if (!h)
+        return bad_handle(lock, "shoal_lock_locked");
+    owner_t owner = atomic_load(&body_of(h)->owner);
+    return owner && !owner_dead(owner);
+}
+
+int shoal_lock_holder(const shoal_lock *lock, shoal_holder *ret)
+{
+    struct header *h = header_of(lock, TYPE_LOCK);
+    if (!h)
+        return bad_handle(lock, "shoal_lock_holder");
+    return sync_holder(atomic_load(&body_of(h)->owner), ret);
+}
+
+SYNC_REFERENCES(lock, TYPE_LOCK)
+
+/* ---- repair ---- */
+
+static _Atomic uint32_t *event_of(struct header *h)
+{
+    return &body_of(h)->event;
+}
+
+static bool ready(struct header *h)
+{
+    owner_t owner = atomic_load(&body_of(h)->owner);
+    return !owner || owner_gone(owner);
+}
+
+const struct type_repair lock_repair = {.event = event_of, .ready = ready};

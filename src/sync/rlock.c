@@ -1,0 +1,126 @@
+/* rlock: an owner word and a depth (docs/design.md 4a).
+ *
+ * The record in the owner word already names the thread. `depth` belongs to the owner alone: it is set after each take, so what a dead owner left in it does not matter.
+ */
+#include "region/wait.h"
+#include "sync/sync.h"
+
+/* owner: CAS by acquirers, stored by the owner; depth: levels beyond the first, read and written by the owner only. */
+struct body {
+    _Atomic owner_t owner;
+    _Atomic uint32_t event;
+    _Atomic uint32_t depth;
+};
+static_assert(sizeof(struct body) <= BODY, "fits in the header");
+
+static struct body *body_of(const struct header *h)
+{
+    return (struct body *)(uintptr_t)h->body;
+}
+
+int shoal_rlock_create(shoal_rlock **ret, const shoal_sync_options *options)
+{
+    struct header *h;
+    int rc = sync_create(&h, ret, TYPE_RLOCK, 0, options, "shoal_rlock_create");
+    if (!rc)
+        *ret = object_publish(h);
+    return rc;
+}
+
+static int acquire_slow(struct header *h, int64_t deadline)
+{
+    struct body *b = body_of(h);
+    owner_t me, dead = 0;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    if (atomic_load_explicit(&b->owner, memory_order_relaxed) == me) {
+        uint32_t depth = atomic_load_explicit(&b->depth, memory_order_relaxed);
+        if (depth >= INT32_MAX - 1)
+            return fail(-EOVERFLOW, "shoal_rlock_acquire: held %u times already", depth + 1);
+        atomic_store_explicit(&b->depth, depth + 1, memory_order_relaxed);
+        return 0;
+    }
+    rc = owner_acquire_slow(&b->owner, &b->event, header_id(h), me, deadline, &dead);
+    if (rc < 0)
+        return rc;
+    atomic_store_explicit(&b->depth, 0, memory_order_relaxed);
+    return rc ? owner_died(dead, "rlock") : 0;
+}
+
+int shoal_rlock_acquire(shoal_rlock *lock, int64_t deadline)
+{
+    struct header *h = header_of(lock, TYPE_RLOCK);
+    if (unlikely(!h))
+        return bad_handle(lock, "shoal_rlock_acquire");
+    owner_t me = self_known();
+    struct body *b = body_of(h);
+    if (likely(me) && likely(owner_try(&b->owner, me))) {
+        atomic_store_explicit(&b->depth, 0, memory_order_relaxed);
+        return 0;
+    }
+    return acquire_slow(h, deadline);
+}
+
+int shoal_rlock_release(shoal_rlock *lock)
+{
+    struct header *h = header_of(lock, TYPE_RLOCK);
+    if (unlikely(!h))
+        return bad_handle(lock, "shoal_rlock_release");
+    struct body *b = body_of(h);
+    owner_t me = self_known();
+    if (unlikely(!me) || unlikely(atomic_load_explicit(&b->owner, memory_order_relaxed) != me))
+        return fail(-EPERM, "shoal_rlock_release: the calling thread does not hold the lock");
+    uint32_t depth = atomic_load_explicit(&b->depth, memory_order_relaxed);
+    if (depth)
+        atomic_store_explicit(&b->depth, depth - 1, memory_order_relaxed);
+    else
+        owner_release(&b->owner, &b->event);
+    return 0;
+}
+
+int shoal_rlock_locked(const shoal_rlock *lock)
+{
+    struct header *h = header_of(lock, TYPE_RLOCK);
+    if (!h)
+        return bad_handle(lock, "shoal_rlock_locked");
+    owner_t owner = atomic_load(&body_of(h)->owner);
+    return owner && !owner_dead(owner);
+}
+
+int shoal_rlock_count(const shoal_rlock *lock)
+{
+    struct header *h = header_of(lock, TYPE_RLOCK);
+    if (!h)
+        return bad_handle(lock, "shoal_rlock_count");
+    struct body *b = body_of(h);
+    owner_t me = self_known();
+    if (!me || atomic_load_explicit(&b->owner, memory_order_relaxed) != me)
+        return 0;
+    return (int)atomic_load_explicit(&b->depth, memory_order_relaxed) + 1;
+}
+
+int shoal_rlock_holder(const shoal_rlock *lock, shoal_holder *ret)
+{
+    struct header *h = header_of(lock, TYPE_RLOCK);
+    if (!h)
+        return bad_handle(lock, "shoal_rlock_holder");
+    return sync_holder(atomic_load(&body_of(h)->owner), ret);
+}
+
+SYNC_REFERENCES(rlock, TYPE_RLOCK)
+
+/* ---- repair ---- */
+
+static _Atomic uint32_t *event_of(struct header *h)
+{
+    return &body_of(h)->event;
+}
+
+static bool ready(struct header *h)
+{
+    owner_t owner = atomic_load(&body_of(h)->owner);
+    return !owner || owner_gone(owner);
+}
+
+const struct type_repair rlock_repair = {.event = event_of, .ready = ready};

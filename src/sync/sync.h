@@ -1,0 +1,30 @@
+/* sync/sync.h - what the synchronisation objects share. */
+#ifndef SHOAL_SYNC_SYNC_H
+#define SHOAL_SYNC_SYNC_H
+
+#include "region/object.h"
+#include <shoal/sync.h>
+
+/* Checks the arguments of a constructor and creates the header: fill in its body and publish it. */
+int sync_create(struct header **header, void *ret, enum type type, size_t payload,
+                const shoal_sync_options *options, const char *what);
+/* Fills in who the owner is: 1, or 0 if nobody (or a dead one). */
+int sync_holder(owner_t owner, shoal_holder *ret);
+
+/* _reference, _open and _close of an object. */
+#define SYNC_REFERENCES(name, type_of)                                                \
+    int shoal_##name##_reference(const shoal_##name *handle, shoal_reference *ret)    \
+    {                                                                                 \
+        return object_reference(handle, type_of, "shoal_" #name "_reference", ret);   \
+    }                                                                                 \
+    int shoal_##name##_open(shoal_##name **ret, const shoal_reference *reference)     \
+    {                                                                                 \
+        return object_open((void **)ret, type_of, "shoal_" #name "_open", reference); \
+    }                                                                                 \
+    shoal_##name *shoal_##name##_close(shoal_##name *handle)                          \
+    {                                                                                 \
+        object_close(handle, type_of);                                                \
+        return NULL;                                                                  \
+    }
+
+#endif
