@@ -16,22 +16,25 @@ const char *check_errno_name(int error)
         const char *name;
     } names[] = {
 #define NAME(e) {e, #e}
-        NAME(EPERM),        NAME(ENOENT),       NAME(ESRCH),        NAME(EINTR),      NAME(EIO),
-        NAME(ENXIO),        NAME(E2BIG),        NAME(ENOEXEC),      NAME(EBADF),      NAME(ECHILD),
-        NAME(EAGAIN),       NAME(ENOMEM),       NAME(EACCES),       NAME(EFAULT),     NAME(EBUSY),
-        NAME(EEXIST),       NAME(EXDEV),        NAME(ENODEV),       NAME(ENOTDIR),    NAME(EISDIR),
-        NAME(EINVAL),       NAME(ENFILE),       NAME(EMFILE),       NAME(ENOTTY),     NAME(ETXTBSY),
-        NAME(EFBIG),        NAME(ENOSPC),       NAME(ESPIPE),       NAME(EROFS),      NAME(EMLINK),
-        NAME(EPIPE),        NAME(EDOM),         NAME(ERANGE),       NAME(EDEADLK),    NAME(ENAMETOOLONG),
-        NAME(ENOLCK),       NAME(ENOSYS),       NAME(ENOTEMPTY),    NAME(ELOOP),      NAME(ENOMSG),
-        NAME(EIDRM),        NAME(ENODATA),      NAME(ETIME),        NAME(EPROTO),     NAME(EBADMSG),
-        NAME(EOVERFLOW),    NAME(EILSEQ),       NAME(EUSERS),       NAME(ENOTSOCK),   NAME(EDESTADDRREQ),
-        NAME(EMSGSIZE),     NAME(EPROTOTYPE),   NAME(ENOPROTOOPT),  NAME(EOPNOTSUPP), NAME(EPROTONOSUPPORT),
-        NAME(EAFNOSUPPORT), NAME(EADDRINUSE),   NAME(EADDRNOTAVAIL), NAME(ENETDOWN),  NAME(ENETUNREACH),
-        NAME(ECONNABORTED), NAME(ECONNRESET),   NAME(ENOBUFS),      NAME(EISCONN),    NAME(ENOTCONN),
-        NAME(ETIMEDOUT),    NAME(ECONNREFUSED), NAME(EHOSTDOWN),    NAME(EHOSTUNREACH), NAME(EALREADY),
-        NAME(EINPROGRESS),  NAME(ESTALE),       NAME(EDQUOT),       NAME(ECANCELED),  NAME(EOWNERDEAD),
-        NAME(ENOTRECOVERABLE),
+        NAME(EPERM),        NAME(ENOENT),        NAME(ESRCH),           NAME(EINTR),
+        NAME(EIO),          NAME(ENXIO),         NAME(E2BIG),           NAME(ENOEXEC),
+        NAME(EBADF),        NAME(ECHILD),        NAME(EAGAIN),          NAME(ENOMEM),
+        NAME(EACCES),       NAME(EFAULT),        NAME(EBUSY),           NAME(EEXIST),
+        NAME(EXDEV),        NAME(ENODEV),        NAME(ENOTDIR),         NAME(EISDIR),
+        NAME(EINVAL),       NAME(ENFILE),        NAME(EMFILE),          NAME(ENOTTY),
+        NAME(ETXTBSY),      NAME(EFBIG),         NAME(ENOSPC),          NAME(ESPIPE),
+        NAME(EROFS),        NAME(EMLINK),        NAME(EPIPE),           NAME(EDOM),
+        NAME(ERANGE),       NAME(EDEADLK),       NAME(ENAMETOOLONG),    NAME(ENOLCK),
+        NAME(ENOSYS),       NAME(ENOTEMPTY),     NAME(ELOOP),           NAME(ENOMSG),
+        NAME(EIDRM),        NAME(ENODATA),       NAME(ETIME),           NAME(EPROTO),
+        NAME(EBADMSG),      NAME(EOVERFLOW),     NAME(EILSEQ),          NAME(EUSERS),
+        NAME(ENOTSOCK),     NAME(EDESTADDRREQ),  NAME(EMSGSIZE),        NAME(EPROTOTYPE),
+        NAME(ENOPROTOOPT),  NAME(EOPNOTSUPP),    NAME(EPROTONOSUPPORT), NAME(EAFNOSUPPORT),
+        NAME(EADDRINUSE),   NAME(EADDRNOTAVAIL), NAME(ENETDOWN),        NAME(ENETUNREACH),
+        NAME(ECONNABORTED), NAME(ECONNRESET),    NAME(ENOBUFS),         NAME(EISCONN),
+        NAME(ENOTCONN),     NAME(ETIMEDOUT),     NAME(ECONNREFUSED),    NAME(EHOSTDOWN),
+        NAME(EHOSTUNREACH), NAME(EALREADY),      NAME(EINPROGRESS),     NAME(ESTALE),
+        NAME(EDQUOT),       NAME(ECANCELED),     NAME(EOWNERDEAD),      NAME(ENOTRECOVERABLE),
 #undef NAME
     };
 
@@ -58,7 +61,8 @@ static void report(int skipped, const char *text)
     struct check_report *r = check_report;
     int empty = 0;
 
-    if (!r || !__atomic_compare_exchange_n(&r->taken, &empty, 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+    if (!r ||
+        !__atomic_compare_exchange_n(&r->taken, &empty, 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
         return;
     r->skipped = skipped;
     snprintf(r->text, sizeof(r->text), "%s", text);
@@ -104,8 +108,8 @@ static int compare(const char *how, int less, int equal)
     return how[1] == '=' ? !less : !less && !equal;
 }
 
-void check_int(const char *file, int line, const char *left, const char *how, const char *right, long long a,
-               long long b)
+void check_int(const char *file, int line, const char *left, const char *how, const char *right,
+               long long a, long long b)
 {
     char sa[60], sb[60];
 
@@ -114,20 +118,22 @@ void check_int(const char *file, int line, const char *left, const char *how, co
                    check_show_int(a, sa, sizeof(sa)), check_show_int(b, sb, sizeof(sb)));
 }
 
-void check_u64(const char *file, int line, const char *left, const char *how, const char *right, uint64_t a,
-               uint64_t b)
+void check_u64(const char *file, int line, const char *left, const char *how, const char *right,
+               uint64_t a, uint64_t b)
 {
     if (!compare(how, a < b, a == b))
-        check_fail(file, line, "%s %s %s is false: left %llu (0x%llx), right %llu (0x%llx)", left, how, right,
-                   (unsigned long long)a, (unsigned long long)a, (unsigned long long)b, (unsigned long long)b);
+        check_fail(file, line, "%s %s %s is false: left %llu (0x%llx), right %llu (0x%llx)", left,
+                   how, right, (unsigned long long)a, (unsigned long long)a, (unsigned long long)b,
+                   (unsigned long long)b);
 }
 
-void check_double(const char *file, int line, const char *left, const char *how, const char *right, double a,
-                  double b)
+void check_double(const char *file, int line, const char *left, const char *how, const char *right,
+                  double a, double b)
 {
     /* Not a number compares false with everything, "!=" included. */
     if (a != a || b != b || !compare(how, a < b, a == b))
-        check_fail(file, line, "%s %s %s is false: left %.17g, right %.17g", left, how, right, a, b);
+        check_fail(file, line, "%s %s %s is false: left %.17g, right %.17g", left, how, right, a,
+                   b);
 }
 
 long long check_ok(const char *file, int line, const char *text, long long value)
@@ -158,28 +164,31 @@ void check_err(const char *file, int line, const char *text, long long value, lo
                    check_show_int(wanted, sb, sizeof(sb)));
 }
 
-void check_str(const char *file, int line, const char *left, const char *right, const char *a, const char *b)
+void check_str(const char *file, int line, const char *left, const char *right, const char *a,
+               const char *b)
 {
     if (a == b || (a && b && !strcmp(a, b)))
         return;
-    check_fail(file, line, "%s == %s is false: left %s%s%s, right %s%s%s", left, right, a ? "\"" : "", a ? a : "NULL",
-               a ? "\"" : "", b ? "\"" : "", b ? b : "NULL", b ? "\"" : "");
+    check_fail(file, line, "%s == %s is false: left %s%s%s, right %s%s%s", left, right,
+               a ? "\"" : "", a ? a : "NULL", a ? "\"" : "", b ? "\"" : "", b ? b : "NULL",
+               b ? "\"" : "");
 }
 
-void check_mem(const char *file, int line, const char *left, const char *right, const void *a, const void *b,
-               size_t size)
+void check_mem(const char *file, int line, const char *left, const char *right, const void *a,
+               const void *b, size_t size)
 {
     const unsigned char *x = a, *y = b;
 
     for (size_t i = 0; i < size; i++) {
         if (x[i] != y[i])
-            check_fail(file, line, "%s and %s differ from byte %zu of %zu on: left 0x%02x, right 0x%02x", left, right,
-                       i, size, x[i], y[i]);
+            check_fail(file, line,
+                       "%s and %s differ from byte %zu of %zu on: left 0x%02x, right 0x%02x", left,
+                       right, i, size, x[i], y[i]);
     }
 }
 
-void check_ptr(const char *file, int line, const char *left, const char *how, const char *right, const void *a,
-               const void *b)
+void check_ptr(const char *file, int line, const char *left, const char *how, const char *right,
+               const void *a, const void *b)
 {
     if (!compare(how, 0, a == b))
         check_fail(file, line, "%s %s %s is false: left %p, right %p", left, how, right, a, b);

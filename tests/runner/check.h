@@ -1,10 +1,12 @@
 /*
- * check.h: assertions of the tests. They are always compiled in, are typed, and say on failure where they stand,
- * what was asked, and both values; a negative value that looks like an error is named (-EINVAL).
+ * check.h: assertions of the tests. They are always compiled in, are typed, and say on failure
+ * where they stand, what was asked, and both values; a negative value that looks like an error is
+ * named (-EINVAL).
  *
- * A failing assertion ends its process with status 1. If the process shares a report with whoever started it (the
- * runner and the kill harness both see to that), the text also goes there: an assertion that fails in a child fails the
- * test, even if the test forgets to look at the child's exit status.
+ * A failing assertion ends its process with status 1. If the process shares a report with whoever
+ * started it (the runner and the kill harness both see to that), the text also goes there: an
+ * assertion that fails in a child fails the test, even if the test forgets to look at the child's
+ * exit status.
  *
  * Each argument is evaluated once. ASSERT_OK gives back its value: int fd = ASSERT_OK(open(...)).
  */
@@ -38,18 +40,19 @@ const char *check_errno_name(int error);
 const char *check_show_int(long long value, char *buffer, size_t size);
 
 long long check_ok(const char *file, int line, const char *text, long long value);
-void check_int(const char *file, int line, const char *left, const char *how, const char *right, long long a,
-               long long b);
-void check_u64(const char *file, int line, const char *left, const char *how, const char *right, uint64_t a,
-               uint64_t b);
+void check_int(const char *file, int line, const char *left, const char *how, const char *right,
+               long long a, long long b);
+void check_u64(const char *file, int line, const char *left, const char *how, const char *right,
+               uint64_t a, uint64_t b);
 void check_err(const char *file, int line, const char *text, long long value, long long wanted);
-void check_double(const char *file, int line, const char *left, const char *how, const char *right, double a,
-                  double b);
-void check_str(const char *file, int line, const char *left, const char *right, const char *a, const char *b);
-void check_mem(const char *file, int line, const char *left, const char *right, const void *a, const void *b,
-               size_t size);
-void check_ptr(const char *file, int line, const char *left, const char *how, const char *right, const void *a,
-               const void *b);
+void check_double(const char *file, int line, const char *left, const char *how, const char *right,
+                  double a, double b);
+void check_str(const char *file, int line, const char *left, const char *right, const char *a,
+               const char *b);
+void check_mem(const char *file, int line, const char *left, const char *right, const void *a,
+               const void *b, size_t size);
+void check_ptr(const char *file, int line, const char *left, const char *how, const char *right,
+               const void *a, const void *b);
 void check_true(const char *file, int line, const char *text, int value, int wanted);
 
 #define CHECK_HERE __FILE__, __LINE__

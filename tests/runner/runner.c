@@ -1,8 +1,8 @@
 /*
  * runner.c: runs each test in its own process and looks at what it left behind; see runner.h.
  *
- * The runner is a child subreaper, so that every process which a test lost becomes the runner's own child: it is
- * found by its parent id, and nothing is ever killed by name or by group alone.
+ * The runner is a child subreaper, so that every process which a test lost becomes the runner's own
+ * child: it is found by its parent id, and nothing is ever killed by name or by group alone.
  */
 #define _GNU_SOURCE
 #include "runner.h"
@@ -106,7 +106,8 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Appends to text what is in after and not in before (names may repeat). Returns how many. */
-static int list_new(struct list *before, struct list *after, const char *what, char *text, size_t size)
+static int list_new(struct list *before, struct list *after, const char *what, char *text,
+                    size_t size)
 {
     size_t i = 0;
     int count = 0;
@@ -157,10 +158,12 @@ static void list_mappings(struct list *l)
 
     while (f && fgets(line, sizeof(line), f)) {
         name[0] = 0;
-        if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %499[^\n]", &from, &to, perms, name) < 3 || perms[3] != 's')
+        if (sscanf(line, "%lx-%lx %7s %*s %*s %*s %499[^\n]", &from, &to, perms, name) < 3 ||
+            perms[3] != 's')
             continue;
         char text[560];
-        snprintf(text, sizeof(text), "%lu KiB of %s", (to - from) / 1024, name[0] ? name : "shared memory");
+        snprintf(text, sizeof(text), "%lu KiB of %s", (to - from) / 1024,
+                 name[0] ? name : "shared memory");
         list_add(l, text);
     }
     if (f)
@@ -322,7 +325,8 @@ static void show_processes(int root, int depth)
         fclose(f);
     }
     call[strcspn(call, "\n")] = 0;
-    printf("    %*s%d (%s) state %c, in %s, system call %s\n", depth * 2, "", root, name, state, wchan, call);
+    printf("    %*s%d (%s) state %c, in %s, system call %s\n", depth * 2, "", root, name, state,
+           wchan, call);
     size_t n = list_children(root, NULL, pids, 64);
     for (size_t i = 0; i < n && i < 64 && depth < 8; i++)
         show_processes(pids[i], depth + 1);
@@ -402,7 +406,8 @@ static enum outcome run_forked(const struct runner_test *test, struct check_repo
         close(output);
         check_report = report;
         run_test(test);
-        exit(0); /* not _exit: the leak sanitizer and a library's own end of process are part of the test */
+        /* not _exit: the leak sanitizer and a library's own end of process are part of the test */
+        exit(0);
     }
 
     double timeout = test->timeout > 0 ? test->timeout : default_timeout;
@@ -412,7 +417,8 @@ static enum outcome run_forked(const struct runner_test *test, struct check_repo
         snprintf(why, sizeof(why), "no end within %g s", timeout);
     } else if (WIFSIGNALED(status)) {
         outcome = FAILED;
-        snprintf(why, sizeof(why), "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(why, sizeof(why), "killed by signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
     } else if (WEXITSTATUS(status) == CHECK_SKIPPED && report->skipped) {
         outcome = SKIPPED;
         snprintf(why, sizeof(why), "%s", report->text);
@@ -447,13 +453,15 @@ static enum outcome run_forked(const struct runner_test *test, struct check_repo
         size_t used = 0;
         outcome = FAILED;
         for (size_t i = 0; i < left.count && used < sizeof(why); i++)
-            used += (size_t)snprintf(why + used, sizeof(why) - used, "left behind: process %s ", left.names[i]);
+            used += (size_t)snprintf(why + used, sizeof(why) - used, "left behind: process %s ",
+                                     left.names[i]);
     }
     list_free(&left);
     sigprocmask(SIG_SETMASK, &old, NULL);
 
     static const char *const words[] = {"passed", "FAILED", "skipped"};
-    printf("%-8s %s (%.2f s)%s%s\n", words[outcome], test->name, now() - start, why[0] ? ": " : "", why);
+    printf("%-8s %s (%.2f s)%s%s\n", words[outcome], test->name, now() - start, why[0] ? ": " : "",
+           why);
     if (outcome == FAILED && !verbose)
         copy_output(output);
     close(output);
@@ -462,8 +470,9 @@ static enum outcome run_forked(const struct runner_test *test, struct check_repo
 }
 
 /*
- * A /dev/shm of our own, where the right to mount allows it, so that what other programs of this machine put there at the
- * same time is not taken for the test's. Otherwise the common one is compared.
+ * A /dev/shm of our own, where the right to mount allows it, so that what other programs of this
+ * machine put there at the same time is not taken for the test's. Otherwise the common one is
+ * compared.
  */
 static void private_shm(void)
 {
@@ -477,7 +486,9 @@ static void private_shm(void)
 
 static int usage(const char *program)
 {
-    fprintf(stderr, "usage: %s [--list] [--timeout SECONDS] [--verbose] [--no-fork] [SUBSTRING ...]\n", program);
+    fprintf(stderr,
+            "usage: %s [--list] [--timeout SECONDS] [--verbose] [--no-fork] [SUBSTRING ...]\n",
+            program);
     return 2;
 }
 

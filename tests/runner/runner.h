@@ -11,14 +11,16 @@
  *
  * Link with runner.c and check.c; runner.c holds main(). The name of a test says what must be true.
  *
- * Every test runs in a process of its own, that leads a session, and has a net of time (60 s, --timeout). It prints one
- * line; what the test itself printed is shown only if it failed (or with --verbose). When the test function has
- * returned, the runner compares with what was before: open descriptors, children (also zombies), shared mappings, entries
- * of /dev/shm; and after the test's process has ended, it looks for processes that were left behind (the runner is
- * their reaper, so it finds orphans), and kills them by their ids. Something left behind is a failure.
- * Private mappings are not compared: malloc, thread stacks and the sanitizers come and go as they like.
+ * Every test runs in a process of its own, that leads a session, and has a net of time (60 s,
+ * --timeout). It prints one line; what the test itself printed is shown only if it failed (or with
+ * --verbose). When the test function has returned, the runner compares with what was before: open
+ * descriptors, children (also zombies), shared mappings, entries of /dev/shm; and after the test's
+ * process has ended, it looks for processes that were left behind (the runner is their reaper, so
+ * it finds orphans), and kills them by their ids. Something left behind is a failure. Private
+ * mappings are not compared: malloc, thread stacks and the sanitizers come and go as they like.
  *
- * Last line: "N passed, N failed", and ", N skipped" if any were. Exit status: 0, or 1 if something failed.
+ * Last line: "N passed, N failed", and ", N skipped" if any were. Exit status: 0, or 1 if something
+ * failed.
  *
  *     program [--list] [--timeout SECONDS] [--verbose] [--no-fork] [SUBSTRING ...]
  */
@@ -38,21 +40,22 @@ struct runner_test {
 void runner_register(struct runner_test *test);
 
 /* A test whose net of time differs from the default. */
-#define TEST_WITH_TIMEOUT(test_name, seconds)                                                                          \
-    static void test_name(void);                                                                                       \
-    __attribute__((constructor)) static void runner_add_##test_name(void)                                              \
-    {                                                                                                                  \
-        static struct runner_test test = {#test_name, __FILE__, test_name, NULL, seconds};                             \
-        runner_register(&test);                                                                                        \
-    }                                                                                                                  \
+#define TEST_WITH_TIMEOUT(test_name, seconds)                                              \
+    static void test_name(void);                                                           \
+    __attribute__((constructor)) static void runner_add_##test_name(void)                  \
+    {                                                                                      \
+        static struct runner_test test = {#test_name, __FILE__, test_name, NULL, seconds}; \
+        runner_register(&test);                                                            \
+    }                                                                                      \
     static void test_name(void)
 
 #define TEST(test_name) TEST_WITH_TIMEOUT(test_name, 0)
 
 /*
  * Hooks. Each is a weak function that does nothing, until a test program defines its own.
- * before and after run in the test's process; after gives NULL, or a text that says what was left behind (for example
- * the region's use), which fails the test. on_failure runs in the runner, while the test's process may still exist.
+ * before and after run in the test's process; after gives NULL, or a text that says what was left
+ * behind (for example the region's use), which fails the test. on_failure runs in the runner, while
+ * the test's process may still exist.
  */
 void runner_before_test(const char *name);
 const char *runner_after_test(const char *name);

@@ -1,6 +1,6 @@
 /*
- * selftest.c: the runner judged by the runner. Each test runs a small test program (this one again, with the
- * environment variable RUNNER_INNER set) and looks at what it printed.
+ * selftest.c: the runner judged by the runner. Each test runs a small test program (this one again,
+ * with the environment variable RUNNER_INNER set) and looks at what it printed.
  */
 #define _GNU_SOURCE
 #include "runner.h"
@@ -16,14 +16,14 @@
 #include <unistd.h>
 
 /* Registers a test only in the inner program. */
-#define INNER(test_name)                                                                                               \
-    static void test_name(void);                                                                                       \
-    __attribute__((constructor)) static void add_##test_name(void)                                                     \
-    {                                                                                                                  \
-        static struct runner_test test = {#test_name, __FILE__, test_name, NULL, 0};                                   \
-        if (getenv("RUNNER_INNER"))                                                                                    \
-            runner_register(&test);                                                                                    \
-    }                                                                                                                  \
+#define INNER(test_name)                                                             \
+    static void test_name(void);                                                     \
+    __attribute__((constructor)) static void add_##test_name(void)                   \
+    {                                                                                \
+        static struct runner_test test = {#test_name, __FILE__, test_name, NULL, 0}; \
+        if (getenv("RUNNER_INNER"))                                                  \
+            runner_register(&test);                                                  \
+    }                                                                                \
     static void test_name(void)
 
 INNER(inner_passes)
@@ -110,14 +110,14 @@ INNER(inner_hangs)
 }
 
 /* And these only in the outer one. */
-#define OUTER(test_name)                                                                                               \
-    static void test_name(void);                                                                                       \
-    __attribute__((constructor)) static void add_##test_name(void)                                                     \
-    {                                                                                                                  \
-        static struct runner_test test = {#test_name, __FILE__, test_name, NULL, 0};                                   \
-        if (!getenv("RUNNER_INNER"))                                                                                   \
-            runner_register(&test);                                                                                    \
-    }                                                                                                                  \
+#define OUTER(test_name)                                                             \
+    static void test_name(void);                                                     \
+    __attribute__((constructor)) static void add_##test_name(void)                   \
+    {                                                                                \
+        static struct runner_test test = {#test_name, __FILE__, test_name, NULL, 0}; \
+        if (!getenv("RUNNER_INNER"))                                                 \
+            runner_register(&test);                                                  \
+    }                                                                                \
     static void test_name(void)
 
 /* Runs the inner program with these arguments. Returns its exit status; the output is in text. */
@@ -140,8 +140,10 @@ static void inner_says(const char *arguments, int status, const char *wanted, co
     int got = inner(arguments, text, sizeof(text));
     size_t length = strlen(text), tail = strlen(end);
 
-    if (got != status || !strstr(text, wanted) || length < tail || strcmp(text + length - tail, end))
-        FAIL("status %d, wanted %d, with \"%s\" and \"%s\" in:\n%s", got, status, wanted, end, text);
+    if (got != status || !strstr(text, wanted) || length < tail ||
+        strcmp(text + length - tail, end))
+        FAIL("status %d, wanted %d, with \"%s\" and \"%s\" in:\n%s", got, status, wanted, end,
+             text);
 }
 
 OUTER(a_passing_test_is_counted_and_status_is_0)
@@ -151,13 +153,15 @@ OUTER(a_passing_test_is_counted_and_status_is_0)
 
 OUTER(a_skipped_test_is_counted_with_its_reason)
 {
-    inner_says("inner_is_skipped inner_passes", 0, "no reason here", "\n1 passed, 0 failed, 1 skipped\n");
+    inner_says("inner_is_skipped inner_passes", 0, "no reason here",
+               "\n1 passed, 0 failed, 1 skipped\n");
 }
 
 OUTER(a_failed_assertion_shows_both_values_and_the_error_name)
 {
     inner_says("inner_int_differs", 1, "left -22 (-EINVAL), right 7", "\n0 passed, 1 failed\n");
-    inner_says("inner_error_differs", 1, "gave -110 (-ETIMEDOUT), wanted -1 (-EPERM)", "\n0 passed, 1 failed\n");
+    inner_says("inner_error_differs", 1, "gave -110 (-ETIMEDOUT), wanted -1 (-EPERM)",
+               "\n0 passed, 1 failed\n");
     inner_says("inner_string_differs", 1, "left \"abc\", right \"abd\"", "\n0 passed, 1 failed\n");
 }
 
@@ -194,5 +198,6 @@ OUTER(a_test_that_hangs_is_killed_and_fails)
 
 OUTER(list_prints_names_and_runs_nothing)
 {
-    inner_says("--list inner_leaves_descriptor", 0, "inner_leaves_descriptor\n", "inner_leaves_descriptor\n");
+    inner_says("--list inner_leaves_descriptor", 0, "inner_leaves_descriptor\n",
+               "inner_leaves_descriptor\n");
 }
