@@ -3,7 +3,6 @@
 #include "os/os.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -111,43 +110,4 @@ int os_byte_locked_by(int fd, uint64_t byte, pid_t *ret)
         return 0;
     *ret = lock.l_pid;
     return 1;
-}
-
-/* A second open file description of the region's file. */
-static int reopen(int fd)
-{
-    char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    int copy = open(path, O_RDWR | O_CLOEXEC);
-    return copy < 0 ? -errno : copy;
-}
-
-int os_token_take(int fd, uint64_t byte)
-{
-    struct flock lock = {.l_type = F_WRLCK,
-                         .l_whence = SEEK_SET,
-                         .l_start = (off_t)byte,
-                         .l_len = 1};
-    int copy = reopen(fd);
-    if (copy < 0)
-        return copy;
-    if (fcntl(copy, F_OFD_SETLK, &lock)) {
-        int result = errno == EACCES ? -EAGAIN : -errno;
-        close(copy);
-        return result;
-    }
-    return copy;
-}
-
-int os_token_held(int fd, uint64_t byte)
-{
-    /* Closing a second description would drop this process's POSIX locks on the file, so ask through the first: to F_OFD_GETLK the
-     * lock of any other description conflicts. */
-    struct flock lock = {.l_type = F_WRLCK,
-                         .l_whence = SEEK_SET,
-                         .l_start = (off_t)byte,
-                         .l_len = 1};
-    if (fcntl(fd, F_OFD_GETLK, &lock))
-        return -errno;
-    return lock.l_type != F_UNLCK;
 }

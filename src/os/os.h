@@ -70,13 +70,15 @@ bool os_robust_marked(uint32_t value); /* its holder died */
 bool os_robust_held(uint32_t value);   /* held by a living thread */
 
 /* ---- processes, as the kernel and /proc show them ---- */
-/* Field 22 of /proc/PID/stat (clock ticks since boot), 0 if it cannot be read. */
-uint64_t os_start_time(pid_t pid);
+/* Clock ticks since boot, the unit of a process's start time in /proc/PID/stat, rounded up. */
+uint64_t os_ticks(void);
 int os_pidfd_open(pid_t pid); /* descriptor or -errno */
-/* 1: has ended (or is a zombie), 0: runs, -errno: cannot tell. */
-int os_process_ended(pid_t pid, uint64_t start_time);
+/* 1: has ended (or is a zombie), or the number belongs to a process that began after `seen` (in ticks) when the one meant was alive; 0: runs; -errno: cannot tell. */
+int os_process_ended(pid_t pid, uint64_t seen);
 /* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno. */
 int os_process_maps(pid_t pid, dev_t device, ino_t inode);
+/* Calls `visit` with the pid of every process that /proc shows; stops when it returns true. 1, 0, -errno. */
+int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument);
 
 /* ---- shared memory ---- */
 /* A new memfd of `size` bytes (made smaller by halves down to `least` until it works), sealed, mapped, left out of core dumps. */
@@ -93,8 +95,4 @@ void *os_memory_wiped_page(void);
 int os_byte_lock(int fd, uint64_t byte); /* POSIX: belongs to this process; 0, -errno */
 int os_byte_locked_by(int fd, uint64_t byte,
                       pid_t *ret); /* another process's: 1 and its pid, 0 nobody's, -errno */
-/* An open-file-description lock on `byte`, held until every copy of the descriptor that is returned is closed; -EAGAIN: somebody has it. */
-int os_token_take(int fd, uint64_t byte);
-int os_token_held(int fd, uint64_t byte); /* 1, 0, -errno; asks through a description of its own */
-
 #endif

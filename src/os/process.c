@@ -1,6 +1,8 @@
 /* Other processes as the kernel and /proc show them. */
 #define _GNU_SOURCE
 #include "os/os.h"
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -11,6 +13,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef SYS_pidfd_open
@@ -58,14 +61,12 @@ static int read_stat(pid_t pid, char *state, uint64_t *start)
     return 0;
 }
 
-uint64_t os_start_time(pid_t pid)
+uint64_t os_ticks(void)
 {
-    char state;
-    uint64_t start;
-    int error = errno;
-    int rc = read_stat(pid, &state, &start);
-    errno = error;
-    return rc ? 0 : start;
+    struct timespec t;
+    uint64_t rate = (uint64_t)sysconf(_SC_CLK_TCK);
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * rate + (uint64_t)t.tv_nsec * rate / 1000000000 + 1;
 }
 
 int os_pidfd_open(pid_t pid)
@@ -77,7 +78,7 @@ int os_pidfd_open(pid_t pid)
     return result;
 }
 
-int os_process_ended(pid_t pid, uint64_t start_time)
+int os_process_ended(pid_t pid, uint64_t seen)
 {
     int error = errno, result = 0;
     char state = 0;
@@ -97,7 +98,7 @@ int os_process_ended(pid_t pid, uint64_t start_time)
         int rc = read_stat(pid, &state, &start);
         if (rc == -ENOENT && !access("/proc/self/stat", F_OK))
             result = 1;
-        else if (!rc && start_time && start != start_time)
+        else if (!rc && seen && start > seen)
             result = 1;
         else if (!rc && fd < 0 && (state == 'Z' || state == 'X'))
             result =
@@ -132,6 +133,23 @@ int os_process_maps(pid_t pid, dev_t device, ino_t inode)
     }
     free(line);
     fclose(file);
+    errno = error;
+    return result;
+}
+
+int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
+{
+    int error = errno, result = 0;
+    DIR *proc = opendir("/proc");
+    if (!proc) {
+        result = -errno;
+        errno = error;
+        return result;
+    }
+    for (struct dirent *entry; !result && (entry = readdir(proc));)
+        if (isdigit((unsigned char)entry->d_name[0]))
+            result = visit((pid_t)atoi(entry->d_name), argument);
+    closedir(proc);
     errno = error;
     return result;
 }

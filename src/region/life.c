@@ -133,10 +133,15 @@ static void free_records(uint32_t s, uint32_t generation)
 static void release_unborn(uint32_t parent)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
-    for (uint32_t t = 1; t < high; t++)
-        if (slot_status(atomic_load(&view.slots[t].word)) == SLOT_STARTING &&
-            view.slots[t].parent == parent)
-            life_look(t, true);
+    for (uint32_t t = 1; t < high; t++) {
+        uint64_t w = atomic_load(&view.slots[t].word);
+        if (slot_status(w) != SLOT_STARTING ||
+            record_slot(atomic_load(&view.records[(uint32_t)w >> 8].word)) != parent)
+            continue;
+        /* From here on nobody asks after the parent, whose record will be another's. */
+        atomic_fetch_or(&view.slots[t].flags, SLOT_FLAG_FORKED);
+        life_look(t, true);
+    }
 }
 
 /* What a frame's id sleeps on: its eventcount and its type, false if it is gone. */
@@ -162,18 +167,22 @@ static bool sleeps_on(uint64_t frame, _Atomic uint32_t **event, struct header **
     return true;
 }
 
-static void each_frame(void (*visit)(_Atomic uint32_t *event, struct header *header))
+static unsigned each_frame(void (*visit)(_Atomic uint32_t *event, struct header *header))
 {
     uint32_t ranges[2][2] = {{1, atomic_load(&view.region->slots_high)},
                              {SLOTS, atomic_load(&view.region->records_high)}};
+    unsigned n = 0;
     for (unsigned k = 0; k < 2; k++)
         for (uint32_t r = ranges[k][0]; r < ranges[k][1]; r++)
             for (unsigned i = 0; i < FRAMES; i++) {
                 _Atomic uint32_t *event;
                 struct header *header;
-                if (sleeps_on(atomic_load(&view.records[r].frames[i]), &event, &header))
+                if (sleeps_on(atomic_load(&view.records[r].frames[i]), &event, &header)) {
                     visit(event, header);
+                    n++;
+                }
             }
+    return n;
 }
 
 static void set_bit(_Atomic uint32_t *event, struct header *header)
@@ -193,12 +202,13 @@ static void wake_ready(_Atomic uint32_t *event, struct header *header)
 }
 
 /* Everybody who sleeps looks again. The bit is set first and the barrier drains the stores of living releasers: either such a one sees the bit, or we see its store. */
-static void rouse_sleepers(void)
+static bool rouse_sleepers(void)
 {
-    each_frame(set_bit);
+    if (!each_frame(set_bit))
+        return false;
     if (view.region->asymmetric)
         os_membarrier();
-    each_frame(wake_ready);
+    return each_frame(wake_ready);
 }
 
 static void fill_roles(void)
@@ -230,11 +240,14 @@ static void repair(uint32_t s, uint64_t word, bool by_itself)
     object_release_all(s);
     release_unborn(s);
     free_records(s, generation);
-    rouse_sleepers();
+    bool sleepers = rouse_sleepers();
     if (death)
         atomic_fetch_add(&view.region->deaths, 1);
+    atomic_store(&slot->pid, 0);
+    atomic_store(&slot->flags, 0);
     atomic_store(&slot->word, slot_make(generation + 1, 0, SLOT_FREE));
-    fill_roles();
+    if (sleepers && !by_itself)
+        fill_roles();
     if (death && life_on_death)
         life_on_death(pid, name);
 }
@@ -280,7 +293,7 @@ static bool confirm(uint32_t s, bool marked)
 {
     struct slot *slot = &view.slots[s];
     pid_t pid = atomic_load(&slot->pid), holder;
-    if (os_process_ended(pid, slot->start_time) == 1)
+    if (os_process_ended(pid, slot->attached) == 1)
         return true;
     if (!marked)
         return false;
@@ -291,13 +304,40 @@ static bool confirm(uint32_t s, bool marked)
     return os_process_maps(pid, view.device, view.inode) == 0;
 }
 
-/* A reserved slot whose birth token nobody holds: the child was never born, or died before it was. */
+/* A process that maps the region and has no slot: perhaps the child that was being born. */
+static bool slotless(pid_t pid, void *argument)
+{
+    (void)argument;
+    if (os_process_maps(pid, view.device, view.inode) == 0)
+        return false;
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t s = 1; s < high; s++)
+        if (slot_status(atomic_load(&view.slots[s].word)) != SLOT_FREE &&
+            atomic_load(&view.slots[s].pid) == pid)
+            return false;
+    return true;
+}
+
+/* A reserved slot: its child has ended before it was attached, or was never born. A child that has written its pid is asked after like any process. Before that only the
+ * parent knows; where the parent is gone, or says that its fork is over, any process without a slot that maps the region may be the child, and the slot waits for it. */
 static enum life look_unborn(uint32_t s, uint64_t word)
 {
-    int fd = region_fd();
-    if (fd < 0 || os_token_held(fd, SLOTS + s) != 0)
-        return LIFE_WELL;
-    return atomic_load(&view.slots[s].word) == word ? take_and_repair(s, word) : LIFE_WELL;
+    struct slot *slot = &view.slots[s];
+    uint32_t flags = atomic_load(&slot->flags);
+    uint32_t parent = record_slot(atomic_load(&view.records[(uint32_t)word >> 8].word));
+    pid_t pid = atomic_load(&slot->pid);
+    if (pid) {
+        if (os_process_ended(pid, slot->attached) != 1)
+            return LIFE_UNARMED;
+    } else {
+        bool parent_lives =
+            parent && slot_status(atomic_load(&view.slots[parent].word)) == SLOT_ALIVE;
+        if (parent_lives && !(flags & SLOT_FLAG_FORKED))
+            return LIFE_WELL;
+        if (os_each_process(slotless, NULL) != 0 || atomic_load(&slot->pid))
+            return LIFE_UNARMED;
+    }
+    return atomic_load(&slot->word) == word ? take_and_repair(s, word) : LIFE_WELL;
 }
 
 enum life life_look(uint32_t s, bool confirm_unarmed)

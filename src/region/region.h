@@ -44,10 +44,10 @@ static inline uint32_t owner_generation(owner_t owner)
     return (uint32_t)(owner >> 32);
 }
 
-/* Slot word: {generation:32, repairer's record:24, status:8}. */
+/* Slot word: {generation:32, record:24, status:8}; the record is the repairer's (DEAD), the parent's (STARTING), otherwise 0. */
 enum slot_status {
     SLOT_FREE,
-    SLOT_STARTING, /* reserved by a parent for a child; the birth token tells whether there is one */
+    SLOT_STARTING, /* reserved by a parent for a child */
     SLOT_ALIVE,
     SLOT_LEAVING, /* its own process gives everything up */
     SLOT_DEAD,    /* confirmed; the repairer has the right to repair */
@@ -99,8 +99,8 @@ struct slot {
     _Atomic uint64_t word;
     struct os_robust life;
     _Atomic int32_t pid;
-    uint32_t flags;
-    uint64_t start_time;
+    _Atomic uint32_t flags;
+    uint64_t attached;          /* when, in clock ticks since boot, rounded up: a process that began later is another */
     uint32_t parent; /* slot, 0 for the root */
     uint32_t parent_generation;
     _Atomic uint32_t exit_status; /* EXIT_NONE, or 0x100 | code, or 0x200 | signal */
@@ -111,7 +111,11 @@ struct slot {
     uint64_t reserved[37];
 };
 enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
-enum { SLOT_FLAG_DAEMON = 1, SLOT_FLAG_CLEAN = 2 /* ended by itself: not counted as a death */ };
+enum {
+    SLOT_FLAG_DAEMON = 1,
+    SLOT_FLAG_CLEAN = 2, /* ended by itself: not counted as a death */
+    SLOT_FLAG_FORKED = 4 /* STARTING: the parent's fork is over, with or without a child */
+};
 static_assert(sizeof(struct slot) == 512, "slots fill whole cache lines and pages");
 
 /* A thread.

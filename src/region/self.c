@@ -1,8 +1,8 @@
 /* Who the calling thread is: attaching a process and its threads to the family, forks, leaving; and what went wrong last.
  *
- * Forks. Before any fork the parent reserves the child's slot and copies its holds there; it holds a birth token (a lock of an open file description that the child
- * inherits) so that, if the parent dies in between, others can tell whether a child was born. In the child the identity page is wiped; the handler adopts the slot. A child that ran no handler (raw
- * clone) attaches anew at its first call and holds nothing.
+ * Forks. Before any fork the parent reserves the child's slot and copies its holds there. In the child the identity page is wiped; the handler writes the
+ * child's pid into the slot first of all, then adopts it. If the parent dies in between, others tell by the pid, or, where there is none yet, by looking for a process that maps the
+ * region and has no slot, whether a child was born (life.c). A child that ran no handler (raw clone) attaches anew at its first call and holds nothing.
  */
 #define _GNU_SOURCE
 #include "region/self.h"
@@ -130,7 +130,7 @@ void self_arm(void)
 
 /* ---- processes ---- */
 
-/* Reserves a free slot with a birth token: STARTING. */
+/* Reserves a free slot: STARTING. */
 static int reserve_slot(uint32_t parent, struct birth *ret)
 {
     int fd = region_fd();
@@ -152,25 +152,18 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
         }
         if (slot_status(w) != SLOT_FREE)
             continue;
-        int token = os_token_take(fd, SLOTS + s);
-        if (token == -EAGAIN)
-            continue;
-        if (token < 0)
-            return fail(token, "no birth token for another process: %s", strerror(-token));
         uint32_t generation = (uint32_t)(w >> 32), high = atomic_load(&view.region->slots_high);
         bool passed = false;
         while (high <= s &&
                !(passed = atomic_compare_exchange_weak(&view.region->slots_high, &high, s + 1)))
             ;
-        if (!atomic_compare_exchange_strong(&slot->word, &w,
-                                            slot_make(generation, 0, SLOT_STARTING))) {
-            close(token);
+        /* Names its parent in the same step; pid and flags were zeroed when it became free. */
+        if (!atomic_compare_exchange_strong(
+                &slot->word, &w,
+                slot_make(generation, parent ? owner_record(shoal_thread.me) : 0, SLOT_STARTING)))
             continue;
-        }
-        atomic_store(&slot->pid, 0);
         atomic_store(&slot->exit_status, EXIT_NONE);
-        slot->flags = 0;
-        slot->start_time = 0;
+        slot->attached = os_ticks();
         slot->parent = parent;
         slot->parent_generation = parent ? process_self.generation : 0;
         slot->name[0] = 0;
@@ -186,20 +179,19 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
         }
         ret->slot = s;
         ret->generation = generation;
-        ret->token = token;
         return 0;
     }
     return fail(-EAGAIN, "the family has no room for another process (%d)", SLOTS - 1);
 }
 
 /* A reserved slot becomes this process's. */
-static void adopt_slot(uint32_t s, uint32_t generation, int token)
+static void adopt_slot(uint32_t s, uint32_t generation)
 {
     struct slot *slot = &view.slots[s];
     process_self.slot = s;
     process_self.generation = generation;
     atomic_store(&slot->pid, getpid());
-    slot->start_time = os_start_time(getpid());
+    slot->attached = os_ticks();
     os_robust_init(&slot->life);
     os_robust_try(&slot->life);
     atomic_store(&view.records[s].word, record_make(generation, s, true));
@@ -210,8 +202,6 @@ static void adopt_slot(uint32_t s, uint32_t generation, int token)
     process_self.asymmetric = view.region->asymmetric;
     atomic_fetch_add(&process_self.epoch, 1);
     atomic_store(&slot->word, slot_make(generation, 0, SLOT_ALIVE));
-    if (token >= 0)
-        close(token); /* drops this process's POSIX locks on the file: so only now */
     int fd = region_fd();
     if (fd >= 0)
         os_byte_lock(fd, s);
@@ -224,7 +214,7 @@ static void at_exit(void)
         return;
     if (atomic_load(&threads) > 1) {
         /* Others may still be inside: the kernel's mark, after they are gone, is what gives everything back. */
-        view.slots[process_self.slot].flags |= SLOT_FLAG_CLEAN;
+        atomic_fetch_or(&view.slots[process_self.slot].flags, SLOT_FLAG_CLEAN);
         return;
     }
     self_detach();
@@ -234,7 +224,6 @@ static void before_fork(void)
 {
     struct birth *b = &self_birth;
     b->slot = 0;
-    b->token = -1;
     pthread_mutex_lock(&attach_mutex);
     pthread_mutex_lock(&process_self.mutex);
     fork_prepared = self_known();
@@ -244,10 +233,9 @@ static void before_fork(void)
         b->slot = 0;
     } else {
         struct slot *slot = &view.slots[b->slot];
-        slot->flags = b->flags & SLOT_FLAG_DAEMON;
+        atomic_fetch_or(&slot->flags, b->flags & SLOT_FLAG_DAEMON);
         memcpy(slot->name, b->name, NAME);
         if (object_copy_holds(process_self.slot, b->slot)) {
-            close(b->token);
             life_ended(b->slot, b->generation);
             b->slot = 0;
         }
@@ -258,12 +246,8 @@ static void before_fork(void)
 static void after_fork_parent(void)
 {
     struct birth *b = &self_birth;
-    if (fork_prepared && b->slot) {
-        close(b->token); /* drops this process's own lock too */
-        int fd = region_fd();
-        if (fd >= 0)
-            os_byte_lock(fd, process_self.slot);
-    }
+    if (fork_prepared && b->slot)
+        atomic_fetch_or(&view.slots[b->slot].flags, SLOT_FLAG_FORKED);
     pthread_mutex_unlock(&process_self.mutex);
     pthread_mutex_unlock(&attach_mutex);
 }
@@ -277,12 +261,14 @@ static void after_fork_child(void)
     shoal_thread.me = 0;
     if (!fork_prepared)
         return;
+    if (b->slot)
+        atomic_store(&view.slots[b->slot].pid, getpid());
     atomic_store(process_self.attached, 0); /* where the kernel does not wipe the page */
     if (b->flags & BIRTH_EXEC)
-        return; /* the new image takes the slot; the token goes with it */
+        return; /* the new image takes the slot */
     if (!b->slot)
         return;
-    adopt_slot(b->slot, b->generation, b->token);
+    adopt_slot(b->slot, b->generation);
     if (several)
         object_check_handles();
 }
@@ -309,23 +295,22 @@ static int join_family(void)
 {
     const char *text = getenv(SELF_ENVIRONMENT);
     unsigned slot, generation;
-    int fd, token;
+    int fd;
     if (!text)
         return -ENOENT;
     bool good =
-        sscanf(text, "%d:%d:%u:%u", &fd, &token, &slot, &generation) == 4 && slot && slot < SLOTS;
+        sscanf(text, "%d:%u:%u", &fd, &slot, &generation) == 3 && slot && slot < SLOTS;
     unsetenv(SELF_ENVIRONMENT); /* not for children of ours that are not of the family */
     if (!good)
         return fail(-EINVAL, SELF_ENVIRONMENT " is not what a parent writes there");
     fcntl(fd, F_SETFD, FD_CLOEXEC);
-    fcntl(token, F_SETFD, FD_CLOEXEC);
     int rc = region_map(fd);
     if (rc)
         return fail(rc, "the parent's region cannot be joined: %s", strerror(-rc));
     rc = object_attach();
     if (!rc && slot_status(atomic_load(&view.slots[slot].word)) == SLOT_STARTING &&
         atomic_load(&view.slots[slot].word) >> 32 == generation)
-        adopt_slot(slot, generation, token);
+        adopt_slot(slot, generation);
     else if (!rc)
         rc = fail(-ESTALE, "the slot that the parent reserved is no longer this process's");
     return rc;
@@ -361,7 +346,7 @@ static int attach_process(void)
         slot->authkey_size = 32;
         os_random(slot->authkey, 32);
     }
-    adopt_slot(b.slot, b.generation, b.token);
+    adopt_slot(b.slot, b.generation);
     if (!root)
         object_check_handles();
     return 0;

@@ -69,7 +69,6 @@ void self_arm(void);
 struct birth {
     uint32_t slot; /* 0: none could be had; the child attaches anew and holds nothing */
     uint32_t generation;
-    int token;
     uint32_t flags;
     char name[NAME]; /* "": a default */
 };
