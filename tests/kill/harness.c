@@ -85,6 +85,27 @@ void kill_region(const void *base, size_t size)
     c->ranges++;
 }
 
+void kill_region_named(const char *text)
+{
+    FILE *f = fopen("/proc/self/maps", "re");
+    char line[600], perms[8];
+    unsigned long from, to;
+    int found = 0;
+
+    while (f && fgets(line, sizeof(line), f)) {
+        const char *name = strchr(line, '/');
+        if (sscanf(line, "%lx-%lx %7s", &from, &to, perms) != 3 || perms[3] != 's' || !name ||
+            !strstr(name, text))
+            continue;
+        kill_region((const void *)(uintptr_t)from, to - from);
+        found++;
+    }
+    if (f)
+        fclose(f);
+    if (!found)
+        FAIL("no shared mapping is called %s", text);
+}
+
 void kill_partner_ready(void)
 {
     if (my_partner >= 0)

@@ -162,6 +162,8 @@ void kill_register(struct kill_scenario *scenario);
 
 /* Writes to [base, base + size) are kill points. Up to 8 ranges. */
 void kill_region(const void *base, size_t size);
+/* The same for each shared mapping of this process whose name in /proc/self/maps contains this text. */
+void kill_region_named(const char *text);
 
 /* ---- for partners ---- */
 
