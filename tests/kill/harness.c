@@ -51,6 +51,7 @@ static void look_again(void)
     syscall(SYS_futex, &c->version, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes it */
 static void tell(uint32_t *what)
 {
     __atomic_store_n(what, 1, __ATOMIC_SEQ_CST);
@@ -774,7 +775,7 @@ int kill_run(const struct kill_scenario *scenario, const struct kill_options *op
 {
     static const struct kill_options defaults;
     const struct kill_options *o = options ? options : &defaults;
-    struct kill_result own;
+    struct kill_result own = {0};
     struct request r = {.scenario = scenario,
                         .mode = o->mode ? (enum kill_mode)o->mode : KILL_MODE_KILL,
                         .quiet = o->quiet};

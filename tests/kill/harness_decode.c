@@ -184,7 +184,7 @@ static int read_operand(const struct reader *r, const uint8_t *p, struct decoded
         d->base = (int)(rm | (r->rex & 1 ? 8u : 0));
     }
     if (mod == 1)
-        displacement = (int8_t)*p;
+        displacement = *p < 0x80 ? *p : *p - 0x100;
     else if (mod == 2)
         memcpy(&displacement, p, 4);
     d->displacement = displacement;

@@ -10,6 +10,7 @@
 #include <elf.h>
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <inttypes.h>
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
@@ -103,7 +104,7 @@ static struct module *module_of(uint64_t address)
 {
     if (!modules)
         dl_iterate_phdr(add_module, NULL);
-    for (size_t i = 0; i < module_count; i++) {
+    for (size_t i = 0; modules && i < module_count; i++) {
         if (address >= modules[i].from && address < modules[i].to) {
             if (!modules[i].symbols)
                 read_symbols(&modules[i]);
@@ -325,8 +326,9 @@ static int cover_function(struct module *m, const struct symbol *s, const char *
     size_t n = 0;
 
     snprintf(command, sizeof(command),
-             "objdump -d -w --start-address=0x%llx --stop-address=0x%llx '%s' 2>/dev/null",
-             (unsigned long long)s->from, (unsigned long long)(s->from + s->size), m->path);
+             "objdump -d -w --start-address=0x%" PRIx64 " --stop-address=0x%" PRIx64
+             " '%s' 2>/dev/null",
+             s->from, s->from + s->size, m->path);
     FILE *f = popen(command, "r");
     while (f && fgets(line, sizeof(line), f)) {
         char hex[120] = "";

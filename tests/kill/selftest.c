@@ -45,17 +45,18 @@ struct toy {
 
 static enum mistake mistake; /* of the toys that setup makes */
 
-static uint32_t load(uint32_t *word)
+static uint32_t load(const uint32_t *word)
 {
     return __atomic_load_n(word, __ATOMIC_SEQ_CST);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the builtin writes it */
 static int cas(uint32_t *word, uint32_t from, uint32_t to)
 {
     return __atomic_compare_exchange_n(word, &from, to, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 }
 
-static void wait_slice(uint32_t *word, uint32_t value)
+static void wait_slice(const uint32_t *word, uint32_t value)
 {
     struct timespec slice = {0, 20000000};
 
@@ -436,11 +437,11 @@ static void stores_run(void *p)
     memset(source, 0xff, sizeof(source));
     const uint8_t *from = source;
 /* %0 is the place, %1 sixteen bytes of ones, %2 a register full of ones. */
-#define STORE(text)                                                         \
-    __asm__ volatile(text                                                   \
-                     : "+D"(at), "+S"(from)                                 \
-                     : "r"(-1L)                                             \
-                     : "rax", "rbx", "rcx", "rdx", "xmm0", "memory", "cc"); \
+#define STORE(text)                                                           \
+    __asm__ volatile(text /* NOLINT(bugprone-macro-parentheses): a literal */ \
+                     : "+D"(at), "+S"(from)                                   \
+                     : "r"(-1L)                                               \
+                     : "rax", "rbx", "rcx", "rdx", "xmm0", "memory", "cc");   \
     at += 64
     STORE("movb $1, (%0)");
     STORE("movw %w2, (%0)");
