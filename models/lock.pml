@@ -90,7 +90,7 @@ inline futex_wake()
     fi
 }
 
-/* "if E & 1: CAS E: e -> (e + 2) & ~1; FUTEX_WAKE", and the label where it ends. A CAS that fails means
+/* "if E & 1: CAS E: e -> (e + 2) & ~1; FUTEX_WAKE". `done` is the label where it ends. A CAS that fails means
  * that another waker was between, who wakes; nothing is repeated. */
 #define LOAD_E(done) \
     if :: E_sleepers -> ADD(fresh, me) :: else -> goto done fi
