@@ -20,6 +20,7 @@
 
 #define DEADLINE 10.0 /* seconds for survivors and partners */
 #define CASE_NET 60.0 /* more than all nets inside a case */
+#define FINDS 2       /* ways found anew, when points of the first cannot be reached again */
 #define TRIES 3       /* runs of a case that leaves the known way */
 
 static struct shared *shared; /* of the kill_run under way */
@@ -456,23 +457,33 @@ static void run_all(struct playing *p, enum role role, int with_partners)
     all_must_end(p, members, count, with_partners);
 }
 
-/* Adds a hash. Returns 1 if it was there. */
-static int seen_before(struct seen *seen, uint64_t hash)
+/* The place of a hash, or an empty one for it; NULL if there is no more room: then nothing is known. */
+static uint64_t *seen_place(struct seen *seen, uint64_t hash)
 {
     uint64_t i = (hash + 1) * 0x9e3779b97f4a7c15u >> 40;
 
     hash += !hash; /* 0 marks an empty place */
     for (unsigned n = 0; n < SEEN_SIZE; n++, i++) {
         uint64_t *place = &seen->hash[i & (SEEN_SIZE - 1)];
-        if (*place == hash)
-            return 1;
-        if (!*place) {
-            *place = hash;
-            seen->count++;
-            return 0;
-        }
+        if (*place == hash || !*place)
+            return place;
     }
-    return 0; /* full: then nothing is skipped any more */
+    return NULL;
+}
+
+static int is_seen(struct seen *seen, uint64_t hash)
+{
+    const uint64_t *place = seen_place(seen, hash);
+
+    return place && *place;
+}
+
+static void add_seen(struct seen *seen, uint64_t hash)
+{
+    uint64_t *place = seen_place(seen, hash);
+
+    if (place)
+        *place = hash + !hash;
 }
 
 /* The victim is dead; another process repairs, and is traced. */
@@ -481,7 +492,9 @@ static void play_repairer(struct playing *p)
     const struct request *r = p->request;
     char why[1000];
 
-    if (r->only_state && seen_before(&shared->victims, r->scenario->state(p->state)))
+    /* Added to the known ones by whoever sees this case through: it may have to be repeated. */
+    shared->hash = r->scenario->state(p->state);
+    if (r->only_state && is_seen(&shared->victims, shared->hash))
         case_end(CASE_SAME, "%s", "");
     struct tracer t = begin(p, ROLE_REPAIRER);
     enum trace_end end = trace_run(&t, &r->repairer, why, sizeof(why));
@@ -492,8 +505,10 @@ static void play_repairer(struct playing *p)
         return;
     }
     reap_killed(&t);
-    if (seen_before(&shared->repairers, r->scenario->state(p->state)))
+    uint64_t left = r->scenario->state(p->state);
+    if (is_seen(&shared->repairers, left))
         case_end(CASE_SAME, "%s", "");
+    add_seen(&shared->repairers, left);
 }
 
 static _Noreturn void play(const struct request *request)
@@ -660,12 +675,12 @@ static const char *point_text(const struct path *path, int index, char *text, si
     return text;
 }
 
-/* Runs a case, again where it left the known way, and counts. */
-static enum case_status run_counted(const struct request *request, const struct kill_options *o,
-                                    struct kill_result *result)
+/* Runs a case, again where it left the known way, and counts. A last CASE_DIVERGED is for the caller
+ * to count, who may know better. */
+static enum case_status run_tries(const struct request *request, const struct kill_options *o,
+                                  struct kill_result *result)
 {
     enum case_status status = CASE_DIVERGED;
-    char first[500], second[500] = "";
 
     for (int i = 0; i < TRIES && status == CASE_DIVERGED; i++) {
         if (i > 0)
@@ -674,54 +689,87 @@ static enum case_status run_counted(const struct request *request, const struct 
         if (status == CASE_DIVERGED && !o->quiet && o->verbose)
             printf("    repeated: %s\n", shared->failure);
     }
-    int failed = status == CASE_FAILED || status == CASE_DIVERGED;
-    if (!failed && !o->verbose)
-        return status;
-    point_text(request->victim.path, request->victim.index, first, sizeof(first));
-    if (request->mode == KILL_MODE_REPAIR && request->victim.index >= 0)
-        point_text(request->repairer.path, request->repairer.index, second, sizeof(second));
-    if (failed) {
-        if (!result->failed++)
-            snprintf(result->failure, sizeof(result->failure), "%s%s%s%s: %.1500s", first,
-                     second[0] ? "; the repairer " : "", second,
-                     status == CASE_DIVERGED ? ": diverged" : "", shared->failure);
-    }
-    if (!o->quiet)
-        printf("    %s %s%s%s%s%s\n", failed ? "FAILED" : "passed", first,
-               second[0] ? "; the repairer " : "", second, failed ? ": " : "",
-               failed ? shared->failure : "");
-    fflush(stdout);
     return status;
 }
 
-static void try_point(const struct point *p)
+/* Counts a failure, and says which point it was. */
+static void note_case(const struct request *request, enum case_status status,
+                      const struct kill_options *o, struct kill_result *result)
 {
-    if (p->kind <= POINT_AFTER)
+    int failed = status == CASE_FAILED || status == CASE_DIVERGED;
+    char first[500], second[500] = "";
+
+    if (!failed && !o->verbose)
+        return;
+    point_text(request->victim.path, request->victim.index, first, sizeof(first));
+    if (request->mode == KILL_MODE_REPAIR && request->victim.index >= 0)
+        point_text(request->repairer.path, request->repairer.index, second, sizeof(second));
+    if (failed && !result->failed++)
+        snprintf(result->failure, sizeof(result->failure), "%s%s%s%s: %.1500s", first,
+                 second[0] ? "; the repairer " : "", second,
+                 status == CASE_DIVERGED ? ": diverged" : "", shared->failure);
+    if (!o->quiet)
+        printf("    %s %s%s%s%s%s%s\n", failed ? "FAILED" : "passed", first,
+               second[0] ? "; the repairer " : "", second, failed ? ": " : "",
+               status == CASE_DIVERGED ? "diverged: " : "", failed ? shared->failure : "");
+    fflush(stdout);
+}
+
+static void try_point(const struct point *p, enum case_status status)
+{
+    if (p->kind <= POINT_AFTER && status != CASE_DIVERGED)
         cover_note(p->rip, COVER_TRIED);
 }
 
-/* The repairer's own points, after the victim died at its point. */
-static void run_repairers(struct request *r, const struct kill_options *o,
-                          struct kill_result *result, int max_failures)
+/* Finds the repairer's way after the victim died at its point. */
+static enum case_status find_repairer(struct request *r, const struct kill_options *o,
+                                      struct kill_result *result)
 {
-    struct path *path = &shared->repairer;
-
-    r->only_state = 1;
     r->repairer.index = -1;
-    enum case_status status = run_counted(r, o, result);
+    enum case_status status = run_tries(r, o, result);
+    r->only_state = 0;
     if (status == CASE_SAME)
         result->same++;
-    r->only_state = 0;
-    if (status != CASE_PASSED)
-        return;
+    else if (status != CASE_DIVERGED)
+        add_seen(&shared->victims, shared->hash);
+    return status;
+}
+
+/* The repairer's own points, after the victim died at its point. CASE_DIVERGED: the way to it is not
+ * what it was. */
+static enum case_status run_repairers(struct request *r, const struct kill_options *o,
+                                      struct kill_result *result, int max_failures)
+{
+    struct path *path = &shared->repairer;
+    int anew = FINDS;
+
+    r->only_state = 1;
+    enum case_status status = find_repairer(r, o, result);
+    if (status != CASE_PASSED) {
+        if (status != CASE_DIVERGED)
+            note_case(r, status, o, result);
+        return status;
+    }
     result->points += path->count;
     for (int i = 0; i < path->count && result->failed < max_failures; i++) {
         r->repairer.index = i;
-        status = run_counted(r, o, result);
-        try_point(&path->points[i]);
+        status = run_tries(r, o, result);
+        if (status == CASE_DIVERGED && anew-- > 0) {
+            result->repeated++;
+            status = find_repairer(r, o, result);
+            if (status == CASE_DIVERGED)
+                return status;
+            if (status == CASE_PASSED) {
+                i = -1;
+                continue;
+            }
+        }
+        note_case(r, status, o, result);
+        try_point(&path->points[i], status);
         result->tried++;
         result->same += status == CASE_SAME;
     }
+    return CASE_PASSED;
 }
 
 static const char *mode_name(unsigned mode)
@@ -738,34 +786,56 @@ static const char *not_possible(const struct kill_scenario *s, unsigned mode)
     return kill_unavailable();
 }
 
-static void run_points(struct request *r, const struct kill_options *o, struct kill_result *result)
+/* Finds the victim's way. Returns 1 if its points can be tried. */
+static int find_victim(struct request *r, const struct kill_options *o, struct kill_result *result)
 {
-    struct path *path = &shared->victim;
-    int max_failures = o->max_failures > 0 ? o->max_failures : 5;
+    const struct path *path = &shared->victim;
 
-    enum case_status status = run_counted(r, o, result);
+    r->victim.index = -1;
+    enum case_status status = run_tries(r, o, result);
+    note_case(r, status, o, result);
     result->points = path->count;
     result->steps = path->steps;
     result->slept = path->slept;
-    if (status != CASE_PASSED)
-        return;
-    if (path->count == 0) {
+    result->tried = 0;
+    if (status == CASE_PASSED && path->count == 0) {
         result->failed++;
         snprintf(result->failure, sizeof(result->failure),
                  "the operation has no kill point: does it write what kill_region names?");
-        return;
     }
-    for (int i = o->thin > 1 ? o->offset % o->thin : 0;
-         i<path->count; i += o->thin> 1 ? o->thin : 1) {
+    return status == CASE_PASSED && path->count > 0;
+}
+
+static void run_points(struct request *r, const struct kill_options *o, struct kill_result *result)
+{
+    struct path *path = &shared->victim;
+    int max_failures = o->max_failures > 0 ? o->max_failures : 5, anew = FINDS;
+    int stride = o->thin > 1 ? o->thin : 1, begin = o->offset % stride;
+
+    if (!find_victim(r, o, result))
+        return;
+    /* Few points are not thinned away wholly. */
+    for (int i = begin < path->count ? begin : 0; i < path->count; i += stride) {
         if (result->failed >= max_failures)
             return;
         r->victim.index = i;
-        if (r->mode == KILL_MODE_REPAIR) {
-            run_repairers(r, o, result, max_failures);
-        } else {
-            run_counted(r, o, result);
-            try_point(&path->points[i]);
+        enum case_status status = r->mode == KILL_MODE_REPAIR
+                                      ? run_repairers(r, o, result, max_failures)
+                                      : run_tries(r, o, result);
+        /* Perhaps it was the first run that took an uncommon way. */
+        if (status == CASE_DIVERGED && anew-- > 0) {
+            result->repeated++;
+            if (!find_victim(r, o, result))
+                return;
+            i = (begin < path->count ? begin : 0) - stride;
+            continue;
+        }
+        if (r->mode != KILL_MODE_REPAIR) {
+            note_case(r, status, o, result);
+            try_point(&path->points[i], status);
             result->tried++;
+        } else if (status == CASE_DIVERGED) {
+            note_case(r, status, o, result);
         }
     }
 }

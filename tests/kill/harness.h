@@ -96,13 +96,14 @@
  * COVERAGE: harness_main's --cover PATTERN lists the instructions of matching functions that store
  * through a register other than the stack's, and were never a kill point: see harness_main.c.
  *
- * COSTS: 20 to 60 us a single step, only in the one undisturbed run; a kill is about 1 to 3 ms:
- * three forks, the way to the point and what the survivors do.
+ * COSTS: 20 to 60 us a single step, only in the undisturbed run; a kill is 1 to 3 ms: some forks,
+ * the way to the point, and what the survivors do; 5 ms where somebody must be seen asleep.
  *
  * LIMITS: x86-64 (elsewhere all is skipped). Only the victim's first thread is stepped; children of
  * the victim run free. Operations must take the same way each time: switch spinning off
- * (SHOAL_TEST_SPIN=0). A run that leaves the known way is repeated, three times at most; then it
- * counts as failed, "diverged". Repeated runs are printed. A killed instruction is always wholly
+ * (SHOAL_TEST_SPIN=0). A run that leaves the known way is repeated, three times at most; then the
+ * way is found anew, twice at most; then the point counts as failed, "diverged". How many runs were
+ * repeated is printed. A killed instruction is always wholly
  * done or not at all; what a store buffer may delay is not seen (models do that). What the kernel
  * writes into the region counts at the entry and return of its system call.
  */

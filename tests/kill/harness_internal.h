@@ -84,7 +84,6 @@ struct target {
 
 #define SEEN_SIZE 65536 /* states known in mode REPAIR; a power of two */
 struct seen {
-    uint32_t count;
     uint64_t hash[SEEN_SIZE];
 };
 
@@ -93,6 +92,7 @@ struct shared {
     struct check_report report;
     enum case_status status;
     char failure[2000];
+    uint64_t hash; /* mode REPAIR: of what the victim left */
     struct seen victims, repairers;
     struct path victim, repairer;
 };
