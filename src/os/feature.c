@@ -49,7 +49,7 @@ bool os_membarrier_register(void)
 
 bool os_membarrier(void)
 {
-    return !syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+    return !os_call(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0, 0, 0, 0);
 }
 
 static void probe(void)
@@ -67,6 +67,7 @@ static void probe(void)
     }
     int fd = without("pidfd") ? -1 : (int)syscall(SYS_pidfd_open, getpid(), 0);
     features.pidfd = fd >= 0;
+    features.proc = !without("proc") && !access("/proc/self/maps", R_OK);
     if (fd >= 0)
         close(fd);
     errno = error;
@@ -100,7 +101,12 @@ void os_sleep(int64_t nanoseconds)
 
 pid_t os_gettid(void)
 {
-    return (pid_t)syscall(SYS_gettid);
+    return (pid_t)os_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
+}
+
+pid_t os_getpid(void)
+{
+    return (pid_t)os_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }
 
 void os_random(void *ret, size_t size)

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #ifndef SYS_futex_waitv
 #define SYS_futex_waitv 449
@@ -35,36 +34,28 @@ static const struct timespec *timespec_of(int64_t deadline, struct timespec *t)
 int os_futex_wait(const _Atomic uint32_t *word, uint32_t value, int64_t deadline)
 {
     struct timespec t;
-    int error = errno;
     /* WAIT_BITSET takes an absolute time, of CLOCK_MONOTONIC by default. */
-    long rc = syscall(SYS_futex, word, FUTEX_WAIT_BITSET, value, timespec_of(deadline, &t), NULL,
-                      FUTEX_BITSET_MATCH_ANY);
-    int result = rc < 0 ? -errno : 0;
-    errno = error;
-    return result == -EAGAIN ? 0 : result;
+    long rc = os_call(SYS_futex, (long)word, FUTEX_WAIT_BITSET, value,
+                      (long)timespec_of(deadline, &t), 0, FUTEX_BITSET_MATCH_ANY);
+    return rc == -EAGAIN ? 0 : (int)rc;
 }
 
 int os_futex_waitv(const struct os_wait *waits, unsigned n, int64_t deadline)
 {
     struct waitv v[WAITV_MOST];
     struct timespec t;
-    int error = errno;
     assert(n >= 1 && n <= WAITV_MOST);
     for (unsigned i = 0; i < n; i++)
-        v[i] = (struct waitv){
-            .value = waits[i].value, .address = (uintptr_t)waits[i].word, .flags = 2 /* FUTEX_32 */
-        };
-    long rc = syscall(SYS_futex_waitv, v, n, 0, timespec_of(deadline, &t), (long)CLOCK_MONOTONIC);
-    int result = rc < 0 ? -errno : (int)rc;
-    errno = error;
-    return result;
+        v[i] = (struct waitv){.value = waits[i].value,
+                              .address = (uintptr_t)waits[i].word,
+                              .flags = 2 /* FUTEX_32 */};
+    return (int)os_call(SYS_futex_waitv, (long)v, n, 0, (long)timespec_of(deadline, &t),
+                        CLOCK_MONOTONIC, 0);
 }
 
 int os_futex_wake(_Atomic uint32_t *word, int n)
 {
-    int error = errno;
-    long rc = syscall(SYS_futex, word, FUTEX_WAKE, n, NULL, NULL, 0);
-    errno = error;
+    long rc = os_call(SYS_futex, (long)word, FUTEX_WAKE, n, 0, 0, 0);
     return rc < 0 ? 0 : (int)rc;
 }
 
@@ -72,19 +63,26 @@ int os_futex_wake(_Atomic uint32_t *word, int n)
 
 static_assert(sizeof(pthread_mutex_t) <= OS_ROBUST_SIZE, "a mutex fits");
 
-/* Where in a mutex libc keeps the word that the kernel marks: 0 in glibc, 4 in musl. */
+/* Where in a mutex libc keeps the word that the kernel marks: 0 in glibc, 4 in musl; and what an initialised one looks like. */
 static unsigned word_at;
-static pthread_once_t word_found = PTHREAD_ONCE_INIT;
+static struct os_robust fresh;
+static pthread_once_t prepared = PTHREAD_ONCE_INIT;
 
 static pthread_mutex_t *mutex_of(struct os_robust *robust)
 {
     return (pthread_mutex_t *)(void *)robust->mutex;
 }
 
-static void find_word(void)
+static void prepare(void)
 {
-    struct os_robust probe;
-    os_robust_init(&probe);
+    pthread_mutexattr_t attributes;
+    pthread_mutexattr_init(&attributes);
+    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+    pthread_mutex_init(mutex_of(&fresh), &attributes);
+    pthread_mutexattr_destroy(&attributes);
+
+    struct os_robust probe = fresh;
     pthread_mutex_trylock(mutex_of(&probe));
     uint32_t tid = (uint32_t)os_gettid();
     for (unsigned i = 0; i < 12; i += 4) {
@@ -96,23 +94,20 @@ static void find_word(void)
         }
     }
     pthread_mutex_unlock(mutex_of(&probe));
-    pthread_mutex_destroy(mutex_of(&probe));
+}
+
+void os_robust_prepare(void)
+{
+    pthread_once(&prepared, prepare);
 }
 
 void os_robust_init(struct os_robust *robust)
 {
-    pthread_mutexattr_t attributes;
-    pthread_mutexattr_init(&attributes);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    memset(robust, 0, sizeof *robust);
-    pthread_mutex_init(mutex_of(robust), &attributes);
-    pthread_mutexattr_destroy(&attributes);
+    *robust = fresh;
 }
 
 _Atomic uint32_t *os_robust_word(struct os_robust *robust)
 {
-    pthread_once(&word_found, find_word);
     return (_Atomic uint32_t *)(void *)(robust->mutex + word_at);
 }
 

@@ -12,12 +12,45 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* A system call without libc's wrapper: -errno is the result, errno is untouched. Besides being short, it touches no page of libc's code, which after
+ * a fork would be a page fault each. */
+static inline long os_call(long number, long a, long b, long c, long d, long e, long f)
+{
+#if defined(__x86_64__)
+    long result;
+    register long r10 __asm__("r10") = d;
+    register long r8 __asm__("r8") = e;
+    register long r9 __asm__("r9") = f;
+    __asm__ volatile("syscall"
+                     : "=a"(result)
+                     : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+                     : "rcx", "r11", "memory");
+    return result;
+#elif defined(__aarch64__)
+    register long x8 __asm__("x8") = number;
+    register long x0 __asm__("x0") = a;
+    register long x1 __asm__("x1") = b;
+    register long x2 __asm__("x2") = c;
+    register long x3 __asm__("x3") = d;
+    register long x4 __asm__("x4") = e;
+    register long x5 __asm__("x5") = f;
+    __asm__ volatile("svc 0"
+                     : "+r"(x0)
+                     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+                     : "memory");
+    return x0;
+#else
+#error "os_call: x86-64 and aarch64 only"
+#endif
+}
+
 struct os_features {
     bool futex_waitv;  /* Linux 5.16 */
     bool membarrier;   /* MEMBARRIER_CMD_GLOBAL_EXPEDITED, registered for this process */
     bool populate;     /* MADV_POPULATE_WRITE, Linux 5.14 */
     bool wipe_on_fork; /* MADV_WIPEONFORK */
     bool pidfd;        /* pidfd_open, Linux 5.3 */
+    bool proc;         /* /proc/PID/maps can be read */
 };
 /* Probed at the first call; registers for membarrier. After exec it is called anew, as everything is. */
 const struct os_features *os_features(void);
@@ -39,6 +72,7 @@ static inline void os_pause(void)
 void os_yield(void);
 void os_sleep(int64_t nanoseconds); /* returns early after a signal */
 pid_t os_gettid(void);
+pid_t os_getpid(void); /* asked anew each time */
 void os_random(void *ret, size_t size);
 
 /* ---- futexes, shared between processes; deadline INT64_MAX: none ---- */
@@ -60,6 +94,7 @@ int os_futex_wake(_Atomic uint32_t *word, int n);
 struct os_robust {
     _Alignas(8) unsigned char mutex[OS_ROBUST_SIZE];
 };
+void os_robust_prepare(void); /* once, before all others */
 void os_robust_init(struct os_robust *robust);
 /* 1: taken, 0: a living thread has it. One left behind by a dead thread is taken. */
 bool os_robust_try(struct os_robust *robust);
@@ -70,11 +105,9 @@ bool os_robust_marked(uint32_t value); /* its holder died */
 bool os_robust_held(uint32_t value);   /* held by a living thread */
 
 /* ---- processes, as the kernel and /proc show them ---- */
-/* Clock ticks since boot, the unit of a process's start time in /proc/PID/stat, rounded up. */
-uint64_t os_ticks(void);
 int os_pidfd_open(pid_t pid); /* descriptor or -errno */
-/* 1: has ended (or is a zombie), or the number belongs to a process that began after `seen` (in ticks) when the one meant was alive; 0: runs; -errno: cannot tell. */
-int os_process_ended(pid_t pid, uint64_t seen);
+/* 1: has ended (or is a zombie); 0: a process of this number runs; -errno: cannot tell. */
+int os_process_ended(pid_t pid);
 /* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno. */
 int os_process_maps(pid_t pid, dev_t device, ino_t inode);
 /* Calls `visit` with the pid of every process that /proc shows; stops when it returns true. 1, 0, -errno. */

@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <time.h>
 #include <unistd.h>
 
 #ifndef SYS_pidfd_open
@@ -38,8 +37,8 @@ static ssize_t read_file(const char *path, char *ret, size_t size)
     return n;
 }
 
-/* State and start time from /proc/PID/stat; the command's name may hold spaces and parentheses. */
-static int read_stat(pid_t pid, char *state, uint64_t *start)
+/* The state from /proc/PID/stat; the command's name may hold spaces and parentheses. */
+static int read_state(pid_t pid, char *state)
 {
     char path[40], text[1024];
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
@@ -50,23 +49,7 @@ static int read_stat(pid_t pid, char *state, uint64_t *start)
     if (!p || p[1] != ' ')
         return -EBADMSG;
     *state = p[2];
-    p += 2;
-    for (int field = 3; field < 22; field++) {
-        p = strchr(p, ' ');
-        if (!p)
-            return -EBADMSG;
-        p++;
-    }
-    *start = strtoull(p, NULL, 10);
     return 0;
-}
-
-uint64_t os_ticks(void)
-{
-    struct timespec t;
-    uint64_t rate = (uint64_t)sysconf(_SC_CLK_TCK);
-    clock_gettime(CLOCK_BOOTTIME, &t);
-    return (uint64_t)t.tv_sec * rate + (uint64_t)t.tv_nsec * rate / 1000000000 + 1;
 }
 
 int os_pidfd_open(pid_t pid)
@@ -78,11 +61,9 @@ int os_pidfd_open(pid_t pid)
     return result;
 }
 
-int os_process_ended(pid_t pid, uint64_t seen)
+int os_process_ended(pid_t pid)
 {
     int error = errno, result = 0;
-    char state = 0;
-    uint64_t start = 0;
     int fd = os_features()->pidfd ? os_pidfd_open(pid) : -ENOSYS;
     if (fd == -ESRCH) {
         result = 1;
@@ -92,19 +73,14 @@ int os_process_ended(pid_t pid, uint64_t seen)
         close(fd);
     } else if (kill(pid, 0) && errno == ESRCH) {
         result = 1;
-    }
-    /* The number may be another process's by now; asked after the look, so that what was looked at had it. */
-    if (!result) {
-        int rc = read_stat(pid, &state, &start);
+    } else {
+        /* Without pidfd the state is all there is. */
+        char state;
+        int rc = read_state(pid, &state);
         if (rc == -ENOENT && !access("/proc/self/stat", F_OK))
             result = 1;
-        else if (!rc && seen && start > seen)
-            result = 1;
-        else if (!rc && fd < 0 && (state == 'Z' || state == 'X'))
-            result =
-                1; /* without pidfd the state is all there is; a zombie whose other threads run is taken for ended */
-        else if (rc && fd < 0)
-            result = -ENOSYS;
+        else
+            result = rc ? rc : state == 'Z' || state == 'X';
     }
     errno = error;
     return result;

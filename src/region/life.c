@@ -31,7 +31,7 @@ bool owner_gone(owner_t owner)
 {
     if (owner_dead(owner))
         return true;
-    return leaving && record_slot(atomic_load(&view.records[owner_record(owner)].word)) == leaving;
+    return leaving && record_slot(atomic_load(&record_at(owner_record(owner))->word)) == leaving;
 }
 
 /* ---- who died ---- */
@@ -39,7 +39,7 @@ bool owner_gone(owner_t owner)
 static void dig_grave(uint32_t s, uint64_t word)
 {
     uint32_t n = atomic_fetch_add(&view.region->graves, 1);
-    struct grave *grave = &view.region->graveyard[n % GRAVES];
+    struct grave *grave = &view.graves[n % GRAVES];
     atomic_store(&grave->stamp, 0);
     atomic_store(&grave->pid, atomic_load(&view.slots[s].pid));
     memcpy(grave->name, view.slots[s].name, NAME);
@@ -51,7 +51,7 @@ bool life_grave(owner_t owner, int32_t *pid, char name[NAME])
     uint32_t r = owner_record(owner), s = r;
     if (r >=
         SLOTS) { /* a further thread: its record's slot may have moved on; believed only while it has not */
-        uint64_t word = atomic_load(&view.records[r].word);
+        uint64_t word = atomic_load(&record_at(r)->word);
         if ((uint32_t)(word >> 32) != owner_generation(owner))
             return false;
         s = record_slot(word);
@@ -65,7 +65,7 @@ bool life_grave(owner_t owner, int32_t *pid, char name[NAME])
         return true;
     }
     for (unsigned i = 0; i < GRAVES; i++) {
-        struct grave *grave = &view.region->graveyard[i];
+        struct grave *grave = &view.graves[i];
         if (atomic_load(&grave->stamp) == ((owner & 0xffffffff00000000) | s)) {
             *pid = atomic_load(&grave->pid);
             memcpy(name, grave->name, NAME);
@@ -86,7 +86,7 @@ static void inherit_repairs(uint32_t s, uint32_t me)
         uint64_t w = atomic_load(&view.slots[t].word);
         uint32_t r = (uint32_t)w >> 8;
         if (t != s && slot_status(w) == SLOT_DEAD &&
-            record_slot(atomic_load(&view.records[r].word)) == s)
+            record_slot(atomic_load(&record_at(r)->word)) == s)
             atomic_compare_exchange_strong(&view.slots[t].word, &w,
                                            slot_make((uint32_t)(w >> 32), me, SLOT_DEAD));
     }
@@ -99,7 +99,7 @@ static void repair_objects(uint32_t s)
     for (uint32_t g = 0; g < high; g++) {
         const unsigned char *row = object_row(g, s);
         for (unsigned i = 0; row && i < GROUP; i++) {
-            struct header *h = &view.headers[g * GROUP + i];
+            struct header *h = header_at(g * GROUP + i);
             if (row[i] == HOLD_NONE || state_status(atomic_load(&h->state)) != OBJECT_LIVE)
                 continue;
             const struct type_repair *type = h->type < TYPES ? life_types[h->type] : NULL;
@@ -113,7 +113,7 @@ static void free_records(uint32_t s, uint32_t generation)
 {
     uint32_t high = atomic_load(&view.region->records_high);
     for (uint32_t r = SLOTS; r < high; r++) {
-        struct record *record = &view.records[r];
+        struct record *record = record_at(r);
         uint64_t w = atomic_load(&record->word);
         if (!(w & 0xff) || record_slot(w) != s)
             continue;
@@ -122,7 +122,7 @@ static void free_records(uint32_t s, uint32_t generation)
         object_disown(owner_make((uint32_t)(w >> 32), r));
         atomic_store(&record->word, record_make((uint32_t)(w >> 32) + 1, 0, false));
     }
-    struct record *first = &view.records[s];
+    struct record *first = record_at(s);
     for (unsigned i = 0; i < FRAMES; i++)
         atomic_store(&first->frames[i], 0);
     object_disown(owner_make(generation, s));
@@ -136,7 +136,7 @@ static void release_unborn(uint32_t parent)
     for (uint32_t t = 1; t < high; t++) {
         uint64_t w = atomic_load(&view.slots[t].word);
         if (slot_status(w) != SLOT_STARTING ||
-            record_slot(atomic_load(&view.records[(uint32_t)w >> 8].word)) != parent)
+            record_slot(atomic_load(&record_at((uint32_t)w >> 8)->word)) != parent)
             continue;
         /* From here on nobody asks after the parent, whose record will be another's. */
         atomic_fetch_or(&view.slots[t].flags, SLOT_FLAG_FORKED);
@@ -158,7 +158,7 @@ static bool sleeps_on(uint64_t frame, _Atomic uint32_t **event, struct header **
     }
     if (id >= (uint64_t)atomic_load(&view.region->groups_high) * GROUP)
         return false;
-    *header = &view.headers[id];
+    *header = header_at((uint32_t)id);
     if (state_status(atomic_load(&(*header)->state)) != OBJECT_LIVE || (*header)->type >= TYPES ||
         !life_types[(*header)->type])
         return false;
@@ -177,7 +177,7 @@ static unsigned each_frame(void (*visit)(_Atomic uint32_t *event, struct header 
             for (unsigned i = 0; i < FRAMES; i++) {
                 _Atomic uint32_t *event;
                 struct header *header;
-                if (sleeps_on(atomic_load(&view.records[r].frames[i]), &event, &header)) {
+                if (sleeps_on(atomic_load(&record_at(r)->frames[i]), &event, &header)) {
                     visit(event, header);
                     n++;
                 }
@@ -288,20 +288,30 @@ static enum life take_and_repair(uint32_t s, uint64_t word)
     return LIFE_REPAIRED;
 }
 
-/* 1: dead for certain, 0: not (yet) to be called so. */
+/* Whether the process of slot s is dead for certain. */
 static bool confirm(uint32_t s, bool marked)
 {
-    struct slot *slot = &view.slots[s];
-    pid_t pid = atomic_load(&slot->pid), holder;
-    if (os_process_ended(pid, slot->attached) == 1)
+    pid_t pid = atomic_load(&view.slots[s].pid), holder;
+    if (os_process_ended(pid) == 1)
         return true;
-    if (!marked)
+    /* The number may be another process's by now, or the process has left by exec, or its exit is under way: who does not map the region is not ours. */
+    int maps = os_process_maps(pid, view.device, view.inode);
+    if (maps == 0)
+        return true;
+    if (maps ==
+        1) { /* it lives, unless the number has become that of another process of the family */
+        uint32_t high = atomic_load(&view.region->slots_high);
+        for (uint32_t t = 1; t < high; t++)
+            if (t != s && atomic_load(&view.slots[t].pid) == pid &&
+                slot_status(atomic_load(&view.slots[t].word)) == SLOT_ALIVE &&
+                os_robust_held(atomic_load(os_robust_word(&view.slots[t].life))))
+                return true;
         return false;
+    }
+    /* /proc does not say (another user, no /proc): marked, and its lock on the file gone, is an exec. */
     int fd = region_fd();
-    if (fd < 0 || os_byte_locked_by(fd, s, &holder) != 0)
-        return false;
-    /* The lock is gone: exec, or an exit under way, or a closed copy of the descriptor; what it maps decides. */
-    return os_process_maps(pid, view.device, view.inode) == 0;
+    return marked && (atomic_load(&view.slots[s].flags) & SLOT_FLAG_LOCKED) && fd >= 0 &&
+           os_byte_locked_by(fd, s, &holder) == 0;
 }
 
 /* A process that maps the region and has no slot: perhaps the child that was being born. */
@@ -324,10 +334,10 @@ static enum life look_unborn(uint32_t s, uint64_t word)
 {
     struct slot *slot = &view.slots[s];
     uint32_t flags = atomic_load(&slot->flags);
-    uint32_t parent = record_slot(atomic_load(&view.records[(uint32_t)word >> 8].word));
+    uint32_t parent = record_slot(atomic_load(&record_at((uint32_t)word >> 8)->word));
     pid_t pid = atomic_load(&slot->pid);
     if (pid) {
-        if (os_process_ended(pid, slot->attached) != 1)
+        if (os_process_ended(pid) != 1)
             return LIFE_UNARMED;
     } else {
         bool parent_lives =
@@ -351,7 +361,7 @@ enum life life_look(uint32_t s, bool confirm_unarmed)
     case SLOT_FREE: return LIFE_WELL;
     case SLOT_STARTING: return confirm_unarmed ? look_unborn(s, word) : LIFE_WELL;
     case SLOT_DEAD: {
-        uint32_t r = (uint32_t)word >> 8, by = record_slot(atomic_load(&view.records[r].word));
+        uint32_t r = (uint32_t)word >> 8, by = record_slot(atomic_load(&record_at(r)->word));
         return by && by != s && by != process_self.slot ? life_look(by, confirm_unarmed)
                                                         : LIFE_WELL;
     }
@@ -388,7 +398,7 @@ unsigned life_look_all(bool confirm_unarmed, int64_t *soonest)
 
 void life_ask(owner_t owner)
 {
-    uint64_t word = atomic_load(&view.records[owner_record(owner)].word);
+    uint64_t word = atomic_load(&record_at(owner_record(owner))->word);
     uint32_t s = record_slot(word);
     if (!owner_dead(owner) && s && s < SLOTS)
         life_look(s, true);

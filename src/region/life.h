@@ -10,7 +10,7 @@ static inline bool owner_dead(owner_t owner)
     uint32_t i = owner_record(owner);
     if (i >= RECORDS)
         return true;
-    uint64_t word = atomic_load(&view.records[i].word);
+    uint64_t word = atomic_load(&record_at(i)->word);
     if ((uint32_t)(word >> 32) != owner_generation(owner) || !(word & 0xff))
         return true;
     uint32_t s = (uint32_t)(word >> 16) & 0xffff;

@@ -29,7 +29,8 @@ static _Atomic unsigned char *hold_byte(uint32_t id, uint32_t slot)
 const unsigned char *object_row(uint32_t group, uint32_t slot)
 {
     const unsigned char *row = hold_row(group, slot);
-    return region_is_populated(row) ? row : NULL;
+    /* The first rows lie on the page of the group itself. */
+    return slot < UNIT / GROUP || region_is_populated(row) ? row : NULL;
 }
 
 int bad_handle(const void *opaque, const char *what)
@@ -45,7 +46,7 @@ static uint64_t free_mask(uint32_t g)
 {
     uint64_t mask = 0;
     for (unsigned i = 0; i < GROUP; i++)
-        if (state_status(atomic_load(&view.headers[g * GROUP + i].state)) == OBJECT_FREE)
+        if (state_status(atomic_load(&header_at(g * GROUP + i)->state)) == OBJECT_FREE)
             mask |= 1ull << i;
     return mask;
 }
@@ -53,8 +54,8 @@ static uint64_t free_mask(uint32_t g)
 /* Memory behind the group's parts that this process writes, and its payload run. */
 static int group_ready(uint32_t g, unsigned c)
 {
-    struct group *group = &view.groups[g];
-    int rc = region_populate(&view.headers[g * GROUP], GROUP * sizeof(struct header));
+    struct group *group = group_at(g);
+    int rc = region_populate(header_at(g * GROUP), GROUP * sizeof(struct header));
     if (!rc)
         rc = region_populate(hold_row(g, process_self.slot), GROUP);
     if (!rc && c && !atomic_load(&group->payload))
@@ -66,7 +67,7 @@ static int group_ready(uint32_t g, unsigned c)
 static bool use_group(uint32_t g, unsigned c)
 {
     struct thread *t = &shoal_thread;
-    atomic_store(&view.groups[g].freed,
+    atomic_store(&group_at(g)->freed,
                  0); /* before the look, so that what is freed later is seen later */
     uint64_t mask = free_mask(g);
     if (!mask)
@@ -84,7 +85,7 @@ static int find_group(unsigned c)
     uint32_t high = atomic_load(&view.region->groups_high);
     for (unsigned n = 0; n < SEARCH && n < high; n++) {
         uint32_t g = from++ % high;
-        struct group *group = &view.groups[g];
+        struct group *group = group_at(g);
         owner_t owner = atomic_load(&group->owner), none = 0;
         if (group->size && group->size != class_size[c] + 1)
             continue;
@@ -116,13 +117,13 @@ static int new_group(unsigned c)
         owner_t none = 0;
         if (g >= view.at.max_groups)
             return fail(-ENOMEM, "the region is full: %u objects", view.at.max_groups * GROUP);
-        int rc = region_populate(&view.groups[g], sizeof(struct group));
+        int rc = region_populate(group_at(g), sizeof(struct group));
         if (rc)
             return rc;
         /* Own it first, count it then: whoever dies in between leaves a group above the mark, which the next one to come by counts. */
-        bool mine = atomic_compare_exchange_strong(&view.groups[g].owner, &none, shoal_thread.me);
+        bool mine = atomic_compare_exchange_strong(&group_at(g)->owner, &none, shoal_thread.me);
         if (mine)
-            view.groups[g].size = class_size[c] + 1;
+            group_at(g)->size = class_size[c] + 1;
         uint32_t high = g;
         atomic_compare_exchange_strong(&view.region->groups_high, &high, g + 1);
         if (mine) {
@@ -130,7 +131,7 @@ static int new_group(unsigned c)
             if (!rc)
                 use_group(g, c);
             else
-                atomic_store(&view.groups[g].owner, 0);
+                atomic_store(&group_at(g)->owner, 0);
             return rc;
         }
         g++;
@@ -146,11 +147,11 @@ static int take_id(unsigned c, uint32_t *ret)
             unsigned i = (unsigned)__builtin_ctzll(t->free_ids[c]);
             t->free_ids[c] &= t->free_ids[c] - 1;
             *ret = g * GROUP + i;
-            if (state_status(atomic_load_explicit(&view.headers[*ret].state,
-                                                  memory_order_acquire)) == OBJECT_FREE)
+            if (state_status(atomic_load_explicit(&header_at(*ret)->state, memory_order_acquire)) ==
+                OBJECT_FREE)
                 return 0;
         }
-        if (t->group[c] && atomic_load(&view.groups[g].freed) && use_group(g, c))
+        if (t->group[c] && atomic_load(&group_at(g)->freed) && use_group(g, c))
             continue;
         int rc = find_group(c);
         if (rc == -ENOENT)
@@ -164,10 +165,10 @@ void object_disown(owner_t owner)
 {
     uint32_t high = atomic_load(&view.region->groups_high);
     for (uint32_t g = 0; g <= high && g < view.at.max_groups; g++) {
-        if (!region_is_populated(&view.groups[g]))
+        if (!region_is_populated(group_at(g)))
             continue;
         owner_t o = owner;
-        atomic_compare_exchange_strong(&view.groups[g].owner, &o, 0);
+        atomic_compare_exchange_strong(&group_at(g)->owner, &o, 0);
     }
 }
 
@@ -176,7 +177,7 @@ void object_disown(owner_t owner)
 static uint64_t cost_of(const struct header *h)
 {
     uint64_t payload =
-        h->units ? (uint64_t)h->units * UNIT : view.groups[header_id(h) / GROUP].size - 1;
+        h->units ? (uint64_t)h->units * UNIT : group_at(header_id(h) / GROUP)->size - 1;
     return sizeof *h + payload;
 }
 
@@ -185,7 +186,7 @@ static uint64_t charged(uint32_t slot, uint32_t generation)
     uint64_t sum = 0;
     uint32_t high = atomic_load(&view.region->groups_high);
     for (uint32_t id = 0; id < high * GROUP; id++) {
-        struct header *h = &view.headers[id];
+        struct header *h = header_at(id);
         if (region_is_populated(h) && state_status(atomic_load(&h->state)) == OBJECT_LIVE &&
             h->creator == slot && h->creator_generation == generation)
             sum += cost_of(h);
@@ -230,13 +231,13 @@ static void hint_free(uint32_t id)
             t->free_ids[c] |= 1ull << id % GROUP;
             return;
         }
-    atomic_fetch_or(&view.groups[g].freed, 1ull << id % GROUP);
+    atomic_fetch_or(&group_at(g)->freed, 1ull << id % GROUP);
 }
 
 /* Gives back what a DEAD or CREATING header has, and frees it. Only its closer or creator comes here, or who repairs that one. */
 static void finish(uint32_t id, uint32_t slot)
 {
-    struct header *h = &view.headers[id];
+    struct header *h = header_at(id);
     uint64_t s = atomic_load_explicit(&h->state, memory_order_relaxed);
     if (unlikely(h->units)) {
         unit_free(&h->payload, h->units);
@@ -285,7 +286,7 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
     if (unlikely(rc))
         return rc == -ENOMEM ? fail(rc, "no memory for an object of %zu bytes", size) : rc;
 
-    struct header *h = &view.headers[id];
+    struct header *h = header_at(id);
     uint32_t generation = state_generation(atomic_load_explicit(&h->state, memory_order_relaxed));
     /* The hold first: whoever repairs us looks at what we hold. */
     atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_HELD, memory_order_relaxed);
@@ -310,7 +311,7 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
         h->units = 0;
         if (c) {
             uint32_t base =
-                atomic_load_explicit(&view.groups[id / GROUP].payload, memory_order_relaxed);
+                atomic_load_explicit(&group_at(id / GROUP)->payload, memory_order_relaxed);
             atomic_store_explicit(&h->payload, base + id % GROUP * (class_size[c] / 64),
                                   memory_order_relaxed);
             rc = region_populate(header_payload(h), content);
@@ -343,7 +344,7 @@ void *object_publish(struct header *h)
     atomic_store_explicit(&h->state, state_make(generation, 0, OBJECT_LIVE), memory_order_release);
     handle->header = h;
     handle->generation = generation;
-    handle->forks = atomic_load_explicit(&process_self.forks, memory_order_relaxed);
+    handle->forks = atomic_load_explicit(&process_self.keep.forks, memory_order_relaxed);
     handle->shared = 0;
     handle->refs = 1;
     atomic_store_explicit(&handle->check, handle_check(h->type, generation), memory_order_relaxed);
@@ -380,7 +381,7 @@ static bool held_by_others(uint32_t id, uint32_t but)
 /* Gives up the hold of `slot`, and frees the object if it was the last. `slot` is the caller's own, or one that it repairs. */
 static void release(uint32_t id, uint32_t slot)
 {
-    struct header *h = &view.headers[id];
+    struct header *h = header_at(id);
     _Atomic unsigned char *byte = hold_byte(id, slot);
     unsigned char closing = HOLD_CLOSING;
     atomic_exchange(byte, HOLD_CLOSING); /* a full fence: marked before it looks */
@@ -419,13 +420,13 @@ void object_close(void *opaque, enum type type)
             atomic_load_explicit(&view.slots[process_self.slot].quota, memory_order_relaxed)) &&
         h->creator == process_self.slot && h->creator_generation == process_self.generation)
         atomic_fetch_sub(&view.slots[process_self.slot].charged, cost_of(h));
-    if (likely(!handle->shared &&
-               handle->forks == atomic_load_explicit(&process_self.forks, memory_order_relaxed))) {
+    if (likely(!handle->shared && handle->forks == atomic_load_explicit(&process_self.keep.forks,
+                                                                        memory_order_relaxed))) {
         /* Nobody else can know it: no fence, no look. In a group of another thread the byte says CLOSING first, since that thread may create anew
          * as soon as the state is FREE. */
         atomic_store_explicit(&handle->check, 0, memory_order_relaxed);
         handle->refs = 0;
-        if (unlikely(atomic_load_explicit(&view.groups[id / GROUP].owner, memory_order_relaxed) !=
+        if (unlikely(atomic_load_explicit(&group_at(id / GROUP)->owner, memory_order_relaxed) !=
                      shoal_thread.me))
             atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_CLOSING,
                                   memory_order_release);
@@ -477,7 +478,7 @@ int object_reference(const void *opaque, enum type type, const char *what, shoal
 /* Under process_self.mutex, not held by this process yet. */
 static int hold(uint32_t id, uint32_t generation, enum type type)
 {
-    struct header *h = &view.headers[id];
+    struct header *h = header_at(id);
     int rc = region_populate(hold_row(id / GROUP, process_self.slot), GROUP);
     if (rc)
         return rc;
@@ -523,9 +524,9 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
     } else {
         rc = hold(id, reference->generation, type);
         if (!rc) {
-            handle->header = &view.headers[id];
+            handle->header = header_at(id);
             handle->generation = reference->generation;
-            handle->forks = atomic_load(&process_self.forks);
+            handle->forks = atomic_load(&process_self.keep.forks);
             handle->refs = 1;
             atomic_store(&handle->check, handle_check(type, reference->generation));
         }
@@ -576,7 +577,7 @@ void object_check_handles(void)
     for (uint32_t id = 0; id < high * GROUP; id++)
         if (atomic_load(&handles[id].check)) {
             const unsigned char *row = object_row(id / GROUP, process_self.slot);
-            uint64_t s = row ? atomic_load(&view.headers[id].state) : 0;
+            uint64_t s = row ? atomic_load(&header_at(id)->state) : 0;
             if (!row || row[id % GROUP] != HOLD_HELD || state_status(s) != OBJECT_LIVE ||
                 state_generation(s) != handles[id].generation)
                 atomic_store(&handles[id].check, 0);
@@ -607,7 +608,7 @@ void object_count(uint32_t *objects, uint64_t *used)
     *objects = 0;
     *used = 0;
     for (uint32_t id = 0; id < high * GROUP; id++) {
-        struct header *h = &view.headers[id];
+        struct header *h = header_at(id);
         if (region_is_populated(h) && state_status(atomic_load(&h->state)) == OBJECT_LIVE) {
             (*objects)++;
             *used += cost_of(h);

@@ -12,7 +12,7 @@ struct handle {
     uint32_t refs;          /* opens of this process; under process_self.mutex unless private */
     struct header *header;
     uint32_t generation;
-    uint32_t forks;  /* process_self.forks when it was created */
+    uint32_t forks;  /* process_self.keep.forks when it was created */
     uint32_t shared; /* 1: a reference was taken, or it was opened: others may hold it */
     uint32_t reserved;
 };
@@ -41,10 +41,6 @@ static inline struct header *header_of(const void *opaque, enum type type)
 /* -EINVAL for NULL, -EBADF otherwise, with a sentence. */
 int bad_handle(const void *opaque, const char *what);
 
-static inline uint32_t header_id(const struct header *header)
-{
-    return (uint32_t)(header - view.headers);
-}
 static inline void *header_payload(const struct header *header)
 {
     return view.heap +

@@ -30,22 +30,18 @@ void region_layout(uint64_t size, struct layout *ret)
     while (objects > 1024 && objects > size / 65536)
         objects /= 2;
     uint32_t groups = (uint32_t)(objects / GROUP);
-    uint64_t at = up(sizeof(struct region), PAGE);
     *ret = (struct layout){.size = size, .max_groups = groups};
+    uint64_t at = SLOTS * sizeof(struct slot);
+    ret->graves = at;
+    at = up(at + GRAVES * sizeof(struct grave), PAGE);
     ret->page_map = at;
     at = up(at + size / PAGE / 8, PAGE);
-    ret->slots = at;
-    at = up(at + SLOTS * sizeof(struct slot), PAGE);
     ret->records = at;
-    at = up(at + RECORDS * sizeof(struct record), PAGE);
+    at = up(at + (RECORDS - SLOTS) * sizeof(struct record), PAGE);
     ret->roles = at;
     at = up(at + WATCH_GROUPS * ROLES * sizeof(struct os_robust), PAGE);
     ret->groups = at;
-    at = up(at + groups * sizeof(struct group), PAGE);
-    ret->headers = at;
-    at = up(at + objects * sizeof(struct header), PAGE);
-    ret->holds = at;
-    at = up(at + objects * SLOTS, PAGE);
+    at += (uint64_t)groups * GROUP_BLOCK;
     ret->unit_map = at;
     ret->max_units = (uint32_t)((size - at) / UNIT);
     at = up(at + ret->max_units / 8 + 8, PAGE);
@@ -64,12 +60,11 @@ static int adopt(int fd, void *base, uint64_t size)
     view.inode = st.st_ino;
     region_layout(size, &view.at);
     view.region = base;
-    view.slots = (struct slot *)(void *)(view.base + view.at.slots);
-    view.records = (struct record *)(void *)(view.base + view.at.records);
+    view.slots = base;
+    view.graves = (struct grave *)(void *)(view.base + view.at.graves);
+    view.more_records = (struct record *)(void *)(view.base + view.at.records);
     view.roles = (struct os_robust *)(void *)(view.base + view.at.roles);
-    view.groups = (struct group *)(void *)(view.base + view.at.groups);
-    view.headers = (struct header *)(void *)(view.base + view.at.headers);
-    view.holds = view.base + view.at.holds;
+    view.groups = view.base + view.at.groups;
     view.unit_map = (_Atomic uint64_t *)(void *)(view.base + view.at.unit_map);
     view.heap = view.base + view.at.heap;
     memset(map_seen, 0, sizeof map_seen);
@@ -90,7 +85,9 @@ int region_create(uint64_t reserve)
         return rc;
     rc = adopt(fd, base, size);
     if (!rc)
-        rc = os_memory_populate(base, up(sizeof(struct region), PAGE), fd, 0);
+        rc = os_memory_populate(base, PAGE, fd, 0);
+    if (!rc)
+        rc = region_populate(view.graves, GRAVES * sizeof(struct grave));
     if (!rc)
         rc = region_populate(view.roles, WATCH_GROUPS * ROLES * sizeof(struct os_robust));
     if (rc) {

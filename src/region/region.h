@@ -1,6 +1,8 @@
 /* region/region.h - what lies in shared memory, and how a process sees it.
  *
- * Positions in order: header page(s), page map, slots, records, roles, object groups, object headers, hold rows, unit map, heap. All are computed from
+ * Positions in order: slots (the region's own header is slot 0, which is no process's), graves, page map, records, roles, object groups, unit map, heap. An object group is a
+ * block: 64 headers, then a hold row for each slot (the group's own fields are row 0). So what a process touches to join, hold and leave lies on few pages: a page fault costs as much
+ * as ten system calls. All are computed from
  * the size (region_layout), so nothing but the descriptor need be told to a process that maps the region.
  * No pointer lies in the region, with one exception: libc's list links inside the robust mutexes, which only their holder follows.
  */
@@ -89,35 +91,6 @@ static inline enum object_status state_status(uint64_t state)
 
 /* ---- structs in the region ---- */
 
-/* A process.
- *   word, life       see docs/design.md 2, 3
- *   pid … name       written by the process itself (name, parent, flags, key: by its parent before the fork) before ALIVE; read by all after an acquire load of word
- *   exit_status      written by the process at its normal end, by the fork server for its children; futex-waited by who joins through it
- *   charged          added to by the process, subtracted from by whoever frees its objects; a hint, counted anew when a quota seems exceeded
- */
-struct slot {
-    _Atomic uint64_t word;
-    struct os_robust life;
-    _Atomic int32_t pid;
-    _Atomic uint32_t flags;
-    uint64_t attached;          /* when, in clock ticks since boot, rounded up: a process that began later is another */
-    uint32_t parent; /* slot, 0 for the root */
-    uint32_t parent_generation;
-    _Atomic uint32_t exit_status; /* EXIT_NONE, or 0x100 | code, or 0x200 | signal */
-    uint32_t authkey_size;
-    _Atomic uint64_t quota, charged;
-    unsigned char authkey[64];
-    char name[NAME];
-    uint64_t reserved[37];
-};
-enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
-enum {
-    SLOT_FLAG_DAEMON = 1,
-    SLOT_FLAG_CLEAN = 2, /* ended by itself: not counted as a death */
-    SLOT_FLAG_FORKED = 4 /* STARTING: the parent's fork is over, with or without a child */
-};
-static_assert(sizeof(struct slot) == 512, "slots fill whole cache lines and pages");
-
 /* A thread.
  *   word    CAS by who claims it, stored by who frees it (its process's repairer, or the process itself)
  *   frames  written by the thread: object id + 1 on whose eventcount it waits, 0 for none; read by repairers
@@ -130,6 +103,37 @@ struct record {
     uint64_t reserved2[2];
 };
 static_assert(sizeof(struct record) == 64, "one cache line");
+
+/* A process.
+ *   word, life       see docs/design.md 2, 3
+ *   pid … name       written by the process itself (name, parent, flags, key: by its parent before the fork) before ALIVE; read by all after an acquire load of word
+ *   exit_status      written by the process at its normal end, by the fork server for its children; futex-waited by who joins through it
+ *   charged          added to by the process, subtracted from by whoever frees its objects; a hint, counted anew when a quota seems exceeded
+ */
+struct slot {
+    _Atomic uint64_t word;
+    struct os_robust life;
+    _Atomic int32_t pid;
+    _Atomic uint32_t flags;
+    struct record first; /* its first thread's */
+    uint32_t parent;     /* slot, 0 for the root */
+    uint32_t parent_generation;
+    _Atomic uint32_t exit_status; /* EXIT_NONE, or 0x100 | code, or 0x200 | signal */
+    uint32_t authkey_size;
+    _Atomic uint64_t quota, charged;
+    unsigned char authkey[64];
+    char name[NAME];
+    uint64_t reserved[30];
+};
+enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
+enum {
+    SLOT_FLAG_DAEMON = 1,
+    SLOT_FLAG_CLEAN = 2, /* ended by itself: not counted as a death */
+    SLOT_FLAG_LOCKED =
+        8, /* its process holds a lock on byte `slot` of the file: where /proc cannot tell */
+    SLOT_FLAG_FORKED = 4 /* STARTING: the parent's fork is over, with or without a child */
+};
+static_assert(sizeof(struct slot) == 512, "slots fill whole cache lines and pages");
 
 /* 64 objects of one size class.
  *   owner    the thread that alone creates in it; CAS 0 -> me adopts it; the owner, or its repairer, stores 0
@@ -177,7 +181,7 @@ struct grave {
 };
 
 struct region {
-    uint64_t magic;
+    uint64_t magic; /* its low byte says SLOT_FREE */
     uint32_t layout;
     uint32_t asymmetric; /* 1: releases are plain stores, sleepers call membarrier. Constant. */
     uint64_t size;
@@ -185,23 +189,27 @@ struct region {
     _Atomic uint32_t slots_high; /* slots below it may be in use; only grows */
     _Atomic uint32_t records_high;
     _Atomic uint32_t groups_high;
-    _Atomic uint32_t forks; /* grows after each copy of a parent's holds */
-    _Atomic uint64_t deaths, repairs;
-    _Atomic uint32_t graves;  /* how many were dug */
+    _Atomic uint32_t forks;   /* grows after each copy of a parent's holds */
     _Atomic uint32_t changed; /* grows when slots_high passes what sleeping watchers watch; futex */
+    _Atomic uint32_t graves;  /* how many were dug */
+    uint64_t reserved;
+    struct record nobody; /* where slot 0 would have its first record: all zero */
+    _Atomic uint64_t deaths, repairs;
     /* the guard of the unit map: an owner word and its eventcount */
     _Alignas(64) _Atomic owner_t guard;
     _Atomic uint32_t guard_event;
     _Atomic uint32_t unit_hint;  /* where the next search begins; under the guard */
     _Atomic uint64_t units_used; /* under the guard */
     _Atomic uint64_t units_kept; /* free ones that have memory behind them; under the guard */
-    struct grave graveyard[GRAVES];
 };
+static_assert(offsetof(struct region, nobody) == offsetof(struct slot, first),
+              "record 0 is nobody's");
+static_assert(sizeof(struct region) <= sizeof(struct slot), "lies in slot 0");
 
 /* ---- this process's view ---- */
 
 struct layout {
-    uint64_t page_map, slots, records, roles, groups, headers, holds, unit_map, heap, size;
+    uint64_t graves, page_map, records, roles, groups, unit_map, heap, size;
     uint32_t max_groups, max_units;
 };
 void region_layout(uint64_t size, struct layout *ret);
@@ -212,11 +220,10 @@ extern struct view {
     unsigned char *base;
     struct region *region;
     struct slot *slots;
-    struct record *records;
+    struct grave *graves;
+    struct record *more_records; /* of further threads, counted from SLOTS */
     struct os_robust *roles;
-    struct group *groups;
-    struct header *headers;
-    unsigned char *holds;
+    unsigned char *groups;
     _Atomic uint64_t *unit_map;
     unsigned char *heap;
     struct layout at;
@@ -225,9 +232,30 @@ extern struct view {
     ino_t inode;
 } view;
 
+static inline struct record *record_at(uint32_t i)
+{
+    return i < SLOTS ? &view.slots[i].first : &view.more_records[i - SLOTS];
+}
+
+/* A group's block: its headers, then its hold rows, of which row 0 is the group itself. */
+enum { GROUP_HEADERS = GROUP * 64, GROUP_BLOCK = GROUP_HEADERS + SLOTS * GROUP };
+static inline struct header *header_at(uint32_t id)
+{
+    return (struct header *)(void *)(view.groups + (uint64_t)(id / GROUP) * GROUP_BLOCK) +
+           id % GROUP;
+}
 static inline unsigned char *hold_row(uint32_t group, uint32_t slot)
 {
-    return view.holds + ((uint64_t)group * SLOTS + slot) * GROUP;
+    return view.groups + (uint64_t)group * GROUP_BLOCK + GROUP_HEADERS + (uint64_t)slot * GROUP;
+}
+static inline struct group *group_at(uint32_t group)
+{
+    return (struct group *)(void *)hold_row(group, 0);
+}
+static inline uint32_t header_id(const struct header *header)
+{
+    uint64_t at = (uint64_t)((const unsigned char *)header - view.groups);
+    return (uint32_t)(at / GROUP_BLOCK * GROUP + at % GROUP_BLOCK / 64);
 }
 
 /* Makes the family's region; sizes as asked for, halved until it maps. */

@@ -16,25 +16,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static _Atomic uint32_t never_attached;
-
-struct process_self process_self = {
-    .attached = &never_attached,
-    .mutex = PTHREAD_MUTEX_INITIALIZER,
-};
+static struct process before_attach; /* until the page exists */
+struct process *process_page = &before_attach;
 _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
 _Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));
 
-static pthread_mutex_t attach_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_key_t thread_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static _Atomic unsigned threads; /* of this process that are attached */
-static bool fork_prepared;       /* between prepare and parent/child, under process_self.mutex */
-
-/* Records of this process's threads that have ended, to be used again: a record stays with its process, so that what the ended thread still holds names a living
- * process. */
-static uint32_t spare[256];
-static unsigned spares;
 
 /* ---- errors ---- */
 
@@ -63,12 +51,13 @@ int owner_died(owner_t dead, const char *what)
 /* Under attach_mutex. */
 static int claim_record(uint32_t *ret)
 {
-    if (spares) {
-        *ret = spare[--spares];
+    /* A record stays with its process when its thread ends, so that what that thread still holds names a living process. */
+    if (process_self.spares) {
+        *ret = process_self.spare[--process_self.spares];
         return 0;
     }
     for (uint32_t r = SLOTS; r < RECORDS; r++) {
-        struct record *record = &view.records[r];
+        struct record *record = record_at(r);
         int rc = region_populate(record, sizeof *record);
         if (rc)
             return rc;
@@ -89,7 +78,7 @@ static int claim_record(uint32_t *ret)
 static void use_record(uint32_t r)
 {
     struct thread *t = &shoal_thread;
-    struct record *record = &view.records[r];
+    struct record *record = record_at(r);
     memset(t->group, 0, sizeof t->group);
     memset(t->free_ids, 0, sizeof t->free_ids);
     t->depth = 0;
@@ -98,7 +87,7 @@ static void use_record(uint32_t r)
     atomic_store(&record->tid, (uint32_t)os_gettid());
     t->me = owner_make((uint32_t)(atomic_load(&record->word) >> 32), r);
     pthread_setspecific(thread_key, t);
-    atomic_fetch_add(&threads, 1);
+    atomic_fetch_add(&process_self.threads, 1);
 }
 
 static void thread_end(void *argument)
@@ -107,16 +96,16 @@ static void thread_end(void *argument)
     if (!self_known())
         return;
     uint32_t r = owner_record(t->me);
-    pthread_mutex_lock(&attach_mutex);
+    pthread_mutex_lock(&process_self.attach_mutex);
     if (t->holds_life)
         os_robust_release(
             &view.slots[process_self.slot]
                  .life); /* another thread takes it at its next call; till then its death is looked for */
-    if (spares < sizeof spare / sizeof *spare)
-        spare[spares++] = r;
+    if (process_self.spares < sizeof process_self.spare / sizeof *process_self.spare)
+        process_self.spare[process_self.spares++] = r;
     t->me = 0;
-    atomic_fetch_sub(&threads, 1);
-    pthread_mutex_unlock(&attach_mutex);
+    atomic_fetch_sub(&process_self.threads, 1);
+    pthread_mutex_unlock(&process_self.attach_mutex);
 }
 
 void self_arm(void)
@@ -139,8 +128,6 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
     for (uint32_t s = 1; s < SLOTS; s++) {
         struct slot *slot = &view.slots[s];
         int rc = region_populate(slot, sizeof *slot);
-        if (!rc)
-            rc = region_populate(&view.records[s], sizeof(struct record));
         if (rc)
             return fail(rc, "no memory for another process");
         uint64_t w = atomic_load(&slot->word);
@@ -158,12 +145,12 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
                !(passed = atomic_compare_exchange_weak(&view.region->slots_high, &high, s + 1)))
             ;
         /* Names its parent in the same step; pid and flags were zeroed when it became free. */
-        if (!atomic_compare_exchange_strong(
-                &slot->word, &w,
-                slot_make(generation, parent ? owner_record(shoal_thread.me) : 0, SLOT_STARTING)))
+        if (!atomic_compare_exchange_strong(&slot->word, &w,
+                                            slot_make(generation,
+                                                      parent ? owner_record(shoal_thread.me) : 0,
+                                                      SLOT_STARTING)))
             continue;
         atomic_store(&slot->exit_status, EXIT_NONE);
-        slot->attached = os_ticks();
         slot->parent = parent;
         slot->parent_generation = parent ? process_self.generation : 0;
         slot->name[0] = 0;
@@ -190,29 +177,27 @@ static void adopt_slot(uint32_t s, uint32_t generation)
     struct slot *slot = &view.slots[s];
     process_self.slot = s;
     process_self.generation = generation;
-    atomic_store(&slot->pid, getpid());
-    slot->attached = os_ticks();
+    atomic_store(&slot->pid, os_getpid());
     os_robust_init(&slot->life);
     os_robust_try(&slot->life);
-    atomic_store(&view.records[s].word, record_make(generation, s, true));
-    spares = 0;
-    atomic_store(&threads, 0);
+    atomic_store(&record_at(s)->word, record_make(generation, s, true));
+    process_self.spares = 0;
+    atomic_store(&process_self.threads, 0);
     use_record(s);
     shoal_thread.holds_life = true;
-    process_self.asymmetric = view.region->asymmetric;
-    atomic_fetch_add(&process_self.epoch, 1);
+    process_self.keep.asymmetric = view.region->asymmetric;
     atomic_store(&slot->word, slot_make(generation, 0, SLOT_ALIVE));
-    int fd = region_fd();
-    if (fd >= 0)
-        os_byte_lock(fd, s);
-    atomic_store(process_self.attached, 1);
+    int fd = os_features()->proc ? -1 : region_fd();
+    if (fd >= 0 && !os_byte_lock(fd, s))
+        atomic_fetch_or(&slot->flags, SLOT_FLAG_LOCKED);
+    atomic_store(&process_self.attached, 1);
 }
 
 static void at_exit(void)
 {
     if (!self_known())
         return;
-    if (atomic_load(&threads) > 1) {
+    if (atomic_load(&process_self.threads) > 1) {
         /* Others may still be inside: the kernel's mark, after they are gone, is what gives everything back. */
         atomic_fetch_or(&view.slots[process_self.slot].flags, SLOT_FLAG_CLEAN);
         return;
@@ -224,10 +209,13 @@ static void before_fork(void)
 {
     struct birth *b = &self_birth;
     b->slot = 0;
-    pthread_mutex_lock(&attach_mutex);
+    if (atomic_load(&process_self.attached) && !shoal_thread.me)
+        self_attach(); /* a thread's first call */
+    pthread_mutex_lock(&process_self.attach_mutex);
     pthread_mutex_lock(&process_self.mutex);
-    fork_prepared = self_known();
-    if (!fork_prepared)
+    b->keep = process_self.keep;
+    b->prepared = self_known();
+    if (!b->prepared)
         return;
     if (reserve_slot(process_self.slot, b)) {
         b->slot = 0;
@@ -240,36 +228,38 @@ static void before_fork(void)
             b->slot = 0;
         }
     }
-    atomic_fetch_add(&process_self.forks, 1);
+    atomic_fetch_add(&process_self.keep.forks, 1);
+    b->several = atomic_load(&process_self.threads) > 1;
+    b->keep = process_self.keep;
 }
 
 static void after_fork_parent(void)
 {
     struct birth *b = &self_birth;
-    if (fork_prepared && b->slot)
+    if (b->prepared && b->slot)
         atomic_fetch_or(&view.slots[b->slot].flags, SLOT_FLAG_FORKED);
     pthread_mutex_unlock(&process_self.mutex);
-    pthread_mutex_unlock(&attach_mutex);
+    pthread_mutex_unlock(&process_self.attach_mutex);
 }
 
 static void after_fork_child(void)
 {
     struct birth *b = &self_birth;
-    bool several = atomic_load(&threads) > 1;
-    pthread_mutex_init(&process_self.mutex, NULL);
-    pthread_mutex_init(&attach_mutex, NULL);
+    /* The page is wiped: all zero, which is how libc's mutexes begin. Where the kernel cannot, it is done here. */
+    process_self = (struct process){.mutex = PTHREAD_MUTEX_INITIALIZER,
+                                    .attach_mutex = PTHREAD_MUTEX_INITIALIZER,
+                                    .keep = b->keep};
     shoal_thread.me = 0;
-    if (!fork_prepared)
+    if (!b->prepared)
         return;
     if (b->slot)
-        atomic_store(&view.slots[b->slot].pid, getpid());
-    atomic_store(process_self.attached, 0); /* where the kernel does not wipe the page */
+        atomic_store(&view.slots[b->slot].pid, os_getpid());
     if (b->flags & BIRTH_EXEC)
         return; /* the new image takes the slot */
     if (!b->slot)
         return;
     adopt_slot(b->slot, b->generation);
-    if (several)
+    if (b->several)
         object_check_handles();
 }
 
@@ -279,15 +269,27 @@ static int number(const char *name, int otherwise)
     return text && *text ? atoi(text) : otherwise;
 }
 
+/* What the environment says; again in a child of a raw clone, whose page was wiped. */
+static void configure(void)
+{
+    process_self.keep.spin = number("SHOAL_TEST_SPIN", 60);
+    process_self.keep.yield = process_self.keep.spin ? 50000 : 0;
+    process_self.keep.net = number("SHOAL_TEST_NET", 1);
+    process_self.keep.waitv = os_features()->futex_waitv;
+}
+
 static void first_time(void)
 {
+    os_robust_prepare();
     pthread_key_create(&thread_key, thread_end);
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     atexit(at_exit);
-    process_self.spin = number("SHOAL_TEST_SPIN", 60);
-    process_self.yield = process_self.spin ? 50000 : 0;
-    process_self.net = number("SHOAL_TEST_NET", 1);
-    process_self.waitv = os_features()->futex_waitv;
+    /* One page for good; without it what is here stays in use, and the fork handler does what the kernel would. */
+    struct process *page = os_memory_wiped_page();
+    static_assert(sizeof *page <= 4096, "one page");
+    if (page)
+        process_page = page;
+    configure();
 }
 
 /* A family that the parent left in the environment (start by exec). */
@@ -298,8 +300,7 @@ static int join_family(void)
     int fd;
     if (!text)
         return -ENOENT;
-    bool good =
-        sscanf(text, "%d:%u:%u", &fd, &slot, &generation) == 3 && slot && slot < SLOTS;
+    bool good = sscanf(text, "%d:%u:%u", &fd, &slot, &generation) == 3 && slot && slot < SLOTS;
     unsetenv(SELF_ENVIRONMENT); /* not for children of ours that are not of the family */
     if (!good)
         return fail(-EINVAL, SELF_ENVIRONMENT " is not what a parent writes there");
@@ -318,12 +319,6 @@ static int join_family(void)
 
 static int attach_process(void)
 {
-    if (process_self.attached == &never_attached) {
-        _Atomic uint32_t *page = os_memory_wiped_page();
-        if (!page)
-            return -ENOMEM;
-        process_self.attached = page;
-    }
     if (!view.base) {
         int rc = join_family();
         if (rc != -ENOENT)
@@ -335,6 +330,7 @@ static int attach_process(void)
             return fail(rc, "no region: %s", strerror(-rc));
     }
     /* The root, or a child of a raw clone: a slot of its own, no holds. */
+    configure();
     bool root = atomic_load(&view.region->slots_high) == 1;
     struct birth b = {.slot = 0};
     int rc = reserve_slot(0, &b);
@@ -355,12 +351,12 @@ static int attach_process(void)
 int self_init(uint64_t reserve)
 {
     pthread_once(&once, first_time);
-    pthread_mutex_lock(&attach_mutex);
+    pthread_mutex_lock(&process_self.attach_mutex);
     int rc = view.base ? fail(-EALREADY, "this process belongs to a family already")
                        : region_create(reserve);
     if (!rc)
         rc = object_attach();
-    pthread_mutex_unlock(&attach_mutex);
+    pthread_mutex_unlock(&process_self.attach_mutex);
     return rc ? rc : self_attach();
 }
 
@@ -370,9 +366,9 @@ int self_attach(void)
     if (shoal_thread.attaching)
         return fail(-EDEADLK, "a signal handler called shoal while its thread was attaching");
     shoal_thread.attaching = true;
-    pthread_mutex_lock(&attach_mutex);
+    pthread_mutex_lock(&process_self.attach_mutex);
     int rc = 0;
-    if (!atomic_load(process_self.attached)) {
+    if (!atomic_load(&process_self.attached)) {
         shoal_thread.me = 0;
         rc = attach_process();
     }
@@ -382,7 +378,7 @@ int self_attach(void)
         if (!rc)
             use_record(r);
     }
-    pthread_mutex_unlock(&attach_mutex);
+    pthread_mutex_unlock(&process_self.attach_mutex);
     shoal_thread.attaching = false;
     return rc;
 }
@@ -391,9 +387,9 @@ int self_detach(void)
 {
     if (!self_known())
         return 0;
-    pthread_mutex_lock(&attach_mutex);
-    if (atomic_load(&threads) > 1) {
-        pthread_mutex_unlock(&attach_mutex);
+    pthread_mutex_lock(&process_self.attach_mutex);
+    if (atomic_load(&process_self.threads) > 1) {
+        pthread_mutex_unlock(&process_self.attach_mutex);
         return fail(-EBUSY, "other threads of this process use shoal");
     }
     /* Before the slot is free, since it is its next process's then. Dying from here on is noticed by looking. */
@@ -402,8 +398,8 @@ int self_detach(void)
     life_leave();
     shoal_thread.me = 0;
     shoal_thread.holds_life = false;
-    atomic_store(&threads, 0);
-    atomic_store(process_self.attached, 0);
-    pthread_mutex_unlock(&attach_mutex);
+    atomic_store(&process_self.threads, 0);
+    atomic_store(&process_self.attached, 0);
+    pthread_mutex_unlock(&process_self.attach_mutex);
     return 0;
 }

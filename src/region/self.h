@@ -1,6 +1,6 @@
 /* region/self.h - who the calling thread is; attaching and detaching; errors.
  *
- * A thread's identity (an owner word) lies in thread-local storage and is believed only while `*process.attached` is set: that word lies in a page that a fork
+ * A thread's identity (an owner word) lies in thread-local storage and is believed only while `process_self.attached` is set: that word lies in a page that a fork
  * wipes, so that a child never speaks in its parent's name.
  */
 #ifndef SHOAL_SELF_H
@@ -15,7 +15,6 @@ struct thread {
     owner_t me; /* 0: not attached */
     struct record *record;
     unsigned depth;       /* frames in use */
-    uint32_t epoch;       /* process.epoch when it attached */
     uint32_t group[8];    /* object.c: the group it creates in, per size class; 0: none */
     uint64_t free_ids[8]; /* and which ids in it seem free */
     bool holds_life;      /* this thread's end marks the process's life word */
@@ -25,26 +24,34 @@ struct thread {
 };
 extern _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
 
-/* What a process keeps for itself. */
-extern struct process_self {
-    _Atomic uint32_t *attached; /* in the wiped page; points to a zero before the first attach */
-    _Atomic uint32_t epoch;     /* counts attaches of this process image */
+/* What a process keeps for itself. It lies in the page that a fork wipes, so that the child's first look finds it is not attached, and so that neither
+ * side pays for a copy of it. `keep` says what the child's handler carries over. */
+struct process {
+    _Atomic uint32_t attached;
     uint32_t slot;
     uint32_t generation;
-    _Atomic uint32_t
-        forks; /* how often this process forked: handles older than the last are shared */
-    pthread_mutex_t mutex; /* open, close, fork, threads */
-    int spin;              /* pauses before yielding; 0 under SHOAL_TEST_SPIN=0 */
-    int64_t yield;         /* nanoseconds of yielding before sleeping */
-    bool net;              /* the waiting net; off under SHOAL_TEST_NET=0 */
-    bool waitv;
-    bool asymmetric;
-} process_self;
+    _Atomic unsigned threads;     /* of this process that are attached */
+    pthread_mutex_t mutex;        /* open, close, fork */
+    pthread_mutex_t attach_mutex; /* attaching and leaving of threads, fork */
+    unsigned spares;              /* records of threads that have ended */
+    uint32_t spare[256];
+    struct keep {
+        _Atomic uint32_t
+            forks;     /* how often this process forked: handles older than the last are shared */
+        int spin;      /* pauses before yielding; 0 under SHOAL_TEST_SPIN=0 */
+        int64_t yield; /* nanoseconds of yielding before sleeping */
+        bool net;      /* the waiting net; off under SHOAL_TEST_NET=0 */
+        bool waitv;
+        bool asymmetric;
+    } keep;
+};
+extern struct process *process_page; /* never NULL */
+#define process_self (*process_page)
 
 /* The calling thread's owner word, 0 if it has to attach first. */
 static inline owner_t self_known(void)
 {
-    return likely(atomic_load_explicit(process_self.attached, memory_order_relaxed))
+    return likely(atomic_load_explicit(&process_self.attached, memory_order_relaxed))
                ? shoal_thread.me
                : 0;
 }
@@ -71,6 +78,9 @@ struct birth {
     uint32_t generation;
     uint32_t flags;
     char name[NAME]; /* "": a default */
+    /* from the handler before the fork to those after it: */
+    bool prepared, several;
+    struct keep keep;
 };
 /* Set by `start` before fork to name the child; fork's own handlers do the rest. After fork, in the parent, *slot and *generation tell the child's. */
 extern _Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));

@@ -49,7 +49,7 @@ static void rebuild(void)
         }
     /* one group above the mark may have been given its run by somebody who died */
     for (uint32_t g = 0; g <= high && g < view.at.max_groups; g++) {
-        const struct group *group = &view.groups[g];
+        const struct group *group = group_at(g);
         if (!region_is_populated(group))
             continue;
         uint32_t payload = atomic_load(&group->payload);
@@ -58,8 +58,8 @@ static void rebuild(void)
             mark(unit_of(payload), n, true);
             used += n;
         }
-        for (unsigned i = 0; i < GROUP && region_is_populated(&view.headers[g * GROUP]); i++) {
-            const struct header *h = &view.headers[g * GROUP + i];
+        for (unsigned i = 0; i < GROUP && region_is_populated(header_at(g * GROUP)); i++) {
+            const struct header *h = header_at(g * GROUP + i);
             if (h->units && atomic_load(&h->payload)) {
                 mark(unit_of(atomic_load(&h->payload)), h->units, true);
                 used += h->units;

@@ -9,11 +9,11 @@ enum { AHEAD = 4 /* free slots are watched too, so that a newborn need not wake 
 
 bool spin_yield(struct spin *s)
 {
-    if (!process_self.yield)
+    if (!process_self.keep.yield)
         return false;
     int64_t now = os_now();
     if (!s->until)
-        s->until = now + process_self.yield;
+        s->until = now + process_self.keep.yield;
     if (now >= s->until)
         return false;
     os_yield();
@@ -45,7 +45,7 @@ void wait_end(struct waiter *w)
 uint32_t wait_announce(struct waiter *w, _Atomic uint32_t *event)
 {
     uint32_t seen = atomic_fetch_or(event, SLEEPERS) | SLEEPERS;
-    if (process_self.asymmetric && !os_membarrier())
+    if (process_self.keep.asymmetric && !os_membarrier())
         w->slices = true;
     return seen;
 }
@@ -108,7 +108,7 @@ static int64_t sooner(int64_t a, int64_t b)
 /* How long to trust the watchers. The whole family's cost of the net stays the same however many sleep. */
 static int64_t net(void)
 {
-    if (!process_self.net)
+    if (!process_self.keep.net)
         return INT64_MAX;
     int64_t many = atomic_load_explicit(&view.region->slots_high, memory_order_relaxed) / 128;
     return NET * (many > 1 ? many : 1);
@@ -157,7 +157,7 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
         return -ETIMEDOUT;
     if (w->slices)
         deadline = sooner(deadline, now + BARRIER_SLICE);
-    if (!process_self.waitv) {
+    if (!process_self.keep.waitv) {
         int rc = park_plain(w, word, value, deadline);
         return rc == -ETIMEDOUT && w->slices ? 0 : rc;
     }

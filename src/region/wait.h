@@ -52,7 +52,7 @@ struct spin {
 };
 static inline struct spin spin_begin(void)
 {
-    return (struct spin){.left = process_self.spin, .until = 0};
+    return (struct spin){.left = process_self.keep.spin, .until = 0};
 }
 bool spin_yield(struct spin *s);
 static inline bool spin_once(struct spin *s)
@@ -79,7 +79,7 @@ static inline bool owner_try(_Atomic owner_t *word, owner_t me)
 /* *word == me, and nobody else changes it meanwhile. */
 static inline void owner_release(_Atomic owner_t *word, _Atomic uint32_t *event)
 {
-    if (likely(process_self.asymmetric)) {
+    if (likely(process_self.keep.asymmetric)) {
         atomic_store_explicit(word, 0, memory_order_release);
         atomic_signal_fence(memory_order_seq_cst);
     } else {

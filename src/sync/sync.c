@@ -19,7 +19,7 @@ int sync_holder(owner_t owner, shoal_holder *ret)
     if (!ret)
         return fail(-EINVAL, "nowhere to write the holder (NULL)");
     if (owner && !owner_dead(owner)) {
-        const struct record *record = &view.records[owner_record(owner)];
+        const struct record *record = record_at(owner_record(owner));
         uint32_t s = (uint32_t)(atomic_load(&record->word) >> 16) & 0xffff;
         holder.pid = atomic_load(&view.slots[s].pid);
         holder.tid = (pid_t)atomic_load(&record->tid);
