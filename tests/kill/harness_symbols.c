@@ -88,10 +88,10 @@ static int add_module(struct dl_phdr_info *info, size_t size, void *data)
             m.to = info->dlpi_addr + p->p_vaddr + p->p_memsz;
     }
     snprintf(m.path, sizeof(m.path), "%s", info->dlpi_name);
-    if (module_count == 0) { /* the program itself comes first, and has no name or a relative one */
-        ssize_t n = readlink("/proc/self/exe", m.path, sizeof(m.path) - 1);
-        m.path[n > 0 ? n : 0] = 0;
-    }
+    /* The program itself comes first, and has no name or a relative one. (What the link says is a path
+     * outside, in a chroot, once the runner has a mount namespace of its own.) */
+    if (module_count == 0)
+        snprintf(m.path, sizeof(m.path), "/proc/%d/exe", (int)getpid());
     struct module *more = realloc(modules, (module_count + 1) * sizeof(*modules));
     if (!more)
         return 1;
