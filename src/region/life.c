@@ -246,7 +246,8 @@ static void repair(uint32_t s, uint64_t word, bool by_itself)
         atomic_fetch_add(&view.region->deaths, 1);
     atomic_store(&slot->pid, 0);
     atomic_store(&slot->flags, 0);
-    atomic_store(&slot->word, slot_make(generation + 1, 0, SLOT_FREE));
+    /* One step, and only if the right was not taken from us: a leaving process has done all by now, and may be overtaken while it is merely slow. */
+    atomic_compare_exchange_strong(&slot->word, &word, slot_make(generation + 1, 0, SLOT_FREE));
     if (sleepers && !by_itself)
         fill_roles();
     if (death && life_on_death)
@@ -257,12 +258,12 @@ void life_leave(void)
 {
     uint32_t s = process_self.slot;
     uint64_t w = slot_make(process_self.generation, 0, SLOT_ALIVE);
-    if (!atomic_compare_exchange_strong(&view.slots[s].word, &w,
-                                        slot_make(process_self.generation,
-                                                  owner_record(shoal_thread.me), SLOT_LEAVING)))
+    uint64_t mine =
+        slot_make(process_self.generation, owner_record(shoal_thread.me), SLOT_LEAVING);
+    if (!atomic_compare_exchange_strong(&view.slots[s].word, &w, mine))
         return;
     leaving = s;
-    repair(s, w, true);
+    repair(s, mine, true);
     leaving = 0;
 }
 
@@ -293,6 +294,8 @@ static enum life take_and_repair(uint32_t s, uint64_t word)
 static bool confirm(uint32_t s, bool marked)
 {
     pid_t pid = atomic_load(&view.slots[s].pid), holder;
+    if (!pid) /* it had left but for the last step */
+        return true;
     if (os_process_ended(pid) == 1)
         return true;
     /* The number may be another process's by now, or the process has left by exec, or its exit is under way: who does not map the region is not ours. */

@@ -574,20 +574,26 @@ int object_copy_holds(uint32_t from, uint32_t to)
 void object_check_handles(void)
 {
     uint32_t high = atomic_load(&view.region->groups_high);
-    for (uint32_t id = 0; id < high * GROUP; id++)
-        if (atomic_load(&handles[id].check)) {
-            const unsigned char *row = object_row(id / GROUP, process_self.slot);
-            uint64_t s = row ? atomic_load(&header_at(id)->state) : 0;
-            if (!row || row[id % GROUP] != HOLD_HELD || state_status(s) != OBJECT_LIVE ||
-                state_generation(s) != handles[id].generation)
-                atomic_store(&handles[id].check, 0);
-        }
     for (uint32_t g = 0; g < high; g++) {
         const unsigned char *row = object_row(g, process_self.slot);
-        for (unsigned i = 0; row && i < GROUP; i++)
-            if (row[i] != HOLD_NONE && !atomic_load(&handles[g * GROUP + i].check))
-                release(g * GROUP + i, process_self.slot);
+        for (uint32_t id = g * GROUP; id < (g + 1) * GROUP; id++) {
+            struct handle *handle = &handles[id];
+            bool held = row && row[id % GROUP] == HOLD_HELD;
+            uint32_t check = atomic_load(&handle->check);
+            if (check && !held && hold(id, handle->generation, (enum type)(check >> 8)))
+                atomic_store(&handle->check, 0);
+            else if (!check && row && row[id % GROUP] != HOLD_NONE)
+                release(id, process_self.slot); /* copied while another thread of the parent created it */
+        }
     }
+}
+
+void object_forget(void)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (uint32_t id = 0; id < high * GROUP; id++)
+        if (atomic_load(&handles[id].check))
+            atomic_store(&handles[id].check, 0);
 }
 
 int object_attach(void)

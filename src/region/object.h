@@ -74,8 +74,10 @@ void object_release_all(uint32_t slot);
 const unsigned char *object_row(uint32_t group, uint32_t slot);
 /* Copies the caller's holds to a child's row, before the fork. Under process_self.mutex. */
 int object_copy_holds(uint32_t from, uint32_t to);
-/* In a fresh child: handles whose object is not held (opened by another thread during the fork, or the child attached anew) become bad. */
+/* In a fresh child: handles whose object it does not hold (another thread opened it during the fork, or the child attached anew) hold it now, or become bad if it is gone. */
 void object_check_handles(void);
+/* All handles of this process become bad. */
+void object_forget(void);
 int object_attach(void); /* makes the handle table */
 int object_set_quota(uint64_t bytes);
 void object_count(uint32_t *objects, uint64_t *used);

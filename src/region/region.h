@@ -27,6 +27,7 @@ enum {
     UNIT = 4096, /* of the heap */
     GRAVES = 64, /* the last deaths that are remembered by name */
     NAME = 48,
+    ANCESTORS = 16,
 };
 
 /* ---- words ---- */
@@ -123,7 +124,9 @@ struct slot {
     _Atomic uint64_t quota, charged;
     unsigned char authkey[64];
     char name[NAME];
-    uint64_t reserved[30];
+    char identity[NAME]; /* "" or "1:2": what the default names of its children begin with */
+    uint64_t ancestors[ANCESTORS]; /* {generation:32, slot:32} from the root down, 0 after the last; more are left out */
+    uint64_t reserved[8];
 };
 enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
 enum {

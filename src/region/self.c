@@ -119,6 +119,20 @@ void self_arm(void)
 
 /* ---- processes ---- */
 
+/* Who the process descends from, so that it is found below them even when those in between have ended. */
+static void note_ancestors(struct slot *slot, uint32_t parent)
+{
+    unsigned n = 0;
+    memset(slot->ancestors, 0, sizeof slot->ancestors);
+    if (!parent)
+        return;
+    const struct slot *from = &view.slots[parent];
+    for (; n < ANCESTORS && from->ancestors[n]; n++)
+        slot->ancestors[n] = from->ancestors[n];
+    if (n < ANCESTORS)
+        slot->ancestors[n] = (uint64_t)process_self.generation << 32 | parent;
+}
+
 /* Reserves a free slot: STARTING. */
 static int reserve_slot(uint32_t parent, struct birth *ret)
 {
@@ -154,6 +168,8 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
         slot->parent = parent;
         slot->parent_generation = parent ? process_self.generation : 0;
         slot->name[0] = 0;
+        slot->identity[0] = 0;
+        note_ancestors(slot, parent);
         atomic_store(&slot->charged, 0);
         atomic_store(&slot->quota, parent ? atomic_load(&view.slots[parent].quota) : 0);
         if (parent) {
@@ -375,8 +391,10 @@ int self_attach(void)
     if (!rc && !shoal_thread.me) {
         uint32_t r = 0;
         rc = claim_record(&r);
-        if (!rc)
+        if (!rc) {
             use_record(r);
+            self_arm();
+        }
     }
     pthread_mutex_unlock(&process_self.attach_mutex);
     shoal_thread.attaching = false;
@@ -396,6 +414,7 @@ int self_detach(void)
     if (shoal_thread.holds_life)
         os_robust_release(&view.slots[process_self.slot].life);
     life_leave();
+    object_forget();
     shoal_thread.me = 0;
     shoal_thread.holds_life = false;
     atomic_store(&process_self.threads, 0);

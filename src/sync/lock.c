@@ -93,6 +93,12 @@ int shoal_lock_holder(const shoal_lock *lock, shoal_holder *ret)
     return sync_holder(atomic_load(&body_of(h)->owner), ret);
 }
 
+bool lock_mine(const struct header *h)
+{
+    owner_t me = self_known();
+    return me && atomic_load_explicit(&body_of(h)->owner, memory_order_relaxed) == me;
+}
+
 SYNC_REFERENCES(lock, TYPE_LOCK)
 
 /* ---- repair ---- */

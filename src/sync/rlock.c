@@ -108,6 +108,25 @@ int shoal_rlock_holder(const shoal_rlock *lock, shoal_holder *ret)
     return sync_holder(atomic_load(&body_of(h)->owner), ret);
 }
 
+bool rlock_mine(const struct header *h)
+{
+    owner_t me = self_known();
+    return me && atomic_load_explicit(&body_of(h)->owner, memory_order_relaxed) == me;
+}
+
+uint32_t rlock_leave(struct header *h)
+{
+    struct body *b = body_of(h);
+    uint32_t depth = atomic_load_explicit(&b->depth, memory_order_relaxed);
+    owner_release(&b->owner, &b->event);
+    return depth;
+}
+
+void rlock_return(struct header *h, uint32_t depth)
+{
+    atomic_store_explicit(&body_of(h)->depth, depth, memory_order_relaxed);
+}
+
 SYNC_REFERENCES(rlock, TYPE_RLOCK)
 
 /* ---- repair ---- */

@@ -11,6 +11,12 @@ int sync_create(struct header **header, void *ret, enum type type, size_t payloa
 /* Fills in who the owner is: 1, or 0 if nobody (or a dead one). */
 int sync_holder(owner_t owner, shoal_holder *ret);
 
+/* For conditions, which let go of their lock and take it again. */
+bool lock_mine(const struct header *lock); /* the calling thread took it */
+bool rlock_mine(const struct header *lock);
+uint32_t rlock_leave(struct header *lock); /* releases all levels of the caller's; how many there were beyond the first */
+void rlock_return(struct header *lock, uint32_t depth); /* taken anew by the caller: the levels as they were */
+
 /* _reference, _open and _close of an object. */
 #define SYNC_REFERENCES(name, type_of)                                                \
     int shoal_##name##_reference(const shoal_##name *handle, shoal_reference *ret)    \

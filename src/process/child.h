@@ -1,0 +1,105 @@
+/* process/child.h - what a process keeps about those it started: handles, and the list of them.
+ *
+ * Private memory, never given back, so that a handle that is used after its close is told from one that is open: the low bits of the opaque pointer count the lives
+ * of the struct it points to. A fork copies the handles; `owner` tells whose they are.
+ */
+#ifndef SHOAL_CHILD_H
+#define SHOAL_CHILD_H
+
+#include "region/self.h"
+#include <shoal/process.h>
+
+enum child_kind {
+    CHILD,  /* forked by this process */
+    CLEAN,  /* forked by the fork server in this process's name */
+    SELF,   /* shoal_process_current */
+    PARENT, /* shoal_process_parent */
+};
+
+struct child {
+    _Alignas(64) uint32_t check; /* 0x80 | tag while open, 0 when not */
+    uint32_t tag;
+    struct child *next; /* in the list of the open or of the unused */
+    enum child_kind kind;
+    pid_t pid;
+    pid_t owner; /* whose child it is */
+    uint32_t slot, generation;
+    _Atomic int32_t status; /* as shoal_process_exit_code gives it; set once */
+    int pidfd;              /* -1 until somebody wants it */
+    int status_fd;          /* CLEAN: the fork server writes its wait status there */
+    bool daemon;
+    char name[NAME];
+};
+
+/* Guards the list, reaping, and starts. Fork handlers hold it too, so that a child never finds it locked by a thread that it has not. */
+extern pthread_mutex_t child_mutex;
+
+/* The struct behind an open handle, or NULL with *rc = -EINVAL, -EBADF. */
+struct child *child_of(const shoal_process *process, const char *what, int *rc);
+/* The same for what only the process may do that started it: -ECHILD, and -EDEADLK for the calling process itself. */
+struct child *child_own(const shoal_process *process, const char *what, int *rc);
+
+/* Under child_mutex: a new handle, in the list; NULL: no memory. And what undoes it. */
+struct child *child_new(enum child_kind kind);
+void child_drop(struct child *child);
+shoal_process *child_handle(const struct child *child);
+/* Under child_mutex: calls visit for each open handle of this process's own children; stops when it returns nonzero. */
+int child_each(int (*visit)(struct child *, void *), void *argument);
+/* Under child_mutex: a process with this number was just started, so an older one that had it has ended. */
+void child_number_reused(const struct child *newest);
+/* Makes the fork handlers; once. */
+void child_begin(void);
+/* Set while this thread forks under child_mutex. */
+extern _Thread_local bool child_starting;
+
+/* ---- join.c ---- */
+/* Under child_mutex: whether it has ended; takes its status if so. *fresh: it was this call that found it: call child_gone when the mutex is free. */
+bool child_ended(struct child *child, bool *fresh);
+void child_gone(uint32_t slot, uint32_t generation);
+/* Takes the mutex itself. */
+bool child_look(struct child *child);
+/* A descriptor that becomes readable at its end, or -errno. Takes the mutex itself. */
+int child_pollable(struct child *child);
+
+/* Waits for a child that is about to end by itself, and forgets it. */
+void child_abandon(struct child *child);
+
+/* ---- start.c ---- */
+/* What is the same in all ways to start. */
+struct launch {
+    struct child *child;
+    const shoal_process_options *options; /* never NULL */
+    pid_t parent;
+    char identity[NAME];
+    int report[2]; /* a pipe: what the child could not do; -1 */
+};
+/* Checks options, takes child_mutex, makes the handle, fills in self_birth, flushes. `reports`: the child may fail even without options. */
+int launch_begin(struct launch *l, const shoal_process_options *options, bool reports,
+                 unsigned flags);
+/* In the parent, after fork: gives back the mutex and takes the child's report; 0, or -errno when no child is left. */
+int launch_end(struct launch *l, pid_t pid, int error);
+/* In the child: becomes what was asked for, or ends. */
+void launch_settle(const struct launch *l);
+_Noreturn void launch_fail(const struct launch *l, int result);
+/* The end of a child that returned from its target. */
+_Noreturn void process_finish(int code);
+
+/* ---- option.c ---- */
+bool option_any(const shoal_process_options *options); /* whether there is something that may fail */
+int option_check(const shoal_process_options *options);
+int option_apply(const shoal_process_options *options); /* in the child; -errno with a detail */
+
+/* ---- daemon.c ---- */
+/* In the child: from now on it ends when `parent`, which forked it, ends. */
+void daemon_arm(pid_t parent);
+/* The same, for one that `server` forked in the name of `parent`. */
+void daemon_arm_clean(pid_t server, pid_t parent);
+/* This process ends normally: its daemons end too. */
+void daemon_end_all(void);
+
+/* ---- tree.c ---- */
+/* SIGKILL to `top` (0: it is gone already) and everything below it or below {slot, generation} (0: not attached), stopped first; `spare` is left alone. How many were killed.
+ * Async-signal-safe. */
+int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare);
+
+#endif

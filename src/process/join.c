@@ -1,0 +1,333 @@
+/* Waiting for the end of processes, and what they left. */
+#include "process/child.h"
+#include "region/life.h"
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { SLICE_LEAST = 200000, SLICE_MOST = 10000000 };
+
+/* ---- one look ---- */
+
+/* What the child itself recorded, for when the kernel's answer went to somebody else. The slot may be another's by now; reads are in this order so that a
+ * status is believed only if it was still the child's when it was read. */
+static int32_t recorded(const struct child *child)
+{
+    if (!child->slot)
+        return SHOAL_EXIT_UNKNOWN;
+    const struct slot *slot = &view.slots[child->slot];
+    uint32_t status = atomic_load(&slot->exit_status);
+    uint64_t word = atomic_load(&slot->word);
+    bool same = (uint32_t)(word >> 32) == child->generation ||
+                ((uint32_t)(word >> 32) == child->generation + 1 && slot_status(word) == SLOT_FREE);
+    if (!same || status == EXIT_NONE)
+        return SHOAL_EXIT_UNKNOWN;
+    return status & EXIT_SIGNAL ? -(int32_t)(status & 0xff) : (int32_t)(status & 0xff);
+}
+
+/* The fork server's word about a clean child. */
+static bool clean_ended(struct child *child)
+{
+    int32_t status;
+    struct pollfd p = {.fd = child->status_fd, .events = POLLIN};
+    if (child->status != SHOAL_EXIT_RUNNING)
+        return true;
+    if (poll(&p, 1, 0) <= 0)
+        return false;
+    ssize_t n = read(child->status_fd, &status, sizeof status);
+    if (n == sizeof status) {
+        child->status = status;
+        return true;
+    }
+    if (n < 0)
+        return false;
+    /* The server is gone; the child may live on. */
+    if (os_process_ended(child->pid) != 1)
+        return false;
+    child->status = recorded(child);
+    return true;
+}
+
+bool child_ended(struct child *child, bool *fresh)
+{
+    siginfo_t info = {.si_pid = 0};
+    *fresh = false;
+    if (child->status != SHOAL_EXIT_RUNNING)
+        return true;
+    if (child->kind == CLEAN)
+        return *fresh = clean_ended(child);
+    int error = errno;
+    int rc = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG);
+    if (rc && errno != ECHILD)
+        rc = 0; /* EINTR: nothing seen */
+    errno = error;
+    if (!rc && !info.si_pid)
+        return false;
+    if (rc)
+        child->status = recorded(child);
+    else
+        child->status = info.si_code == CLD_EXITED ? info.si_status & 0xff : -info.si_status;
+    *fresh = true;
+    return true;
+}
+
+void child_gone(uint32_t slot, uint32_t generation)
+{
+    owner_t me;
+    if (slot && !self(&me))
+        life_ended(slot, generation);
+}
+
+bool child_look(struct child *child)
+{
+    bool fresh;
+    pthread_mutex_lock(&child_mutex);
+    bool ended = child_ended(child, &fresh);
+    uint32_t slot = child->slot, generation = child->generation;
+    pthread_mutex_unlock(&child_mutex);
+    if (fresh)
+        child_gone(slot, generation);
+    return ended;
+}
+
+/* ---- waiting ---- */
+
+int child_pollable(struct child *child)
+{
+    bool fresh = false;
+    pthread_mutex_lock(&child_mutex);
+    int fd = child->kind == CLEAN ? child->status_fd : child->pidfd;
+    if (fd < 0 && os_features()->pidfd && child->status == SHOAL_EXIT_RUNNING) {
+        fd = os_pidfd_open(child->pid);
+        /* Whoever has the number is still the child if it can be waited for. */
+        if (fd >= 0 && child->kind == CHILD && child_ended(child, &fresh)) {
+            close(fd);
+            fd = -1;
+        }
+    }
+    if (fd < 0 && child->status != SHOAL_EXIT_RUNNING) { /* always readable */
+        fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+        if (fd < 0)
+            fd = -errno;
+    }
+    if (fd >= 0 && child->kind != CLEAN)
+        child->pidfd = fd;
+    pthread_mutex_unlock(&child_mutex);
+    if (fresh)
+        child_gone(child->slot, child->generation);
+    return fd >= 0 ? fd : fd == -1 ? -ENOTSUP : fd;
+}
+
+/* Sleeps until one of the descriptors is readable or the deadline has passed: 0, -EINTR. At most `slice` ns. */
+static int poll_until(struct pollfd *fds, size_t n, int64_t deadline, int64_t slice)
+{
+    int64_t left = deadline == SHOAL_FOREVER ? INT64_MAX : deadline - os_now();
+    int error = errno;
+    if (left > slice)
+        left = slice;
+    if (left < 0)
+        left = 0;
+    struct timespec t = {.tv_sec = left / 1000000000, .tv_nsec = left % 1000000000};
+    int rc = ppoll(fds, n, left == INT64_MAX ? NULL : &t, NULL);
+    int result = rc < 0 ? -errno : 0;
+    errno = error;
+    return result;
+}
+
+static int late(int64_t deadline)
+{
+    if (deadline == SHOAL_NOW)
+        return -EAGAIN;
+    return os_now() >= deadline ? -ETIMEDOUT : 0;
+}
+
+/* The way of most joins: nothing but a wait. It leaves the status to child_ended, so that two threads may join at once. 0, -EINTR. */
+static int wait_kernel(const struct child *child)
+{
+    siginfo_t info;
+    int error = errno;
+    int rc = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOWAIT);
+    int result = rc && errno == EINTR ? -EINTR : 0;
+    errno = error;
+    return result;
+}
+
+int shoal_process_join(shoal_process *process, int64_t deadline)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    struct child *child = child_own(process, "join", &rc);
+    if (!child)
+        return rc;
+    if (deadline == SHOAL_FOREVER && child->kind == CHILD &&
+        child->status == SHOAL_EXIT_RUNNING) {
+        rc = wait_kernel(child);
+        if (rc)
+            return fail(rc, "join: a signal handler ran");
+    }
+    struct pollfd p = {.fd = -1, .events = POLLIN};
+    for (int64_t slice = SLICE_LEAST; !child_look(child);) {
+        rc = late(deadline);
+        if (rc)
+            return fail(rc, "join: process %s (pid %d) still runs", child->name, (int)child->pid);
+        if (p.fd < 0)
+            p.fd = child_pollable(child);
+        if (p.fd >= 0)
+            slice = SHOAL_FOREVER;
+        else if (slice < SLICE_MOST)
+            slice *= 2;
+        /* A clean child whose server is gone: its descriptor says nothing any more. */
+        if (child->kind == CLEAN && p.revents)
+            p.fd = -1, slice = SLICE_MOST;
+        p.revents = 0;
+        rc = poll_until(&p, 1, deadline, slice);
+        if (rc)
+            return fail(rc, "join: a signal handler ran");
+    }
+    return 0;
+}
+
+void child_abandon(struct child *child)
+{
+    while (!child_look(child))
+        wait_kernel(child);
+    pthread_mutex_lock(&child_mutex);
+    child_drop(child);
+    pthread_mutex_unlock(&child_mutex);
+}
+
+/* How many of n have ended. */
+static int count_ended(struct child *const children[], size_t n, int ended[])
+{
+    int count = 0;
+    for (size_t i = 0; i < n; i++) {
+        bool is = child_look(children[i]);
+        if (ended)
+            ended[i] = is;
+        count += is;
+    }
+    return count;
+}
+
+int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], int64_t deadline)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    if (!n || !processes || n > SLOTS)
+        return fail(-EINVAL, "wait: for %zu processes", n);
+    struct child *children[64], **all = children;
+    struct pollfd few[64], *fds = few;
+    if (n > 64) {
+        all = calloc(n, sizeof *all);
+        fds = calloc(n, sizeof *fds);
+        if (!all || !fds) {
+            rc = fail(-ENOMEM, "wait: no memory for %zu processes", n);
+            goto out;
+        }
+    }
+    for (size_t i = 0; i < n; i++) {
+        all[i] = child_own(processes[i], "wait", &rc);
+        if (!all[i])
+            goto out;
+        fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
+    }
+    for (int64_t slice = SLICE_LEAST;;) {
+        int count = count_ended(all, n, ended);
+        rc = count ? count : late(deadline);
+        if (rc > 0)
+            goto out;
+        if (rc) {
+            fail(rc, "wait: all of %zu processes still run", n);
+            goto out;
+        }
+        bool pollable = true;
+        for (size_t i = 0; i < n; i++) {
+            if (fds[i].fd < 0 && !fds[i].revents)
+                fds[i].fd = child_pollable(all[i]);
+            else if (fds[i].revents) /* readable, and yet it runs: a clean one's server is gone */
+                fds[i].fd = -1;
+            pollable = pollable && fds[i].fd >= 0;
+        }
+        if (slice < SLICE_MOST)
+            slice *= 2;
+        rc = poll_until(fds, n, deadline, pollable ? SHOAL_FOREVER : slice);
+        if (rc) {
+            fail(rc, "wait: a signal handler ran");
+            goto out;
+        }
+    }
+out:
+    if (n > 64) {
+        free(all);
+        free(fds);
+    }
+    return rc;
+}
+
+/* ---- what it left ---- */
+
+/* Whether this process's parent is there still. */
+static bool parent_lives(const struct child *parent)
+{
+    return parent->pid && (getppid() == parent->pid || os_process_ended(parent->pid) == 0);
+}
+
+int shoal_process_is_alive(shoal_process *process)
+{
+    int rc;
+    struct child *child = child_of(process, "is_alive", &rc);
+    if (!child)
+        return rc;
+    if (child->kind == SELF)
+        return 1;
+    if (child->kind == PARENT)
+        return parent_lives(child);
+    child = child_own(process, "is_alive", &rc);
+    return child ? !child_look(child) : rc;
+}
+
+int shoal_process_exit_code(shoal_process *process, int *ret)
+{
+    int rc;
+    struct child *child = child_of(process, "exit_code", &rc);
+    if (!child)
+        return rc;
+    if (!ret)
+        return fail(-EINVAL, "exit_code: nowhere to put it");
+    if (child->kind == SELF) {
+        *ret = SHOAL_EXIT_RUNNING;
+        return 0;
+    }
+    if (child->kind == PARENT) {
+        *ret = parent_lives(child) ? SHOAL_EXIT_RUNNING : SHOAL_EXIT_UNKNOWN;
+        return 0;
+    }
+    child = child_own(process, "exit_code", &rc);
+    if (!child)
+        return rc;
+    child_look(child);
+    *ret = child->status;
+    return 0;
+}
+
+int shoal_process_sentinel(shoal_process *process)
+{
+    int rc;
+    struct child *child = child_of(process, "sentinel", &rc);
+    if (child && child->kind != PARENT)
+        child = child_own(process, "sentinel", &rc);
+    if (!child)
+        return rc;
+    rc = child_pollable(child);
+    return rc >= 0 ? rc
+                   : fail(rc, "sentinel: no descriptor for process %s: %s", child->name,
+                          shoal_strerror(rc));
+}

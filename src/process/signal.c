@@ -1,0 +1,48 @@
+/* Signals to a process. */
+#include "process/child.h"
+#include <signal.h>
+#include <unistd.h>
+
+static int send_signal(shoal_process *process, int number, const char *what)
+{
+    int rc;
+    struct child *child = child_of(process, what, &rc);
+    if (!child)
+        return rc;
+    if (child->kind == SELF)
+        return raise(number) ? fail(-errno, "%s: %s", what, shoal_strerror(-errno)) : 0;
+    child = child_own(process, what, &rc);
+    if (!child)
+        return rc;
+    if (child_look(child))
+        return 0;
+    /* It is not reaped while the mutex is held, so the number is its own. */
+    bool fresh;
+    pthread_mutex_lock(&child_mutex);
+    if (!child_ended(child, &fresh)) {
+        int error = errno;
+        if (kill(child->pid, number) && errno != ESRCH)
+            rc = fail(-errno, "%s: process %s (pid %d): %s", what, child->name, (int)child->pid,
+                      shoal_strerror(-errno));
+        errno = error;
+    }
+    pthread_mutex_unlock(&child_mutex);
+    if (fresh)
+        child_gone(child->slot, child->generation);
+    return rc;
+}
+
+int shoal_process_terminate(shoal_process *process)
+{
+    return send_signal(process, SIGTERM, "terminate");
+}
+
+int shoal_process_interrupt(shoal_process *process)
+{
+    return send_signal(process, SIGINT, "interrupt");
+}
+
+int shoal_process_kill(shoal_process *process)
+{
+    return send_signal(process, SIGKILL, "kill");
+}

@@ -1,0 +1,196 @@
+/* Starting a child by fork, and its end.
+ *
+ * The region's fork handlers reserve the child's slot and copy what the parent holds; what is here names the child, makes the handle and carries out options.
+ * A child that cannot do what was asked reports that through a pipe and ends before its target runs; without options there is no pipe.
+ */
+#include "process/child.h"
+#include "region/life.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const shoal_process_options no_options;
+
+/* What a child that failed says. */
+struct report {
+    int result;
+    char detail[sizeof shoal_thread.detail];
+};
+
+/* Under child_mutex. Children are counted anew in each process: what a fork copied belongs to the parent. */
+static unsigned next_number(pid_t me)
+{
+    static pid_t whose;
+    static unsigned count;
+    if (whose != me) {
+        whose = me;
+        count = 0;
+    }
+    return ++count;
+}
+
+static void name_child(struct child *child, const char *name, char identity[NAME], pid_t me)
+{
+    const char *mine = view.slots[process_self.slot].identity;
+    unsigned number = next_number(me);
+    snprintf(identity, NAME, "%.36s%s%u", mine, *mine ? ":" : "", number);
+    if (name)
+        snprintf(child->name, NAME, "%s", name);
+    else
+        snprintf(child->name, NAME, "Process-%.39s", identity);
+}
+
+int launch_begin(struct launch *l, const shoal_process_options *options, bool reports,
+                 unsigned flags)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    *l = (struct launch){.options = options ? options : &no_options, .report = {-1, -1}};
+    rc = option_check(l->options);
+    if (rc)
+        return rc;
+    child_begin();
+    fflush(NULL); /* what is buffered now would be printed by both */
+    pthread_mutex_lock(&child_mutex);
+    if ((reports || option_any(l->options)) && pipe2(l->report, O_CLOEXEC)) {
+        rc = fail(-errno, "start: no pipe: %s", strerror(errno));
+        pthread_mutex_unlock(&child_mutex);
+        return rc;
+    }
+    l->child = child_new(CHILD);
+    if (!l->child) {
+        launch_end(l, -1, ENOMEM);
+        return fail(-ENOMEM, "start: no memory for a handle");
+    }
+    l->parent = l->child->owner;
+    /* Whatever is below a daemon is one. */
+    if (atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON)
+        flags |= SLOT_FLAG_DAEMON;
+    if (l->options->flags & SHOAL_DAEMON)
+        flags |= SLOT_FLAG_DAEMON;
+    l->child->daemon = flags & SLOT_FLAG_DAEMON;
+    name_child(l->child, l->options->name, l->identity, l->parent);
+    self_birth.flags = flags;
+    memcpy(self_birth.name, l->child->name, NAME);
+    child_starting = true;
+    return 0;
+}
+
+/* Under child_mutex: what fork made of it; 0 or -errno. */
+static int born(struct launch *l, pid_t pid, int error)
+{
+    struct birth *b = &self_birth;
+    child_starting = false;
+    b->flags = 0;
+    b->name[0] = 0;
+    if (pid < 0) {
+        if (b->slot)
+            life_ended(b->slot, b->generation);
+        return fail(-error, "start: fork: %s", strerror(error));
+    }
+    l->child->pid = pid;
+    l->child->slot = b->slot;
+    l->child->generation = b->generation;
+    child_number_reused(l->child);
+    if (b->slot)
+        return 0;
+    waitpid(pid, NULL, 0); /* it saw that it has no slot, and ended */
+    return -EAGAIN;        /* the handler that looked for one has left the sentence */
+}
+
+int launch_end(struct launch *l, pid_t pid, int error)
+{
+    struct report report = {0};
+    int rc = l->child ? born(l, pid, error) : -error;
+    if (l->report[1] >= 0)
+        close(l->report[1]);
+    if (rc && l->child)
+        child_drop(l->child);
+    pthread_mutex_unlock(&child_mutex);
+    if (l->report[0] < 0)
+        return rc;
+    ssize_t n = 0;
+    while (!rc && (n = read(l->report[0], &report, sizeof report)) < 0 && errno == EINTR)
+        ;
+    close(l->report[0]);
+    if (rc || n != sizeof report || !report.result)
+        return rc;
+    child_abandon(l->child);
+    report.detail[sizeof report.detail - 1] = 0;
+    return fail(report.result, "%s", report.detail);
+}
+
+/* ---- in the child ---- */
+
+void launch_fail(const struct launch *l, int result)
+{
+    struct report report = {.result = result};
+    memcpy(report.detail, shoal_thread.detail, sizeof report.detail);
+    /* A pipe takes that much at once; if the parent is gone there is nobody to tell. */
+    ssize_t n = write(l->report[1], &report, sizeof report);
+    (void)n;
+    atomic_fetch_or(&view.slots[self_birth.slot].flags, SLOT_FLAG_CLEAN);
+    self_detach();
+    _exit(127);
+}
+
+void launch_settle(const struct launch *l)
+{
+    struct birth *b = &self_birth;
+    if (!b->slot)
+        _exit(127);
+    if (b->flags & SLOT_FLAG_DAEMON)
+        daemon_arm(l->parent);
+    b->flags = 0;
+    b->name[0] = 0;
+    memcpy(view.slots[b->slot].identity, l->identity, NAME);
+    if (l->report[1] < 0)
+        return;
+    int rc = option_apply(l->options);
+    if (rc)
+        launch_fail(l, rc);
+}
+
+void process_finish(int code)
+{
+    owner_t me;
+    daemon_end_all();
+    fflush(NULL);
+    if (!self(&me)) {
+        struct slot *slot = &view.slots[process_self.slot];
+        atomic_store(&slot->exit_status, EXIT_CODE | (code & 0xff));
+        if (self_detach()) /* other threads are inside: whoever sees it gone gives everything back */
+            atomic_fetch_or(&slot->flags, SLOT_FLAG_CLEAN);
+    }
+    _exit(code & 0xff);
+}
+
+int shoal_process_start(shoal_process **ret, shoal_target target, void *argument,
+                        const shoal_process_options *options)
+{
+    struct launch l;
+    if (!ret || !target)
+        return fail(-EINVAL, "start: no %s", ret ? "target" : "place for the handle");
+    int rc = launch_begin(&l, options, false, 0);
+    if (rc)
+        return rc;
+    pid_t pid = fork();
+    if (!pid) {
+        launch_settle(&l);
+        if (l.report[1] >= 0) {
+            /* The pipe's end means that all went well. */
+            close(l.report[0]);
+            close(l.report[1]);
+        }
+        process_finish(target(argument));
+    }
+    rc = launch_end(&l, pid, errno);
+    if (!rc)
+        *ret = child_handle(l.child);
+    return rc;
+}
