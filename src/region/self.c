@@ -218,7 +218,7 @@ static void at_exit(void)
         atomic_fetch_or(&view.slots[process_self.slot].flags, SLOT_FLAG_CLEAN);
         return;
     }
-    self_detach();
+    self_leave();
 }
 
 static void before_fork(void)
@@ -401,7 +401,7 @@ int self_attach(void)
     return rc;
 }
 
-int self_detach(void)
+int self_leave(void)
 {
     if (!self_known())
         return 0;
@@ -414,11 +414,18 @@ int self_detach(void)
     if (shoal_thread.holds_life)
         os_robust_release(&view.slots[process_self.slot].life);
     life_leave();
-    object_forget();
     shoal_thread.me = 0;
     shoal_thread.holds_life = false;
     atomic_store(&process_self.threads, 0);
     atomic_store(&process_self.attached, 0);
     pthread_mutex_unlock(&process_self.attach_mutex);
     return 0;
+}
+
+int self_detach(void)
+{
+    int rc = self_known() ? self_leave() : 0;
+    if (!rc && handles)
+        object_forget();
+    return rc;
 }

@@ -88,7 +88,9 @@ enum {
     BIRTH_EXEC = 1u << 16 /* in flags: the child will exec, and the new image takes the slot */
 };
 
-/* Gives everything up, as at exit. The process may attach again. 0 or -errno. */
+/* Gives everything up, at the end of the process. 0 or -errno. */
+int self_leave(void);
+/* The same in a process that goes on: its handles are bad afterwards, and it may attach again. */
 int self_detach(void);
 
 /* Attaches to the family whose descriptor a parent left in the environment (start by exec): tried by self_attach. */

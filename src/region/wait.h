@@ -84,7 +84,9 @@ static inline void owner_release(_Atomic owner_t *word, _Atomic uint32_t *event)
         atomic_signal_fence(memory_order_seq_cst);
     } else {
         atomic_exchange(word, 0);
-        atomic_thread_fence(memory_order_seq_cst); /* no instruction on x86 beside the exchange */
+#if !defined(__x86_64__)
+        atomic_thread_fence(memory_order_seq_cst);
+#endif
     }
     if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS))
         wait_wake_slow(event, 1);
