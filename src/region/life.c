@@ -14,6 +14,8 @@ static const struct type_repair *const life_types[TYPES] = {
     [TYPE_RLOCK] = &rlock_repair,
     [TYPE_ONCE] = &once_repair,
     [TYPE_EVENT] = &event_repair,
+    [TYPE_CONDITION] = &condition_repair,
+    [TYPE_BARRIER] = &barrier_repair,
     [TYPE_SEMAPHORE] = &semaphore_repair,
 };
 void (*life_on_death)(int32_t pid, const char *name);

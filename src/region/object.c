@@ -307,6 +307,8 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
         rc = unit_alloc(&h->payload, (uint32_t)units);
         if (!rc && zero != OBJECT_SPARSE)
             rc = region_populate(header_payload(h), content);
+        else if (!rc && name)
+            rc = region_populate((char *)header_payload(h) + size, content - size);
     } else {
         h->units = 0;
         if (c) {

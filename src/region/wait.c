@@ -33,10 +33,20 @@ int wait_begin(struct waiter *w, uint32_t id)
     return 0;
 }
 
+/* Wakes an ordinary sleeper, which takes the role, and one more: two leavers may both wake the same one, and that one may die (models/watch.pml). */
+static void leave_role(struct os_robust *role)
+{
+    uint32_t sleepers = atomic_load_explicit(&view.region->slots_high, memory_order_relaxed) +
+                        atomic_load_explicit(&view.region->records_high, memory_order_relaxed) - SLOTS;
+    os_robust_release(role);
+    if (sleepers > ROLES)
+        os_futex_wake(os_robust_word(role), 1);
+}
+
 void wait_end(struct waiter *w)
 {
     if (w->role)
-        os_robust_release(w->role); /* wakes one ordinary sleeper, which takes it */
+        leave_role(w->role);
     atomic_store_explicit(w->frame, 0, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
     shoal_thread.depth--;
