@@ -83,7 +83,7 @@ static void prepare(void)
     pthread_mutexattr_destroy(&attributes);
 
     struct os_robust probe = fresh;
-    pthread_mutex_trylock(mutex_of(&probe));
+    (void)pthread_mutex_trylock(mutex_of(&probe));
     uint32_t tid = (uint32_t)os_gettid();
     for (unsigned i = 0; i < 12; i += 4) {
         uint32_t value;

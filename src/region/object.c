@@ -293,7 +293,7 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
     atomic_store_explicit(&h->state, state_make(generation, process_self.slot, OBJECT_CREATING),
                           memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
-    h->type = type;
+    h->type = (uint16_t)type;
     h->flags = 0;
     h->size = size;
     h->creator = process_self.slot;

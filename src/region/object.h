@@ -55,7 +55,7 @@ enum object_content {
 /* Creates an object of `size` payload bytes (0: none) in state CREATING, held by this process: fill in body and payload, then object_publish. `name` may be NULL.
  * -EINVAL for a name that is too long. */
 int object_create(struct header **ret, enum type type, size_t size, const char *name,
-                  enum object_content content);
+                  enum object_content zero);
 /* Makes it LIVE and returns the opaque handle. */
 void *object_publish(struct header *header);
 /* Undoes object_create. */
@@ -86,9 +86,9 @@ void object_disown(owner_t owner);
 
 /* ---- runs of units ---- */
 /* A run of `units` for `*payload`, which is written (position / 64 + 1) while the guard is held: 0 or -ENOMEM. */
-int unit_alloc(_Atomic uint32_t *payload, uint32_t units);
+int unit_alloc(_Atomic uint32_t *payload, uint32_t n);
 /* Gives the run of *payload back and writes 0 to it. */
-void unit_free(_Atomic uint32_t *payload, uint32_t units);
+void unit_free(_Atomic uint32_t *payload, uint32_t n);
 uint64_t unit_used(void);
 
 #endif

@@ -23,6 +23,7 @@ bool spin_yield(struct spin *s)
 int wait_begin(struct waiter *w, uint32_t id)
 {
     struct thread *t = &shoal_thread;
+    *w = (struct waiter){.frame = NULL};
     if (t->depth == FRAMES)
         return fail(-EDEADLK, "signal handlers interrupted one another's waits %d deep", FRAMES);
     self_arm();
