@@ -17,6 +17,7 @@ static const struct type_repair *const life_types[TYPES] = {
     [TYPE_CONDITION] = &condition_repair,
     [TYPE_BARRIER] = &barrier_repair,
     [TYPE_SEMAPHORE] = &semaphore_repair,
+    [TYPE_RWLOCK] = &rwlock_repair,
 };
 void (*life_on_death)(int32_t pid, const char *name);
 

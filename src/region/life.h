@@ -67,7 +67,7 @@ struct type_repair {
 };
 /* Each type's, defined beside the type. Named one by one in life.c, so that a statically linked program can repair what others of the family use. */
 extern const struct type_repair lock_repair, rlock_repair, once_repair, event_repair;
-extern const struct type_repair semaphore_repair;
+extern const struct type_repair semaphore_repair, rwlock_repair;
 extern const struct type_repair condition_repair, barrier_repair;
 
 #endif
