@@ -140,7 +140,8 @@ SHOAL_API int shoal_condition_acquire(shoal_condition *condition, int64_t deadli
 SHOAL_API int shoal_condition_release(shoal_condition *condition);
 /* The caller holds the lock; it is released (all levels), and held again on return, whatever is returned but -EPERM (does not hold it), -EBADF and -ENOMEM.
  *   0                 notified                       SHOAL_OWNER_DIED   notified, and the lock came from a dead holder
- *   -ETIMEDOUT        not notified by the deadline   -EOWNERDEAD        the same, and the lock came from a dead holder
+ *   -ETIMEDOUT        not notified by the deadline   -EOWNERDEAD        not notified, and the lock came from a dead holder
+ *   (SHOAL_NOW too)
  *   -EINTR            a signal handler ran; not notified, and the lock is held
  * Waiters are notified oldest first. A waiter that dies is forgotten; a notification that it had received goes to the next. */
 SHOAL_API int shoal_condition_wait(shoal_condition *condition, int64_t deadline);
@@ -163,7 +164,7 @@ typedef struct shoal_barrier shoal_barrier;
 SHOAL_API int shoal_barrier_create(shoal_barrier **ret, unsigned parties,
                                    const shoal_sync_options *options);
 /* Waits until `parties` threads wait. Returns each its own number, 0 … parties - 1. -ECANCELED: the barrier is, or became, broken: a waiting party died, its deadline
- * passed (that one gets -ETIMEDOUT), reset or abort was called, or an action failed. -EINTR breaks it too. */
+ * passed (that one gets -ETIMEDOUT, with SHOAL_NOW too), reset or abort was called, or an action failed. -EINTR breaks it too. */
 SHOAL_API int shoal_barrier_wait(shoal_barrier *barrier, int64_t deadline);
 /* The same; if action is not NULL the last to arrive calls it before the others go on. Negative: breaks the barrier, and is returned to that caller. */
 SHOAL_API int shoal_barrier_wait_action(shoal_barrier *barrier, int (*action)(void *argument),

@@ -141,7 +141,7 @@ static void leave_cell(struct cell *cell)
     atomic_store_explicit(&cell->owner, 0, memory_order_release);
 }
 
-/* Sleeps until the state differs from that of phase p (`full`: which all have reached). 0, or why not. */
+/* Until phase p is over: 0, or why not. */
 static int wait_past(struct header *h, uint64_t p, int64_t deadline)
 {
     struct body *b = body_of(h);
@@ -230,16 +230,12 @@ int shoal_barrier_wait_action(shoal_barrier *barrier, int (*action)(void *argume
     struct body *b = body_of(h);
     struct cell *mine;
     owner_t me;
-    uint64_t p;
+    uint64_t p = 0;
     int rc = self(&me);
     if (rc)
         return rc;
     int number = arrive(h, me, action != NULL, deadline, &p, &mine);
-    if (number == -ETIMEDOUT || number == -EINTR) { /* never counted in, yet its deadline breaks */
-        break_phase(b, phase_of(atomic_load(&b->state)));
-        return number;
-    }
-    if (number < 0)
+    if (number < 0) /* it was in no phase, so it breaks none */
         return number;
     if ((uint32_t)number + 1 < b->parties) {
         rc = wait_past(h, p, deadline);
@@ -290,9 +286,11 @@ int shoal_barrier_reset(shoal_barrier *barrier)
     struct body *b = body_of(h);
     struct cell *cells;
     uint32_t n = cells_of(h, &cells);
-    uint64_t p = phase_of(atomic_load(&b->state));
+    uint64_t s = atomic_load(&b->state), p = phase_of(s);
+    if (!(s & (BROKEN | COUNT_MASK))) /* it is as new */
+        return 0;
     break_phase(b, p);
-    uint64_t s = atomic_load(&b->state);
+    s = atomic_load(&b->state);
     if (phase_of(s) != p) /* it tripped, or somebody else reset it */
         return 0;
     for (uint32_t i = 0; i < n; i++) {

@@ -77,14 +77,14 @@ static bool is_orphan(uint64_t word)
 
 static _Atomic uint32_t *sleeping_word(struct cell *cell)
 {
-    return (_Atomic uint32_t *)(void *)&cell->word;
+    return (_Atomic uint32_t *)(uintptr_t)&cell->word;
 }
 
 /* ---- its lock ---- */
 
 static struct header *lock_header(const struct header *h)
 {
-    return &view.headers[body_of(h)->lock];
+    return header_at(body_of(h)->lock);
 }
 
 /* The handle, which this process has open since it has the condition open. */
