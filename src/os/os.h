@@ -113,6 +113,25 @@ int os_process_maps(pid_t pid, dev_t device, ino_t inode);
 /* Calls `visit` with the pid of every process that /proc shows; stops when it returns true. 1, 0, -errno. */
 int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument);
 
+/* ---- processes as a tree; everything here may be called in signal handlers ---- */
+struct os_process {
+    pid_t pid, parent;
+    uint64_t start; /* field 22 of /proc/PID/stat: tells two processes of one number apart */
+    char state;
+};
+/* What /proc shows of one process: 0, -ESRCH, -errno. */
+int os_process_look(pid_t pid, struct os_process *ret);
+/* The same of all, by rising pid, up to n; how many there are, -errno. */
+long os_process_list(struct os_process *ret, size_t n);
+/* A signal to the process that was seen, and to no other that has its number by now: 0, -ESRCH, -errno. */
+int os_process_signal(const struct os_process *process, int signal);
+/* A child that runs none of the fork handlers: it may call only what signal handlers may. */
+pid_t os_fork_plain(void);
+/* The calling process gets `signal` when the thread that forked it ends. */
+int os_signal_at_parent_end(int signal);
+/* And every `period` ns, from now on. */
+int os_signal_every(int signal, int64_t period);
+
 /* ---- shared memory ---- */
 /* A new memfd of `size` bytes (made smaller by halves down to `least` until it works), sealed, mapped, left out of core dumps. */
 int os_memory_create(uint64_t *size, uint64_t least, int *ret_fd, void **ret_base);

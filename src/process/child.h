@@ -85,7 +85,8 @@ _Noreturn void launch_fail(const struct launch *l, int result);
 _Noreturn void process_finish(int code);
 
 /* ---- option.c ---- */
-bool option_any(const shoal_process_options *options); /* whether there is something that may fail */
+bool option_any(
+    const shoal_process_options *options); /* whether there is something that may fail */
 int option_check(const shoal_process_options *options);
 int option_apply(const shoal_process_options *options); /* in the child; -errno with a detail */
 
@@ -93,7 +94,7 @@ int option_apply(const shoal_process_options *options); /* in the child; -errno 
 /* In the child: from now on it ends when `parent`, which forked it, ends. */
 void daemon_arm(pid_t parent);
 /* The same, for one that `server` forked in the name of `parent`. */
-void daemon_arm_clean(pid_t server, pid_t parent);
+void daemon_arm_clean(pid_t server, pid_t parent, uint64_t parent_start);
 /* This process ends normally: its daemons end too. */
 void daemon_end_all(void);
 

@@ -1,2 +1,145 @@
-/* Daemons: placeholders of this first step are replaced below. */
+/* Daemons: processes that end with their parent, however that ended, and take everything below them along.
+ *
+ * The kernel sends DAEMON_SIGNAL when the *thread* that forked the daemon ends, so the handler looks whether the process is gone; if it is not, nothing will tell when it
+ * goes, and from then on a timer makes the handler look. A daemon computes while its parent dies, so all of this is a handler that calls nothing but the kernel.
+ * It does not kill the tree itself, since its own process's other threads could go on forking: it forks a last child, which runs no handlers, stops the daemon and
+ * everything below it, and kills them.
+ * At the parent's normal end the parent does it, whatever signals its daemons block.
+ */
 #include "process/child.h"
+#include "region/life.h"
+#include <signal.h>
+#include <unistd.h>
+
+#define DAEMON_SIGNAL (SIGRTMAX - 2)
+enum { PERIOD = 50000000 };
+
+/* Written before the handler is installed. */
+static struct {
+    pid_t kernel_parent; /* who forked it */
+    pid_t parent;        /* whose death it follows, if somebody else forked it; 0: the same */
+    uint64_t parent_start;
+    pid_t me; /* 0: this process is no daemon */
+    uint32_t slot, generation;
+    bool timer;
+} armed;
+
+static bool parent_gone(void)
+{
+    struct os_process parent;
+    if (getppid() == armed.kernel_parent)
+        return false;
+    if (!armed.parent)
+        return true;
+    int rc = os_process_look(armed.parent, &parent);
+    return rc == -ESRCH || (!rc && (parent.start != armed.parent_start || parent.state == 'Z' ||
+                                    parent.state == 'X'));
+}
+
+/* Never returns to what the daemon did. */
+static void end_tree(void)
+{
+    pid_t me = getpid();
+    pid_t last = os_fork_plain();
+    if (last == 0) {
+        tree_kill(me, armed.slot, armed.generation, 0);
+        _exit(0);
+    }
+    if (last > 0)
+        for (;;)
+            pause();
+    /* No process can be had: as well as it goes. */
+    tree_kill(0, armed.slot, armed.generation, me);
+    kill(me, SIGKILL);
+}
+
+static void on_signal(int number)
+{
+    int error = errno;
+    if (armed.me == getpid()) {
+        if (parent_gone())
+            end_tree();
+        if (!armed.timer)
+            armed.timer = !os_signal_every(number, PERIOD);
+    }
+    errno = error;
+}
+
+/* Asks the kernel, and looks whether the parent went before it was asked. */
+static void arm(void)
+{
+    armed.me = getpid();
+    armed.timer = false;
+    os_signal_at_parent_end(DAEMON_SIGNAL);
+    if (parent_gone())
+        on_signal(DAEMON_SIGNAL);
+}
+
+/* A child of a daemon is one too, even by a fork that shoal did not make; the parent's handler is inherited. */
+static void after_fork_child(void)
+{
+    if (!armed.me || armed.me == getpid())
+        return;
+    armed.kernel_parent = armed.me;
+    armed.parent = 0;
+    armed.slot = process_self.slot;
+    armed.generation = process_self.generation;
+    arm();
+}
+
+static void install(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigset_t set;
+    sigemptyset(&action.sa_mask);
+    sigaction(DAEMON_SIGNAL, &action, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, DAEMON_SIGNAL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static void arm_first(pid_t kernel_parent, pid_t parent, uint64_t parent_start)
+{
+    static bool handlers;
+    if (armed.me == getpid())
+        return; /* its fork handler did it */
+    armed.me = 0;
+    armed.kernel_parent = kernel_parent;
+    armed.parent = parent;
+    armed.parent_start = parent_start;
+    armed.slot = process_self.slot;
+    armed.generation = process_self.generation;
+    install();
+    if (!handlers)
+        pthread_atfork(NULL, NULL, after_fork_child);
+    handlers = true;
+    arm();
+}
+
+void daemon_arm(pid_t parent)
+{
+    arm_first(parent, 0, 0);
+}
+
+void daemon_arm_clean(pid_t server, pid_t parent, uint64_t parent_start)
+{
+    arm_first(server, parent, parent_start);
+}
+
+/* ---- the parent's normal end ---- */
+
+static int end_one(struct child *child, void *argument)
+{
+    bool fresh;
+    (void)argument;
+    if (child->daemon && !child_ended(child, &fresh))
+        tree_kill(child->pid, child->slot, child->generation, 0);
+    return 0;
+}
+
+void daemon_end_all(void)
+{
+    pthread_mutex_lock(&child_mutex);
+    child_each(end_one, NULL);
+    pthread_mutex_unlock(&child_mutex);
+}

@@ -165,8 +165,7 @@ int shoal_process_join(shoal_process *process, int64_t deadline)
     struct child *child = child_own(process, "join", &rc);
     if (!child)
         return rc;
-    if (deadline == SHOAL_FOREVER && child->kind == CHILD &&
-        child->status == SHOAL_EXIT_RUNNING) {
+    if (deadline == SHOAL_FOREVER && child->kind == CHILD && child->status == SHOAL_EXIT_RUNNING) {
         rc = wait_kernel(child);
         if (rc)
             return fail(rc, "join: a signal handler ran");

@@ -1,0 +1,171 @@
+/* Processes as a tree. All of it may be called in signal handlers: nothing but system calls and the stack. */
+#include "os/os.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SYS_pidfd_send_signal
+#define SYS_pidfd_send_signal 424
+#endif
+
+/* As the kernel fills it in; libc's own reader allocates. */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t length;
+    uint8_t type;
+    char name[];
+};
+
+static uint64_t number(const char **text)
+{
+    uint64_t n = 0;
+    while (**text >= '0' && **text <= '9')
+        n = n * 10 + (uint64_t)(*(*text)++ - '0');
+    return n;
+}
+
+/* "/proc/PID/stat" */
+static void stat_path(char path[40], pid_t pid)
+{
+    char digits[12];
+    unsigned n = 0, at = 6;
+    memcpy(path, "/proc/", 6);
+    do
+        digits[n++] = (char)('0' + pid % 10);
+    while (pid /= 10);
+    while (n)
+        path[at++] = digits[--n];
+    memcpy(path + at, "/stat", 6);
+}
+
+/* The command's name stands in parentheses and may hold parentheses itself. */
+static bool parse(const char *text, struct os_process *ret)
+{
+    const char *p = strrchr(text, ')');
+    if (!p || p[1] != ' ' || !p[2] || p[3] != ' ')
+        return false;
+    ret->state = p[2];
+    p += 4;
+    ret->parent = (pid_t)number(&p);
+    for (int field = 4; field < 22; field++) {
+        p = strchr(p, ' ');
+        if (!p)
+            return false;
+        p++;
+    }
+    ret->start = number(&p);
+    return true;
+}
+
+int os_process_look(pid_t pid, struct os_process *ret)
+{
+    char path[40], text[1024];
+    int error = errno, result = 0;
+    stat_path(path, pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (n < 0) {
+        result = errno == ENOENT || errno == ESRCH ? -ESRCH : -errno;
+    } else {
+        text[n] = 0;
+        ret->pid = pid;
+        result = parse(text, ret) ? 0 : -EBADMSG;
+    }
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return result;
+}
+
+/* Puts it where it belongs; /proc lists by rising pid, so that is nearly always the end. */
+static void insert(struct os_process *list, size_t at, struct os_process new)
+{
+    for (; at && list[at - 1].pid > new.pid; at--)
+        list[at] = list[at - 1];
+    list[at] = new;
+}
+
+long os_process_list(struct os_process *ret, size_t n)
+{
+    _Alignas(8) char buffer[4096];
+    size_t found = 0;
+    long got;
+    int error = errno;
+    int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        int result = -errno;
+        errno = error;
+        return result;
+    }
+    while ((got = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0)
+        for (long at = 0; at < got;) {
+            const struct entry *entry = (const void *)(buffer + at);
+            const char *name = entry->name;
+            struct os_process one;
+            at += entry->length;
+            pid_t pid = (pid_t)number(&name);
+            if (*name || !pid || os_process_look(pid, &one))
+                continue;
+            if (found < n)
+                insert(ret, found, one);
+            found++;
+        }
+    long result = got < 0 ? -errno : (long)found;
+    close(fd);
+    errno = error;
+    return result;
+}
+
+int os_process_signal(const struct os_process *process, int signal)
+{
+    struct os_process now;
+    int error = errno;
+    int fd = os_features()->pidfd ? os_pidfd_open(process->pid) : -ENOSYS;
+    int rc = fd == -ESRCH ? -ESRCH : os_process_look(process->pid, &now);
+    if (!rc && now.start != process->start)
+        rc = -ESRCH;
+    if (!rc) {
+        rc = fd >= 0 ? (int)syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0)
+                     : kill(process->pid, signal);
+        if (rc)
+            rc = -errno;
+    }
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return rc;
+}
+
+pid_t os_fork_plain(void)
+{
+#if defined(SYS_fork)
+    return (pid_t)syscall(SYS_fork);
+#else
+    return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+#endif
+}
+
+int os_signal_at_parent_end(int signal)
+{
+    return prctl(PR_SET_PDEATHSIG, signal) ? -errno : 0;
+}
+
+int os_signal_every(int signal, int64_t period)
+{
+    /* By the bare call: libc's own allocates. */
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = signal};
+    struct itimerspec t = {.it_value = {period / 1000000000, period % 1000000000},
+                           .it_interval = {period / 1000000000, period % 1000000000}};
+    int error = errno, id, result = 0;
+    if (syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &id) ||
+        syscall(SYS_timer_settime, id, 0, &t, NULL))
+        result = -errno;
+    errno = error;
+    return result;
+}
