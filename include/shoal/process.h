@@ -115,7 +115,8 @@ typedef struct shoal_death {
 typedef void (*shoal_death_callback)(const shoal_death *death, void *argument);
 SHOAL_API int shoal_process_on_death(shoal_death_callback callback, void *argument);
 
-/* Leaves the family: gives up everything, as at exit. Called by itself at a normal exit; a program may call it before _exit. */
+/* Leaves the family: gives up everything, as at exit, and unmaps the region. All handles are -EBADF afterwards; the next call of shoal begins a family of its own. Called by itself
+ * at a normal exit; a program may call it before _exit. -EBUSY: other threads of this process use shoal. */
 SHOAL_API int shoal_detach(void);
 
 #ifdef __cplusplus

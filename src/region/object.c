@@ -602,7 +602,7 @@ int object_attach(void)
 {
     if (handles)
         return 0;
-    void *table = mmap(NULL, (size_t)view.at.max_groups * GROUP * sizeof(struct handle),
+    void *table = mmap(NULL, (size_t)MOST_OBJECTS * sizeof(struct handle),
                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (table == MAP_FAILED)
         return -ENOMEM;

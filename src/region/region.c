@@ -26,7 +26,7 @@ static uint64_t up(uint64_t n, uint64_t to)
 
 void region_layout(uint64_t size, struct layout *ret)
 {
-    uint64_t objects = 1u << 20;
+    uint64_t objects = MOST_OBJECTS;
     while (objects > 1024 && objects > size / 65536)
         objects /= 2;
     uint32_t groups = (uint32_t)(objects / GROUP);

@@ -23,6 +23,7 @@ enum {
     WATCH_GROUPS = (SLOTS + WATCH_GROUP - 1) / WATCH_GROUP,
     ROLES = 8,   /* watchers of one such group */
     FRAMES = 4,  /* how deep signal handlers may interrupt one another's waits */
+    MOST_OBJECTS = 1 << 20,
     GROUP = 64,  /* objects of one object group */
     UNIT = 4096, /* of the heap */
     GRAVES = 64, /* the last deaths that are remembered by name */

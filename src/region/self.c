@@ -425,7 +425,9 @@ int self_leave(void)
 int self_detach(void)
 {
     int rc = self_known() ? self_leave() : 0;
-    if (!rc && handles)
+    if (!rc && view.base) {
         object_forget();
+        region_unmap();
+    }
     return rc;
 }

@@ -90,7 +90,7 @@ enum {
 
 /* Gives everything up, at the end of the process. 0 or -errno. */
 int self_leave(void);
-/* The same in a process that goes on: its handles are bad afterwards, and it may attach again. */
+/* The same in a process that goes on: its handles are bad afterwards, the region is unmapped, and its next call begins a family of its own. */
 int self_detach(void);
 
 /* Attaches to the family whose descriptor a parent left in the environment (start by exec): tried by self_attach. */

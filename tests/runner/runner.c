@@ -243,6 +243,13 @@ static void run_test(const struct runner_test *test)
 
     test->run();
 
+    /* First of all, since it may give back what is compared then. */
+    more = runner_after_test(test->name);
+    if (more) {
+        size_t used = strlen(left);
+        snprintf(left + used, sizeof(left) - used, "left behind: %s\n", more);
+        count++;
+    }
     list_descriptors(&fds[1]);
     list_mappings(&maps[1]);
     list_shm(&shm[1]);
@@ -251,12 +258,6 @@ static void run_test(const struct runner_test *test)
     count += list_new(&shm[0], &shm[1], "/dev/shm entry", left, sizeof(left));
     if (!children_allowed && list_children(getpid(), &children, NULL, 0))
         count += list_new(&none, &children, "child", left, sizeof(left));
-    more = runner_after_test(test->name);
-    if (more) {
-        size_t used = strlen(left);
-        snprintf(left + used, sizeof(left) - used, "left behind: %s\n", more);
-        count++;
-    }
     for (int i = 0; i < 2; i++) {
         list_free(&fds[i]);
         list_free(&maps[i]);
