@@ -20,9 +20,9 @@ test:
 	@tools/build $(BUILD)
 	@tools/run-tests test $(BUILD) $(ONLY)
 
-# ONLY=: a part of the tables
+# ONLY=: rows whose name contains it; `$(BUILD)/bench/shoal-bench --list` shows the names
 bench: build
-	@$(BUILD)/bench/shoal-bench $(ONLY)
+	@$(BUILD)/bench/shoal-bench --json $(BUILD)/bench.json $(if $(ONLY),"$(ONLY)")
 
 # KILLS=: how many processes the random campaign kills; ONLY=: a part
 torture:
