@@ -19,6 +19,7 @@ struct thread {
     uint64_t free_ids[8]; /* and which ids in it seem free */
     bool holds_life;      /* this thread's end marks the process's life word */
     bool attaching;
+    bool shares_core; /* wait.c: its last yield let somebody else run */
     char detail[256];
     bool detailed;
 };

@@ -5,6 +5,7 @@
 
 enum { NET = 2000000000, UNARMED_SLICE = 20000000, UNSURE_SLICE = 100000 };
 enum { PLAIN_SLICE = 10000000, PLAIN_SLICE_ORDINARY = 500000000, BARRIER_SLICE = 1000000 };
+enum { YIELDED = 800 /* a yield that took longer let somebody else run */ };
 enum { AHEAD = 4 /* free slots are watched too, so that a newborn need not wake anybody */ };
 
 bool spin_yield(struct spin *s)
@@ -17,6 +18,7 @@ bool spin_yield(struct spin *s)
     if (now >= s->until)
         return false;
     os_yield();
+    shoal_thread.shares_core = os_now() - now > YIELDED;
     return true;
 }
 
@@ -257,7 +259,7 @@ int owner_acquire_slow(_Atomic owner_t *word, _Atomic uint32_t *event, uint32_t 
         if (!got)
             return -EAGAIN;
     }
-    for (struct spin s = spin_begin(); !got && spin_once(&s);)
+    for (struct spin s = spin_begin(); !got && spin_once(&s); spin_back_off(&s))
         if (!atomic_load_explicit(word, memory_order_relaxed))
             got = owner_take(word, me, dead);
     if (!got) {

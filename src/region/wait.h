@@ -45,24 +45,32 @@ static inline void wait_wake(_Atomic uint32_t *event, int n)
         wait_wake_slow(event, n);
 }
 
-/* Busy waiting before sleeping: pauses for about 1 us, then yields for some tens. False when it is time to sleep. */
+/* Busy waiting before sleeping: pauses for about 1 us, then yields for some tens. False when it is time to sleep. A thread that found its core shared yields
+ * at once: pausing would only keep the one it waits for from running. */
 struct spin {
-    int left;
+    int left, step;
     int64_t until;
 };
 static inline struct spin spin_begin(void)
 {
-    return (struct spin){.left = process_self.keep.spin, .until = 0};
+    return (struct spin){.left = shoal_thread.shares_core ? 0 : process_self.keep.spin, .step = 1};
 }
 bool spin_yield(struct spin *s);
 static inline bool spin_once(struct spin *s)
 {
     if (likely(s->left > 0)) {
-        s->left--;
-        os_pause();
+        s->left -= s->step;
+        for (int i = 0; i < s->step; i++)
+            os_pause();
         return true;
     }
     return spin_yield(s);
+}
+/* Looks less and less often: for a word that its holder writes, since each look takes the cache line away from it. */
+static inline void spin_back_off(struct spin *s)
+{
+    if (s->step < 8)
+        s->step *= 2;
 }
 
 /* ---- owner words that can be waited for: the core of lock, rlock, rwlock, once and the guard ---- */
