@@ -10,14 +10,10 @@
 #include <string.h>
 
 static const struct type_repair *const life_types[TYPES] = {
-    [TYPE_LOCK] = &lock_repair,
-    [TYPE_RLOCK] = &rlock_repair,
-    [TYPE_ONCE] = &once_repair,
-    [TYPE_EVENT] = &event_repair,
-    [TYPE_CONDITION] = &condition_repair,
-    [TYPE_BARRIER] = &barrier_repair,
-    [TYPE_SEMAPHORE] = &semaphore_repair,
-    [TYPE_RWLOCK] = &rwlock_repair,
+    [TYPE_LOCK] = &lock_repair,           [TYPE_RLOCK] = &rlock_repair,
+    [TYPE_ONCE] = &once_repair,           [TYPE_EVENT] = &event_repair,
+    [TYPE_CONDITION] = &condition_repair, [TYPE_BARRIER] = &barrier_repair,
+    [TYPE_SEMAPHORE] = &semaphore_repair, [TYPE_RWLOCK] = &rwlock_repair,
 };
 void (*life_on_death)(int32_t pid, const char *name);
 
@@ -261,8 +257,7 @@ void life_leave(void)
 {
     uint32_t s = process_self.slot;
     uint64_t w = slot_make(process_self.generation, 0, SLOT_ALIVE);
-    uint64_t mine =
-        slot_make(process_self.generation, owner_record(shoal_thread.me), SLOT_LEAVING);
+    uint64_t mine = slot_make(process_self.generation, owner_record(shoal_thread.me), SLOT_LEAVING);
     if (!atomic_compare_exchange_strong(&view.slots[s].word, &w, mine))
         return;
     leaving = s;
@@ -325,7 +320,8 @@ static bool confirm(uint32_t s, bool marked)
 static bool slotless(pid_t pid, void *argument)
 {
     (void)argument;
-    if (os_process_maps(pid, view.device, view.inode) == 0)
+    int maps = os_process_maps(pid, view.device, view.inode);
+    if (maps == 0 || maps == -ENOENT || maps == -ESRCH) /* others come and go meanwhile */
         return false;
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high; s++)
