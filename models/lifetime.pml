@@ -80,7 +80,6 @@ bit used_generation;                /* ghost */
 #define IS_DEAD(p) (slot[p] == GONE || slot[p] == FREED || slot[p] >= REPAIRED_BY)
 #define NEED(p) (slot[p] == GONE || \
     (slot[p] >= REPAIRED_BY && slot[slot[p] - REPAIRED_BY] == FREED))
-#define NEED_REPAIR (NEED(A) || NEED(K) || NEED(O) || NEED(P) || NEED(R) || NEED(S))
 
 inline finish_starts()
 {
@@ -330,7 +329,6 @@ end_watching:
             :: TAKE(O)
             :: TAKE(P)
             :: TAKE(R)
-            :: TAKE(S)
             fi;
             slot[d] = REPAIRED_BY + me
         }
@@ -368,7 +366,7 @@ proctype Fate()
             :: p = K
             :: p = O
             :: OPENERS > 1 -> p = P
-            :: p = R                                    /* S is there for those who die twice */
+            :: p = R                                    /* S lives on, to repair R */
             fi;
             if
             :: MAY_STRIKE(p) && deaths -> ADD(killed, p); deaths--

@@ -6,7 +6,7 @@
  * would. Any of them may be killed (DEATHS) or stopped (STOPS) before any step.
  *
  * Memory: the releaser's plain store W = 0 lies in a store buffer (sb) for as long as it likes; every
- * locked instruction of the same process drains it, a membarrier of anybody drains all. A killed
+ * locked instruction of the same process drains it (where it must be empty already, that is asserted), a membarrier of anybody drains all. A killed
  * process's buffer drains before its death can be seen. Other plain accesses are in order.
  *
  * E's sequence never wraps here: all that is ever asked of it is "is E still what I saw", so the
@@ -94,14 +94,14 @@ inline futex_wake()
  * that another waker was between, who wakes; nothing is repeated. */
 #define LOAD_E(done) \
     if :: E_sleepers -> ADD(fresh, me) :: else -> goto done fi
-#define CLEAR_E(done) \
-    DRAIN(me); if :: HAS(fresh, me) -> E_sleepers = 0; fresh = 0 :: else -> goto done fi
+#define CLEAR_E(done, drain) \
+    drain; if :: HAS(fresh, me) -> E_sleepers = 0; fresh = 0 :: else -> goto done fi
 #ifdef BAD_CLEAR_AFTER_WAKE
-#define WAKE(done) \
+#define WAKE(done, drain) \
     atomic { LOAD_E(done) }; atomic { futex_wake() }; atomic { DRAIN(me); E_sleepers = 0; fresh = 0 }
 #else
-#define WAKE(done) \
-    atomic { LOAD_E(done) }; atomic { CLEAR_E(done) }; atomic { futex_wake() }
+#define WAKE(done, drain) \
+    atomic { LOAD_E(done) }; atomic { CLEAR_E(done, drain) }; atomic { futex_wake() }
 #endif
 
 /* The lock was taken in this very step, from w. */
@@ -123,7 +123,7 @@ inline repair(dead, may)
         :: DEAD_PROCESS(0) -> dead = 0
         :: DEAD_PROCESS(1) -> dead = 1
         :: DEAD_PROCESS(2) -> dead = 2
-        :: DEAD_PROCESS(N) -> dead = N
+        :: DEAD_PROCESS(N) -> dead = N          /* unreached: where N itself repairs */
         fi;
         slot[dead] = DEAD + me;
         WINDOW_OPENS
@@ -138,7 +138,7 @@ inline repair(dead, may)
 #endif
 #ifndef BAD_NO_STEP4
     atomic {
-        DRAIN(me);
+        assert(!HAS(sb, me));
         if
 #ifdef BAD_STEP4_NO_BIT
         :: frame -> skip
@@ -157,7 +157,7 @@ inline repair(dead, may)
         :: else -> goto mended
         fi
     }
-    WAKE(mended);
+    WAKE(mended, assert(!HAS(sb, me)));
 #endif
 mended:
     atomic { DEL(frame, dead); DEL(fresh, me); slot[dead] = FREED; WINDOW_CLOSES; dead = 0 }
@@ -165,7 +165,6 @@ mended:
 
 inline die()
 {
-    DRAIN(me);
     if
     :: W == me + 1 -> owed = 1
     :: else
@@ -199,13 +198,13 @@ again:  atomic {
             fi
         }
 #ifdef BAD_NO_REBIT
-        atomic { DRAIN(me); E_sleepers = 1 }
+        atomic { E_sleepers = 1 }
 #endif
 look:
 #if defined BAD_NO_REBIT || defined BAD_LOOK_BEFORE_BIT
         atomic { ADD(fresh, me) }
 #else
-        atomic { DRAIN(me); E_sleepers = 1; ADD(fresh, me) }
+        atomic { assert(!HAS(sb, me)); E_sleepers = 1; ADD(fresh, me) }
 #if defined PLAIN && !defined BAD_NO_MEMBARRIER
         atomic { drain_all() }
 #endif
@@ -223,14 +222,14 @@ look:
         atomic {
             w = W;
             if
-            :: w == 0 || OWNER_DEAD(w) -> DRAIN(me); W = me + 1; taken(); goto got
+            :: w == 0 || OWNER_DEAD(w) -> W = me + 1; taken(); goto got
             :: else -> w = 0; WINDOW_CLOSES
             fi
         }
 #endif
 park:
 #ifdef BAD_LOOK_BEFORE_BIT
-        atomic { DRAIN(me); E_sleepers = 1; ADD(fresh, me) }
+        atomic { assert(!HAS(sb, me)); E_sleepers = 1; ADD(fresh, me) }
 #ifdef PLAIN
         atomic { drain_all() }
 #endif
@@ -273,12 +272,12 @@ hold:   atomic {                                /* release: it is mine, so nobod
 #endif
             WINDOW_OPENS
         }
-        WAKE(released);
+        WAKE(released, DRAIN(me));
 released:
         atomic { WINDOW_CLOSES; DEL(fresh, me); goto again }
     } unless {
         if
-        :: atomic { HAS(killed, me) -> die(); w = 0; d = 0; timed = 0; round = 0 }
+        :: atomic { HAS(killed, me) -> DRAIN(me); die(); w = 0; d = 0; timed = 0; round = 0 }
         :: atomic { HAS(stopped, me) -> DEL(queue, me) }    /* the signal takes it off the queue */
         fi
     }

@@ -1,7 +1,7 @@
 /*
  * The semaphore: permits beside the eventcount of docs/design.md 4, with the baton, and repair's step 4.
  *
- * Three processes acquire one permit each, one of them with a deadline; one releases RELEASES permits, one
+ * N processes acquire one permit each, one of them with a deadline; one releases RELEASES permits, one
  * at a time; one has nothing to do with the semaphore and only repairs. Any may be killed or stopped
  * before any step. The permits change by locked instructions only, so there is no store buffer here.
  * E's sequence and "fresh": see lock.pml.
@@ -19,7 +19,9 @@
 #define STOPS 0
 #endif
 
+#ifndef N
 #define N 3                         /* who acquire; N releases, N + 1 repairs */
+#endif
 #define ALL (N + 2)
 #define BIT(p) (1 << (p))
 #define HAS(m, p) ((m) & BIT(p))
@@ -92,7 +94,7 @@ inline repair(dead, may)
         :: DEAD_PROCESS(1) -> dead = 1
         :: DEAD_PROCESS(2) -> dead = 2
         :: DEAD_PROCESS(N) -> dead = N
-        :: DEAD_PROCESS(N + 1) -> dead = N + 1
+        :: DEAD_PROCESS(N + 1) -> dead = N + 1  /* unreached: where it repairs itself */
         fi;
         slot[dead] = DEAD + me;
         WINDOW_OPENS
