@@ -110,7 +110,9 @@ int os_pidfd_open(pid_t pid); /* descriptor or -errno */
 int os_process_ended(pid_t pid);
 /* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno. */
 int os_process_maps(pid_t pid, dev_t device, ino_t inode);
-/* Calls `visit` with the pid of every process that /proc shows; stops when it returns true. 1, 0, -errno. */
+/* Whether it certainly runs as another user, so that what cannot be read of it need not be. */
+bool os_process_foreign(pid_t pid);
+/* Calls `visit` with the pid of every process that /proc shows; stops when it returns true. 1, 0, -errno. Async-signal-safe, if visit is. */
 int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument);
 
 /* ---- processes as a tree; everything here may be called in signal handlers ---- */

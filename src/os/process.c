@@ -1,16 +1,12 @@
-/* Other processes as the kernel and /proc show them. */
-#define _GNU_SOURCE
+/* Other processes as the kernel and /proc show them. All of it may be called in signal handlers: nothing but system calls and the stack. */
 #include "os/os.h"
-#include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -19,46 +15,9 @@
 #define SYS_pidfd_open 434
 #endif
 
-/* Reads a small file whole; the number of bytes or -errno. */
-static ssize_t read_file(const char *path, char *ret, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t n;
-    do
-        n = read(fd, ret, size - 1);
-    while (n < 0 && errno == EINTR);
-    int error = errno;
-    close(fd);
-    if (n < 0)
-        return -error;
-    ret[n] = 0;
-    return n;
-}
-
-/* The state from /proc/PID/stat; the command's name may hold spaces and parentheses. */
-static int read_state(pid_t pid, char *state)
-{
-    char path[40], text[1024];
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
-    ssize_t n = read_file(path, text, sizeof text);
-    if (n < 0)
-        return (int)n;
-    char *p = strrchr(text, ')');
-    if (!p || p[1] != ' ')
-        return -EBADMSG;
-    *state = p[2];
-    return 0;
-}
-
 int os_pidfd_open(pid_t pid)
 {
-    int error = errno;
-    int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-    int result = fd < 0 ? -errno : fd;
-    errno = error;
-    return result;
+    return (int)os_call(SYS_pidfd_open, pid, 0, 0, 0, 0, 0);
 }
 
 int os_process_ended(pid_t pid)
@@ -75,57 +34,83 @@ int os_process_ended(pid_t pid)
         result = 1;
     } else {
         /* Without pidfd the state is all there is. */
-        char state;
-        int rc = read_state(pid, &state);
-        if (rc == -ENOENT && !access("/proc/self/stat", F_OK))
-            result = 1;
+        struct os_process process;
+        int rc = os_process_look(pid, &process);
+        if (rc == -ESRCH)
+            result = !access("/proc/self/stat", F_OK);
         else
-            result = rc ? rc : state == 'Z' || state == 'X';
+            result = rc ? rc : process.state == 'Z' || process.state == 'X';
     }
     errno = error;
     return result;
+}
+
+/* Appends a number; `least` digits. */
+static char *append(char *to, uint64_t number, unsigned base, unsigned least)
+{
+    char digits[24];
+    unsigned n = 0;
+    do
+        digits[n++] = "0123456789abcdef"[number % base];
+    while (number /= base);
+    while (n < least)
+        digits[n++] = '0';
+    while (n)
+        *to++ = digits[--n];
+    return to;
+}
+
+static void path_of(char path[40], pid_t pid, const char *file)
+{
+    memcpy(path, "/proc/", 6);
+    char *end = append(path + 6, (uint64_t)pid, 10, 1);
+    strcpy(end, file);
 }
 
 int os_process_maps(pid_t pid, dev_t device, ino_t inode)
 {
-    char path[40], *line = NULL;
-    size_t size = 0;
+    /* Each line has " device inode " after three other fields: as "00:01 4711". */
+    char path[40], needle[64] = " ", text[4096 + sizeof needle];
+    char *end = append(needle + 1, major(device), 16, 2);
+    *end++ = ':';
+    end = append(end, minor(device), 16, 2);
+    *end++ = ' ';
+    end = append(end, inode, 10, 1);
+    *end++ = ' ';
+    size_t length = (size_t)(end - needle), kept = 0;
     int error = errno, result = 0;
-    snprintf(path, sizeof path, "/proc/%d/maps", (int)pid);
-    FILE *file = fopen(path, "re");
-    if (!file) {
-        result = -errno;
-        errno = error;
-        return result;
-    }
-    while (getline(&line, &size, file) >= 0) {
-        unsigned major, minor;
-        uint64_t number;
-        if (sscanf(line, "%*s %*s %*s %x:%x %" SCNu64, &major, &minor, &number) == 3 &&
-            number == (uint64_t)inode && makedev(major, minor) == device) {
+    path_of(path, pid, "/maps");
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd;
+    while (n >= 0) {
+        n = read(fd, text + kept, sizeof text - kept);
+        if (n <= 0)
+            break;
+        size_t have = kept + (size_t)n;
+        if (memmem(text, have, needle, length)) {
             result = 1;
             break;
         }
+        kept = have < length ? have : length - 1;
+        memmove(text, text + have - kept, kept);
     }
-    free(line);
-    fclose(file);
+    if (n < 0)
+        result = -errno;
+    if (fd >= 0)
+        close(fd);
     errno = error;
     return result;
 }
 
-int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
+bool os_process_foreign(pid_t pid)
 {
-    int error = errno, result = 0;
-    DIR *proc = opendir("/proc");
-    if (!proc) {
-        result = -errno;
-        errno = error;
-        return result;
-    }
-    for (struct dirent *entry; !result && (entry = readdir(proc));)
-        if (isdigit((unsigned char)entry->d_name[0]))
-            result = visit((pid_t)atoi(entry->d_name), argument);
-    closedir(proc);
+    char path[40];
+    struct stat st;
+    int error = errno;
+    path_of(path, pid, "");
+    /* A process that may not be dumped belongs to root in /proc, whoever runs it; so does a child that it forks. */
+    bool foreign =
+        !stat(path, &st) && st.st_uid != geteuid() && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1;
     errno = error;
-    return result;
+    return foreign;
 }

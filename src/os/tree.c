@@ -91,35 +91,53 @@ static void insert(struct os_process *list, size_t at, struct os_process new)
     list[at] = new;
 }
 
-long os_process_list(struct os_process *ret, size_t n)
+int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
 {
     _Alignas(8) char buffer[4096];
-    size_t found = 0;
-    long got;
-    int error = errno;
+    long got = 0;
+    int error = errno, result = 0;
     int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        int result = -errno;
-        errno = error;
-        return result;
-    }
-    while ((got = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0)
-        for (long at = 0; at < got;) {
+    if (fd < 0)
+        result = -errno;
+    while (!result && (got = os_call(SYS_getdents64, fd, (long)buffer, sizeof buffer, 0, 0, 0)) > 0)
+        for (long at = 0; !result && at < got;) {
             const struct entry *entry = (const void *)(buffer + at);
             const char *name = entry->name;
-            struct os_process one;
             at += entry->length;
             pid_t pid = (pid_t)number(&name);
-            if (*name || !pid || os_process_look(pid, &one))
-                continue;
-            if (found < n)
-                insert(ret, found, one);
-            found++;
+            if (!*name && pid)
+                result = visit(pid, argument);
         }
-    long result = got < 0 ? -errno : (long)found;
-    close(fd);
+    if (got < 0)
+        result = (int)got;
+    if (fd >= 0)
+        close(fd);
     errno = error;
     return result;
+}
+
+struct list {
+    struct os_process *processes;
+    size_t n, found;
+};
+
+static bool add(pid_t pid, void *argument)
+{
+    struct list *list = argument;
+    struct os_process one;
+    if (os_process_look(pid, &one))
+        return false;
+    if (list->found < list->n)
+        insert(list->processes, list->found, one);
+    list->found++;
+    return false;
+}
+
+long os_process_list(struct os_process *ret, size_t n)
+{
+    struct list list = {ret, n, 0};
+    int rc = os_each_process(add, &list);
+    return rc < 0 ? rc : (long)list.found;
 }
 
 int os_process_signal(const struct os_process *process, int signal)

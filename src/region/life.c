@@ -323,6 +323,8 @@ static bool slotless(pid_t pid, void *argument)
     int maps = os_process_maps(pid, view.device, view.inode);
     if (maps == 0 || maps == -ENOENT || maps == -ESRCH) /* others come and go meanwhile */
         return false;
+    if (maps < 0 && os_process_foreign(pid)) /* a child before its attach is its parent's user */
+        return false;
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high; s++)
         if (slot_status(atomic_load(&view.slots[s].word)) != SLOT_FREE &&
