@@ -259,7 +259,8 @@ int owner_acquire_slow(_Atomic owner_t *word, _Atomic uint32_t *event, uint32_t 
         if (!got)
             return -EAGAIN;
     }
-    for (struct spin s = spin_begin(); !got && spin_once(&s); spin_back_off(&s))
+    struct spin s = spin_begin();
+    for (spin_back_off(&s); !got && spin_once(&s); spin_back_off(&s))
         if (!atomic_load_explicit(word, memory_order_relaxed))
             got = owner_take(word, me, dead);
     if (!got) {

@@ -66,11 +66,10 @@ static inline bool spin_once(struct spin *s)
     }
     return spin_yield(s);
 }
-/* Looks less and less often: for a word that its holder writes, since each look takes the cache line away from it. */
+/* Looks rarely, and then less and less often: for a word that its holder writes, since each look takes the cache line away from it. */
 static inline void spin_back_off(struct spin *s)
 {
-    if (s->step < 8)
-        s->step *= 2;
+    s->step = s->step < 8 ? 8 : s->step < 32 ? s->step * 2 : 32;
 }
 
 /* ---- owner words that can be waited for: the core of lock, rlock, rwlock, once and the guard ---- */
