@@ -45,7 +45,7 @@ sanitize:
 
 models:
 	@tools/setup models
-	@models/run $(ONLY)
+	@BUILD=$(BUILD)/models /usr/bin/python3 models/run $(ONLY)
 
 # SECONDS=: how long each fuzzer runs
 fuzz:
