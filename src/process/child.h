@@ -17,12 +17,13 @@ enum child_kind {
 };
 
 struct child {
-    _Alignas(64) uint32_t check; /* 0x80 | tag while open, 0 when not */
+    _Alignas(256) uint32_t check; /* 0x100 | tag while open, 0 when not */
     uint32_t tag;
     struct child *next; /* in the list of the open or of the unused */
     enum child_kind kind;
     pid_t pid;
-    pid_t owner; /* whose child it is */
+    pid_t owner;     /* whose child it is */
+    uint64_t family; /* whose region `slot` is in */
     uint32_t slot, generation;
     _Atomic int32_t status; /* as shoal_process_exit_code gives it; set once */
     int pidfd;              /* -1 until somebody wants it */
@@ -30,6 +31,7 @@ struct child {
     bool daemon;
     char name[NAME];
 };
+static_assert(sizeof(struct child) == 256, "none lies on two pages");
 
 /* Guards the list, reaping, and starts. Fork handlers hold it too, so that a child never finds it locked by a thread that it has not. */
 extern pthread_mutex_t child_mutex;
@@ -55,7 +57,12 @@ extern _Thread_local bool child_starting;
 /* ---- join.c ---- */
 /* Under child_mutex: whether it has ended; takes its status if so. *fresh: it was this call that found it: call child_gone when the mutex is free. */
 bool child_ended(struct child *child, bool *fresh);
-void child_gone(uint32_t slot, uint32_t generation);
+void child_gone(const struct child *child);
+/* Whether its slot lies in the region that this process has now. */
+static inline bool child_in_family(const struct child *child)
+{
+    return child->slot && view.base && child->family == view.region->family;
+}
 /* Takes the mutex itself. */
 bool child_look(struct child *child);
 /* A descriptor that becomes readable at its end, or -errno. Takes the mutex itself. */

@@ -126,6 +126,22 @@ void daemon_arm_clean(pid_t server, pid_t parent, uint64_t parent_start)
     arm_first(server, parent, parent_start);
 }
 
+/* A daemon started by exec: until now the signal's default, which ends it, was all it had. */
+static void joined(void)
+{
+    const struct slot *slot = &view.slots[process_self.slot];
+    const struct slot *parent = &view.slots[slot->parent];
+    if (!(atomic_load(&slot->flags) & SLOT_FLAG_DAEMON))
+        return;
+    bool there = atomic_load(&parent->word) >> 32 == slot->parent_generation;
+    arm_first(there ? atomic_load(&parent->pid) : -1, 0, 0);
+}
+
+__attribute__((constructor)) static void hook(void)
+{
+    self_on_join = joined;
+}
+
 /* ---- the parent's normal end ---- */
 
 static int end_one(struct child *child, void *argument)

@@ -8,7 +8,7 @@
 pthread_mutex_t child_mutex = PTHREAD_MUTEX_INITIALIZER;
 _Thread_local bool child_starting;
 
-enum { TAG = 63, CHUNK = 32 };
+enum { TAG = 255, OPEN = 256, CHUNK = 16 /* a page */ };
 
 /* Under child_mutex. Chunks are chained through their first struct, so that they stay reachable. */
 static struct child *chunks, *unused, *open_list;
@@ -61,7 +61,7 @@ struct child *child_of(const shoal_process *process, const char *what, int *rc)
         *rc = fail(-EINVAL, "%s: NULL is not a process", what);
         return NULL;
     }
-    if (child->check != (0x80 | ((uintptr_t)process & TAG))) {
+    if (child->check != (OPEN | ((uintptr_t)process & TAG))) {
         *rc = fail(-EBADF, "%s: not an open handle of a process (closed?)", what);
         return NULL;
     }
@@ -99,7 +99,7 @@ static void own_list(void)
 static struct child *take_unused(void)
 {
     if (!unused) {
-        struct child *chunk = aligned_alloc(64, CHUNK * sizeof *chunk);
+        struct child *chunk = aligned_alloc(CHUNK * sizeof *chunk, CHUNK * sizeof *chunk);
         if (!chunk)
             return NULL;
         memset(chunk, 0, CHUNK * sizeof *chunk);
@@ -122,7 +122,7 @@ struct child *child_new(enum child_kind kind)
     if (!child)
         return NULL;
     uint32_t tag = (child->tag + 1) & TAG;
-    *child = (struct child){.check = 0x80 | tag,
+    *child = (struct child){.check = OPEN | tag,
                             .tag = tag,
                             .kind = kind,
                             .owner = list_owner,
@@ -221,6 +221,7 @@ static struct child *new_from_slot(enum child_kind kind, uint32_t s, uint32_t ge
     const struct slot *slot = &view.slots[s];
     if (!child)
         return NULL;
+    child->family = view.region->family;
     child->slot = s;
     child->generation = generation;
     child->pid = atomic_load(&slot->pid);
@@ -284,18 +285,18 @@ shoal_process *shoal_process_parent(void)
 struct gathering {
     shoal_process **ret;
     size_t n, found;
-    bool fresh;
-    uint32_t slot, generation;
+    struct child
+        gone; /* a copy: one that was found to have ended, whose repair is to happen without the mutex */
 };
 
-/* Stops at each that is found to have ended, so that its repair happens without the mutex. */
 static int gather(struct child *child, void *argument)
 {
     struct gathering *g = argument;
-    if (child_ended(child, &g->fresh)) {
-        g->slot = child->slot;
-        g->generation = child->generation;
-        return g->fresh;
+    bool fresh;
+    if (child_ended(child, &fresh)) {
+        if (fresh)
+            g->gone = *child;
+        return fresh;
     }
     if (g->found < g->n)
         g->ret[g->found] = child_handle(child);
@@ -312,13 +313,13 @@ int shoal_process_active_children(shoal_process *ret[], size_t n)
         return rc;
     if (n && !ret)
         return fail(-EINVAL, "active_children: no room to put %zu handles", n);
-    do {
+    for (bool again = true; again;) {
         g = (struct gathering){.ret = ret, .n = n};
         pthread_mutex_lock(&child_mutex);
-        child_each(gather, &g);
+        again = child_each(gather, &g);
         pthread_mutex_unlock(&child_mutex);
-        if (g.fresh)
-            child_gone(g.slot, g.generation);
-    } while (g.fresh);
+        if (again)
+            child_gone(&g.gone);
+    }
     return (int)g.found;
 }

@@ -17,7 +17,7 @@ enum { SLICE_LEAST = 200000, SLICE_MOST = 10000000 };
  * status is believed only if it was still the child's when it was read. */
 static int32_t recorded(const struct child *child)
 {
-    if (!child->slot)
+    if (!child_in_family(child))
         return SHOAL_EXIT_UNKNOWN;
     const struct slot *slot = &view.slots[child->slot];
     uint32_t status = atomic_load(&slot->exit_status);
@@ -75,11 +75,10 @@ bool child_ended(struct child *child, bool *fresh)
     return true;
 }
 
-void child_gone(uint32_t slot, uint32_t generation)
+void child_gone(const struct child *child)
 {
-    owner_t me;
-    if (slot && !self(&me))
-        life_ended(slot, generation);
+    if (child_in_family(child) && self_known())
+        life_ended(child->slot, child->generation);
 }
 
 bool child_look(struct child *child)
@@ -87,10 +86,12 @@ bool child_look(struct child *child)
     bool fresh;
     pthread_mutex_lock(&child_mutex);
     bool ended = child_ended(child, &fresh);
-    uint32_t slot = child->slot, generation = child->generation;
+    struct child copy;
+    if (fresh)
+        copy = *child; /* another thread may close it */
     pthread_mutex_unlock(&child_mutex);
     if (fresh)
-        child_gone(slot, generation);
+        child_gone(&copy);
     return ended;
 }
 
@@ -118,7 +119,7 @@ int child_pollable(struct child *child)
         child->pidfd = fd;
     pthread_mutex_unlock(&child_mutex);
     if (fresh)
-        child_gone(child->slot, child->generation);
+        child_gone(child);
     return fd >= 0 ? fd : fd == -1 ? -ENOTSUP : fd;
 }
 

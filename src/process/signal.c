@@ -28,7 +28,7 @@ static int send_signal(shoal_process *process, int number, const char *what)
     }
     pthread_mutex_unlock(&child_mutex);
     if (fresh)
-        child_gone(child->slot, child->generation);
+        child_gone(child);
     return rc;
 }
 

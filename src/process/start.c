@@ -94,6 +94,7 @@ static int born(struct launch *l, pid_t pid, int error)
         return fail(-error, "start: fork: %s", strerror(error));
     }
     l->child->pid = pid;
+    l->child->family = view.region->family;
     l->child->slot = b->slot;
     l->child->generation = b->generation;
     child_number_reused(l->child);
@@ -135,7 +136,7 @@ void launch_fail(const struct launch *l, int result)
     ssize_t n = write(l->report[1], &report, sizeof report);
     (void)n;
     atomic_fetch_or(&view.slots[self_birth.slot].flags, SLOT_FLAG_CLEAN);
-    self_detach();
+    self_leave();
     _exit(127);
 }
 
@@ -164,7 +165,7 @@ void process_finish(int code)
     if (!self(&me)) {
         struct slot *slot = &view.slots[process_self.slot];
         atomic_store(&slot->exit_status, EXIT_CODE | (code & 0xff));
-        if (self_detach()) /* other threads are inside: whoever sees it gone gives everything back */
+        if (self_leave()) /* other threads are inside: whoever sees it gone gives everything back */
             atomic_fetch_or(&slot->flags, SLOT_FLAG_CLEAN);
     }
     _exit(code & 0xff);

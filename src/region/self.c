@@ -21,6 +21,7 @@ struct process *process_page = &before_attach;
 _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
 _Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));
 
+void (*self_on_join)(void);
 static pthread_key_t thread_key;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
@@ -330,6 +331,8 @@ static int join_family(void)
         adopt_slot(slot, generation);
     else if (!rc)
         rc = fail(-ESTALE, "the slot that the parent reserved is no longer this process's");
+    if (!rc && self_on_join)
+        self_on_join();
     return rc;
 }
 

@@ -94,6 +94,9 @@ int self_leave(void);
 /* The same in a process that goes on: its handles are bad afterwards, the region is unmapped, and its next call begins a family of its own. */
 int self_detach(void);
 
+/* Called in a program that was started by exec, when it has joined the family; NULL: nothing. */
+extern void (*self_on_join)(void);
+
 /* Attaches to the family whose descriptor a parent left in the environment (start by exec): tried by self_attach. */
 #define SELF_ENVIRONMENT "SHOAL_FAMILY" /* "descriptor:slot:generation" */
 

@@ -1,0 +1,47 @@
+/* Starting another program as a member of the family.
+ *
+ * The child is reserved and forked like any other; the region's fork handler leaves its slot STARTING, and the new image takes it at its first call of shoal: the
+ * environment tells it the region's descriptor and the slot. That exec worked shows by the closing of the report's pipe.
+ */
+#include "process/child.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static _Noreturn void run_program(const struct launch *l, const char *path, char *const argv[])
+{
+    char text[64];
+    int fd = region_fd();
+    if (fd < 0 || fcntl(fd, F_SETFD, 0))
+        launch_fail(l, fail(-EBADF, "start_exec: the region's descriptor was closed"));
+    snprintf(text, sizeof text, "%d:%u:%u", fd, self_birth.slot, self_birth.generation);
+    if (setenv(SELF_ENVIRONMENT, text, 1))
+        launch_fail(l, fail(-ENOMEM, "start_exec: no memory for the environment"));
+    execvp(path, argv);
+    launch_fail(l, fail(-errno, "start_exec: %s: %s", path, strerror(errno)));
+}
+
+int shoal_process_start_exec(shoal_process **ret, const char *path, char *const argv[],
+                             const shoal_process_options *options)
+{
+    struct launch l;
+    if (!ret || !path || !argv || !argv[0])
+        return fail(-EINVAL, "start_exec: no %s",
+                    !ret    ? "place for the handle"
+                    : !path ? "path"
+                            : "arguments");
+    int rc = launch_begin(&l, options, true, BIRTH_EXEC);
+    if (rc)
+        return rc;
+    pid_t pid = fork();
+    if (!pid) {
+        launch_settle(&l);
+        run_program(&l, path, argv);
+    }
+    rc = launch_end(&l, pid, errno);
+    if (!rc)
+        *ret = child_handle(l.child);
+    return rc;
+}

@@ -1,0 +1,259 @@
+/* Daemons end with their parent, however that ends, and take everything below them along. */
+#include "processes.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+/* Each process of a tree holds the write end of a pipe for as long as it lives: its end is read when the last is gone. Orphans come to the test's process. */
+static int alive[2];
+static _Atomic long *words; /* 0: how many have begun; 1: whether the parent may end */
+enum { BEGUN, MAY_END };
+
+static void open_all(void)
+{
+    words = words_open();
+    ASSERT_SYS(pipe(alive));
+    ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+}
+
+/* Within a net of 10 s all that hold the pipe are gone; takes about how many ms. */
+static void all_gone(void)
+{
+    char c;
+    struct timespec from, to;
+    close(alive[1]);
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    fcntl(alive[0], F_SETFL, O_NONBLOCK);
+    for (int i = 0; read(alive[0], &c, 1) < 0; nap())
+        ASSERT_LT_INT(i++, 5000);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    printf("gone after %.1f ms\n",
+           (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6);
+    close(alive[0]);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    ASSERT_EQ_INT(errno, ECHILD);
+    words_close();
+}
+
+static int compute(void *argument)
+{
+    atomic_fetch_add(&words[BEGUN], 1);
+    for (volatile long i = 0;; i++)
+        if (i < 0)
+            return *(int *)argument;
+}
+
+static int wait_for_ever(void *argument)
+{
+    atomic_fetch_add(&words[BEGUN], 1);
+    while (pause() < 0)
+        ;
+    return *(int *)argument;
+}
+
+static void start(shoal_target target, unsigned flags)
+{
+    shoal_process *p;
+    ASSERT_OK(shoal_process_start(&p, target, NULL, &(shoal_process_options){.flags = flags}));
+    ASSERT_EQ_INT(shoal_process_is_daemon(p), !!flags);
+}
+
+/* A daemon with children of every kind. */
+static int with_descendants(void *argument)
+{
+    shoal_process *p;
+    ASSERT_EQ_INT(shoal_process_is_daemon(shoal_process_current()), 1);
+    ASSERT_OK(shoal_process_start(&p, compute, NULL, NULL));
+    ASSERT_EQ_INT(shoal_process_is_daemon(p), 1);
+    if (!ASSERT_SYS(fork())) {
+        if (!ASSERT_SYS(fork()))
+            wait_for_ever(NULL);
+        compute(NULL);
+    }
+    if (!ASSERT_SYS(vfork())) /* a program that knows nothing of the family */
+        execl("/bin/sleep", "sleep", "1000", (char *)NULL);
+    return wait_for_ever(argument);
+}
+enum { DESCENDANTS = 4 };
+
+static void parent_of(shoal_target target, unsigned flags, long count)
+{
+    start(target, flags);
+    until_word(&words[BEGUN], count);
+    until_word(&words[MAY_END], 1);
+}
+
+TEST(process_daemon_ends_when_its_parent_is_killed)
+{
+    open_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        parent_of(compute, SHOAL_DAEMON, 1);
+        raise(SIGKILL);
+    }
+    until_word(&words[BEGUN], 1);
+    atomic_store(&words[MAY_END], 1);
+    ASSERT_SYS(waitpid(pid, NULL, 0));
+    all_gone();
+}
+
+TEST(process_daemon_ends_with_everything_below_it_when_its_parent_is_killed)
+{
+    open_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        parent_of(with_descendants, SHOAL_DAEMON, DESCENDANTS);
+        for (;;)
+            pause();
+    }
+    until_word(&words[BEGUN], DESCENDANTS);
+    kill_and_reap(pid);
+    all_gone();
+}
+
+TEST(process_daemon_ends_with_everything_below_it_at_its_parents_normal_end)
+{
+    open_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        atomic_store(&words[MAY_END], 1);
+        parent_of(with_descendants, SHOAL_DAEMON, DESCENDANTS);
+        exit(0);
+    }
+    ends_well(pid);
+    all_gone();
+}
+
+static int with_daemon(void *argument)
+{
+    parent_of(with_descendants, SHOAL_DAEMON, DESCENDANTS);
+    return argument != NULL;
+}
+
+TEST(process_daemon_ends_when_its_parents_target_returns)
+{
+    shoal_process *p;
+    open_all();
+    atomic_store(&words[MAY_END], 1);
+    ASSERT_OK(shoal_process_start(&p, with_daemon, NULL, NULL));
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_close(p));
+    all_gone();
+}
+
+static int blocks_signals(void *argument)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    return compute(argument);
+}
+
+TEST(process_daemon_that_blocks_all_signals_ends_at_its_parents_normal_end)
+{
+    open_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        atomic_store(&words[MAY_END], 1);
+        parent_of(blocks_signals, SHOAL_DAEMON, 1);
+        exit(0);
+    }
+    ends_well(pid);
+    all_gone();
+}
+
+static void *start_from_thread(void *argument)
+{
+    start(compute, SHOAL_DAEMON);
+    return argument;
+}
+
+TEST(process_daemon_outlives_the_thread_that_started_it_and_not_the_process)
+{
+    open_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        pthread_t thread;
+        shoal_process *list[1];
+        ASSERT_NOT_NULL(shoal_process_current());
+        ASSERT_EQ_INT(pthread_create(&thread, NULL, start_from_thread, NULL), 0);
+        pthread_join(thread, NULL);
+        until_word(&words[BEGUN], 1);
+        for (int i = 0; i < 100; i++)
+            nap();
+        ASSERT_EQ_INT(shoal_process_active_children(list, 1), 1);
+        atomic_store(&words[2], 1);
+        for (;;)
+            pause();
+    }
+    until_word(&words[2], 1);
+    kill_and_reap(pid);
+    all_gone();
+}
+
+static int nested(void *argument)
+{
+    long depth = atomic_fetch_add(&words[BEGUN], 1);
+    if (depth < 5)
+        ASSERT_OK(shoal_process_start(&(shoal_process *){NULL}, nested, NULL,
+                                      &(shoal_process_options){.flags = SHOAL_DAEMON}));
+    for (;;)
+        if (argument)
+            return 0;
+}
+
+TEST(process_daemons_of_daemons_end_from_whichever_end_the_killing_begins)
+{
+    open_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        parent_of(nested, SHOAL_DAEMON, 6);
+        for (;;)
+            pause();
+    }
+    until_word(&words[BEGUN], 6);
+    kill_and_reap(pid);
+    all_gone();
+}
+
+TEST(process_that_is_no_daemon_outlives_its_parent)
+{
+    open_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        atomic_store(&words[MAY_END], 1);
+        parent_of(wait_for_ever, 0, 1);
+        exit(0);
+    }
+    ends_well(pid);
+    for (int i = 0; i < 100; i++)
+        nap();
+    pid_t orphan = 0;
+    ASSERT_EQ_INT(waitpid(-1, NULL, WNOHANG), 0); /* it is there */
+    char path[64], line[64] = "";
+    snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+    FILE *f = fopen(path, "re");
+    if (f && fgets(line, sizeof line, f))
+        orphan = (pid_t)atoi(line);
+    if (f)
+        fclose(f);
+    ASSERT_GT_INT(orphan, 0);
+    ASSERT_SYS(kill(orphan, SIGKILL));
+    all_gone();
+}
+
+TEST(process_daemon_whose_parent_ends_during_the_start_ends)
+{
+    open_all();
+    for (int i = 0; i < 50; i++) {
+        pid_t pid = (pid_t)ASSERT_SYS(fork());
+        if (!pid) {
+            start(compute, SHOAL_DAEMON);
+            raise(SIGKILL);
+        }
+        ASSERT_SYS(waitpid(pid, NULL, 0));
+    }
+    all_gone();
+}

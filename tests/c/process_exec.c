@@ -1,0 +1,168 @@
+/* Other programs as members of the family. */
+#include "processes.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+
+/* Beside the test program. */
+static char *member(void)
+{
+    static char path[4200];
+    ssize_t n = readlink("/proc/self/exe", path, 4096);
+    ASSERT_GT_INT(n, 0);
+    path[n] = 0;
+    strcpy(strrchr(path, '/'), "/shoal-member");
+    return path;
+}
+
+static shoal_process *started(const char *what, const char *argument,
+                              const shoal_process_options *options)
+{
+    shoal_process *p;
+    char first[16], second[80];
+    snprintf(first, sizeof first, "%s", what);
+    snprintf(second, sizeof second, "%s", argument);
+    ASSERT_OK(
+        shoal_process_start_exec(&p, member(), (char *[]){"member", first, second, NULL}, options));
+    return p;
+}
+
+static int joined(shoal_process *p)
+{
+    int code;
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_exit_code(p, &code));
+    ASSERT_OK(shoal_process_close(p));
+    return code;
+}
+
+static int run(const char *what, const char *argument)
+{
+    return joined(started(what, argument, NULL));
+}
+
+static char *counter(_Atomic long **words)
+{
+    static char text[80];
+    shoal_reference r;
+    *words = words_open();
+    ASSERT_OK(shoal_memory_reference(words_memory, &r));
+    snprintf(text, sizeof text, "%lx:%u:%u", (unsigned long)r.family, r.id, r.generation);
+    return text;
+}
+
+TEST(process_program_that_makes_no_call_of_shoal_can_be_started)
+{
+    shoal_statistics s;
+    ASSERT_EQ_INT(run("exit", "0"), 0);
+    ASSERT_EQ_INT(run("exit", "9"), 9);
+    ASSERT_OK(shoal_memory_statistics(&s));
+    ASSERT_EQ_INT(s.processes, 1);
+}
+
+TEST(process_program_opens_what_the_family_shares)
+{
+    _Atomic long *words;
+    char *text = counter(&words);
+    for (int i = 0; i < 3; i++)
+        ASSERT_EQ_INT(run("count", text), 0);
+    ASSERT_EQ_INT(words[0], 3);
+    words_close();
+}
+
+TEST(process_program_knows_its_name_and_parent)
+{
+    char pid[16];
+    ASSERT_EQ_INT(run("name", "Process-1"), 0);
+    ASSERT_EQ_INT(run("child", "Process-2:1"), 0);
+    snprintf(pid, sizeof pid, "%d", (int)getpid());
+    ASSERT_EQ_INT(run("parent", pid), 0);
+    shoal_process_options options = {.name = "helper"};
+    ASSERT_EQ_INT(joined(started("name", "helper", &options)), 0);
+}
+
+TEST(process_program_that_cannot_be_run_is_an_error)
+{
+    shoal_process *p = NULL;
+    shoal_statistics s;
+    char *arguments[] = {"x", NULL}, *none[] = {NULL};
+    ASSERT_ERR(shoal_process_start_exec(&p, "/no/such/program", arguments, NULL), -ENOENT);
+    ASSERT_NOT_NULL(strstr(shoal_error_detail(), "/no/such/program"));
+    ASSERT_ERR(shoal_process_start_exec(&p, "/dev/null", arguments, NULL), -EACCES);
+    ASSERT_ERR(shoal_process_start_exec(&p, "/bin/true", none, NULL), -EINVAL);
+    ASSERT_ERR(shoal_process_start_exec(&p, NULL, arguments, NULL), -EINVAL);
+    shoal_process_options options = {.directory = "/no/such/folder"};
+    ASSERT_ERR(shoal_process_start_exec(&p, "/bin/true", arguments, &options), -ENOENT);
+    ASSERT_NULL(p);
+    ASSERT_OK(shoal_memory_statistics(&s));
+    ASSERT_EQ_INT(s.processes, 1);
+    ASSERT_EQ_U64(s.deaths, 0);
+}
+
+TEST(process_program_takes_options)
+{
+    int fds[2];
+    char text[32] = "";
+    const char *const variables[] = {"COLOUR=green", NULL};
+    shoal_process *p;
+    ASSERT_SYS(pipe(fds));
+    shoal_process_options options = {.directory = "/",
+                                     .environment = variables,
+                                     .stdout_fd = fds[1]};
+    ASSERT_OK(shoal_process_start_exec(&p, "/bin/sh",
+                                       (char *[]){"sh", "-c", "echo $COLOUR $PWD", NULL},
+                                       &options));
+    ASSERT_EQ_INT(joined(p), 0);
+    ASSERT_SYS(read(fds[0], text, sizeof text - 1));
+    ASSERT_STR(text, "green /\n");
+    close(fds[0]);
+    close(fds[1]);
+}
+
+TEST(process_program_can_be_killed)
+{
+    shoal_process *p = started("sleep", "", NULL);
+    ASSERT_EQ_INT(shoal_process_is_alive(p), 1);
+    ASSERT_OK(shoal_process_terminate(p));
+    ASSERT_EQ_INT(joined(p), -SIGTERM);
+    p = started("sleep", "", NULL);
+    ASSERT_EQ_INT(shoal_process_kill_tree(p), 1);
+    ASSERT_EQ_INT(joined(p), -SIGKILL);
+}
+
+static void daemon_program_ends(const char *what, long count)
+{
+    int alive[2];
+    char c;
+    _Atomic long *words;
+    char *text = counter(&words);
+    ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    ASSERT_SYS(pipe(alive));
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        shoal_process_options options = {.flags = SHOAL_DAEMON};
+        started(what, text, &options);
+        until_word(&words[0], count);
+        atomic_store(&words[1], 1);
+        for (;;)
+            pause();
+    }
+    until_word(&words[1], 1);
+    kill_and_reap(pid);
+    close(alive[1]);
+    ASSERT_EQ_INT(read(alive[0], &c, 1), 0);
+    close(alive[0]);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    words_close();
+}
+
+TEST(process_program_that_is_a_daemon_ends_with_its_parent)
+{
+    daemon_program_ends("sleep", 0);
+}
+
+TEST(process_program_that_is_a_daemon_and_has_joined_takes_its_children_along)
+{
+    daemon_program_ends("stay", 2);
+}
