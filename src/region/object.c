@@ -13,12 +13,12 @@ struct handle *handles;
 enum { CLASSES = 8, LARGE = 4096, SEARCH = 64 };
 static const uint32_t class_size[CLASSES] = {0, 64, 128, 256, 512, 1024, 2048, 4096};
 
-static unsigned class_of(size_t size)
+/* 0 also for large objects: a header without payload, and a run of its own. */
+static inline unsigned class_of(size_t size)
 {
-    unsigned c = 0;
-    while (c < CLASSES && class_size[c] < size)
-        c++;
-    return c < CLASSES ? c : 0; /* large: a header without payload, and a run of its own */
+    if (size <= 64)
+        return size != 0;
+    return size <= LARGE ? 64 - 5 - (unsigned)__builtin_clzll(size - 1) : 0;
 }
 
 static _Atomic unsigned char *hold_byte(uint32_t id, uint32_t slot)
@@ -72,6 +72,8 @@ static bool use_group(uint32_t g, unsigned c)
     uint64_t mask = free_mask(g);
     if (!mask)
         return false;
+    if (t->group[c] != g + 1)
+        t->ready_ids[c] = 0;
     t->group[c] = g + 1;
     t->free_ids[c] = mask;
     return true;
@@ -194,12 +196,11 @@ static uint64_t charged(uint32_t slot, uint32_t generation)
     return sum;
 }
 
-static int charge(uint64_t bytes)
+static int charge(uint64_t quota, size_t content)
 {
     struct slot *slot = &view.slots[process_self.slot];
-    uint64_t quota = atomic_load_explicit(&slot->quota, memory_order_relaxed);
-    if (likely(!quota))
-        return 0;
+    uint64_t bytes = sizeof(struct header) + (content > LARGE ? (content + UNIT - 1) / UNIT * UNIT
+                                                              : class_size[class_of(content)]);
     if (atomic_load(&slot->charged) + bytes >
         quota) /* a hint that drifts when others free: count */
         atomic_store(&slot->charged, charged(process_self.slot, process_self.generation));
@@ -222,16 +223,22 @@ int object_set_quota(uint64_t bytes)
 
 /* ---- creating ---- */
 
+/* The class in which the calling thread creates in group g, or CLASSES. */
+static inline unsigned class_here(uint32_t g)
+{
+    unsigned c = 0;
+    while (c < CLASSES && shoal_thread.group[c] != g + 1)
+        c++;
+    return c;
+}
+
 static void hint_free(uint32_t id)
 {
-    uint32_t g = id / GROUP;
-    struct thread *t = &shoal_thread;
-    for (unsigned c = 0; c < CLASSES; c++)
-        if (t->group[c] == g + 1) {
-            t->free_ids[c] |= 1ull << id % GROUP;
-            return;
-        }
-    atomic_fetch_or(&group_at(g)->freed, 1ull << id % GROUP);
+    unsigned c = class_here(id / GROUP);
+    if (c < CLASSES)
+        shoal_thread.free_ids[c] |= 1ull << id % GROUP;
+    else
+        atomic_fetch_or(&group_at(id / GROUP)->freed, 1ull << id % GROUP);
 }
 
 /* Gives back what a DEAD or CREATING header has, and frees it. Only its closer or creator comes here, or who repairs that one. */
@@ -278,9 +285,10 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
         return fail(-ENOMEM, "%zu bytes are more than the region's %llu", size,
                     (unsigned long long)view.at.size);
     unsigned c = class_of(content);
-    rc = charge(sizeof(struct header) +
-                (content > LARGE ? (content + UNIT - 1) / UNIT * UNIT : class_size[c]));
-    if (rc)
+    uint64_t quota =
+        atomic_load_explicit(&view.slots[process_self.slot].quota, memory_order_relaxed);
+    rc = unlikely(quota) ? charge(quota, content) : 0;
+    if (unlikely(rc))
         return rc;
     rc = take_id(c, &id);
     if (unlikely(rc))
@@ -316,7 +324,13 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
                 atomic_load_explicit(&group_at(id / GROUP)->payload, memory_order_relaxed);
             atomic_store_explicit(&h->payload, base + id % GROUP * (class_size[c] / 64),
                                   memory_order_relaxed);
-            rc = region_populate(header_payload(h), content);
+            /* A group's run is never given back: what had memory once has it. */
+            uint64_t bit = 1ull << id % GROUP;
+            if (unlikely(!(shoal_thread.ready_ids[c] & bit))) {
+                rc = region_populate(header_payload(h), class_size[c]);
+                if (!rc)
+                    shoal_thread.ready_ids[c] |= bit;
+            }
         } else {
             atomic_store_explicit(&h->payload, 0, memory_order_relaxed);
         }
@@ -417,7 +431,7 @@ void object_close(void *opaque, enum type type)
     if (!h || !self_known())
         return;
     struct handle *handle = handle_of(opaque);
-    uint32_t id = header_id(h);
+    uint32_t id = (uint32_t)(handle - handles);
     if (unlikely(
             atomic_load_explicit(&view.slots[process_self.slot].quota, memory_order_relaxed)) &&
         h->creator == process_self.slot && h->creator_generation == process_self.generation)
@@ -428,6 +442,15 @@ void object_close(void *opaque, enum type type)
          * as soon as the state is FREE. */
         atomic_store_explicit(&handle->check, 0, memory_order_relaxed);
         handle->refs = 0;
+        unsigned c = class_here(id / GROUP);
+        if (likely(c < CLASSES && !h->units)) { /* nothing to give back: free at once */
+            atomic_store_explicit(&h->state, state_make(handle->generation + 1, 0, OBJECT_FREE),
+                                  memory_order_release);
+            atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_NONE,
+                                  memory_order_release);
+            shoal_thread.free_ids[c] |= 1ull << id % GROUP;
+            return;
+        }
         if (unlikely(atomic_load_explicit(&group_at(id / GROUP)->owner, memory_order_relaxed) !=
                      shoal_thread.me))
             atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_CLOSING,
