@@ -323,7 +323,8 @@ static bool slotless(pid_t pid, void *argument)
     int maps = os_process_maps(pid, view.device, view.inode);
     if (maps == 0 || maps == -ENOENT || maps == -ESRCH) /* others come and go meanwhile */
         return false;
-    if (maps < 0 && os_process_foreign(pid)) /* a child before its attach is its parent's user */
+    /* A child before its attach is its parent's user; and nobody's child is the first process, which may be closed even to its own user (in a container). */
+    if (maps < 0 && (pid == 1 || os_process_foreign(pid)))
         return false;
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high; s++)
