@@ -309,7 +309,9 @@ int shoal_condition_wait(shoal_condition *condition, int64_t deadline)
         atomic_store_explicit(&cell->word, 0, memory_order_release);
         if (notified)
             return died;
-        return died ? -EOWNERDEAD : rc == -ETIMEDOUT ? fail(rc, "condition: not notified in time") : rc;
+        return died               ? -EOWNERDEAD
+               : rc == -ETIMEDOUT ? fail(rc, "condition: not notified in time")
+                                  : rc;
     }
 }
 
@@ -503,9 +505,9 @@ static void repair(struct header *h)
     for (uint32_t i = 0; i < high; i++) {
         uint64_t word = atomic_load(&cells[i].word);
         while ((word & OWNER_MASK) && owner_gone(word_owner(word)) &&
-               !atomic_compare_exchange_weak(
-                   &cells[i].word, &word,
-                   word & NOTIFIED ? word & (NOTIFIED | FROM | INDEX_MASK) : 0))
+               !atomic_compare_exchange_weak(&cells[i].word, &word,
+                                             word & NOTIFIED ? word & (NOTIFIED | FROM | INDEX_MASK)
+                                                             : 0))
             ;
         orphans |= is_orphan(atomic_load(&cells[i].word));
     }
