@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TIMES = 300000, CROWD = 1000, PAIR_ROUNDS = 41 };
+enum { TIMES = 200000, CROWD = 1000, PAIR_ROUNDS = 61 };
 #define ROUND \
     4e6 /* ns that a round of two processes takes; short, so that some are left alone by what else runs */
 #define SECOND 1e9
