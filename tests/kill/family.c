@@ -1,0 +1,380 @@
+/* family.c: see family.h. It knows the region's structs: what must hold in them is written in docs/design.md. */
+#define _GNU_SOURCE
+#include "family.h"
+
+#include "region/life.h"
+#include "region/object.h"
+#include "region/wait.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NET_SECONDS 8.0 /* until a survivor that waits says for whom */
+#define SPARE 12        /* slots kept free below the victim's */
+
+static void nap(void)
+{
+    struct timespec t = {0, 500000};
+
+    nanosleep(&t, NULL);
+}
+
+struct note *family_begin(int net)
+{
+    static const shoal_options options = {.reserve = 64 << 20};
+    struct note *note =
+        mmap(NULL, sizeof(*note), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+    ASSERT_TRUE(note != MAP_FAILED);
+    ASSERT_SYS(setenv("SHOAL_TEST_SPIN", "0", 1));
+    ASSERT_SYS(setenv("SHOAL_TEST_NET", net == NET_ON ? "1" : "0", 1));
+    ASSERT_OK(shoal_init(&options));
+    /* As if the case's process had reserved them for children. */
+    for (uint32_t i = process_self.slot + 1; i <= process_self.slot + SPARE; i++) {
+        ASSERT_OK(region_populate(&view.slots[i], sizeof(struct slot)));
+        atomic_store(&view.slots[i].word,
+                     slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
+    }
+    atomic_store(&view.region->slots_high, process_self.slot + SPARE + 1);
+    kill_region(view.base, view.at.size);
+    return note;
+}
+
+void family_prepare(void *s)
+{
+    uint32_t mine = process_self.slot;
+
+    (void)s;
+    for (uint32_t i = 1; i < mine; i++) {
+        uint64_t w = atomic_load(&view.slots[i].word);
+        if (slot_status(w) == SLOT_STARTING)
+            atomic_store(&view.slots[i].word, slot_make(0, 0, SLOT_FREE));
+    }
+}
+
+void family_point(void)
+{
+    os_getpid();
+}
+
+static uint32_t count(void)
+{
+    shoal_statistics s;
+
+    ASSERT_OK(shoal_memory_statistics(&s));
+    return s.objects;
+}
+
+void family_ready(struct note *note)
+{
+    note->before = count();
+}
+
+/* ---- the end ---- */
+
+/* A slot that is neither free nor a running process's. */
+static uint32_t unsettled(pid_t first)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+
+    for (uint32_t s = 1; s < high; s++) {
+        uint64_t w = atomic_load(&view.slots[s].word);
+        pid_t pid = atomic_load(&view.slots[s].pid);
+        if (slot_status(w) != SLOT_FREE &&
+            (slot_status(w) != SLOT_ALIVE || (pid != getpid() && pid != first)))
+            return s;
+    }
+    return 0;
+}
+
+void family_settle(void)
+{
+    int64_t soonest, net = os_now() + (int64_t)(NET_SECONDS * 1e9);
+    owner_t me;
+    uint32_t s;
+
+    ASSERT_OK(self(&me));
+    for (;;) {
+        life_look_all(true, &soonest);
+        s = unsettled(getppid());
+        if (!s)
+            return;
+        if (os_now() > net)
+            FAIL("slot %u (pid %d) is left with status %d, word %#llx", s,
+                 (int)atomic_load(&view.slots[s].pid),
+                 (int)slot_status(atomic_load(&view.slots[s].word)),
+                 (unsigned long long)atomic_load(&view.slots[s].word));
+        nap();
+    }
+}
+
+static void check_records(void)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    uint32_t ranges[2][2] = {{1, high}, {SLOTS, atomic_load(&view.region->records_high)}};
+
+    for (int k = 0; k < 2; k++) {
+        for (uint32_t r = ranges[k][0]; r < ranges[k][1]; r++) {
+            struct record *record = record_at(r);
+            uint64_t w = atomic_load(&record->word);
+            uint32_t s = (uint32_t)(w >> 16) & 0xffff;
+            if ((w & 0xff) && slot_status(atomic_load(&view.slots[s].word)) != SLOT_ALIVE)
+                FAIL("record %u is used for slot %u, which is no process's", r, s);
+            for (int i = 0; i < FRAMES; i++) {
+                if (atomic_load(&record->frames[i]))
+                    FAIL("record %u says that it sleeps on object %d", r,
+                         (int)atomic_load(&record->frames[i]) - 1);
+            }
+        }
+    }
+    for (uint32_t s = 1; s < high; s++) {
+        if (slot_status(atomic_load(&view.slots[s].word)) == SLOT_FREE)
+            ASSERT_EQ_INT(atomic_load(&view.slots[s].pid), 0);
+    }
+}
+
+/* Who holds it, of the living. Dead ones, and marks of closing, may not be there. */
+static int holders(uint32_t id)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    int n = 0;
+
+    for (uint32_t s = 1; s < high; s++) {
+        const unsigned char *row = object_row(id / GROUP, s);
+        int hold = row ? row[id % GROUP] : HOLD_NONE;
+        if (hold == HOLD_NONE)
+            continue;
+        if (hold != HOLD_HELD)
+            FAIL("object %u: the hold of slot %u says %d", id, s, hold);
+        if (slot_status(atomic_load(&view.slots[s].word)) != SLOT_ALIVE)
+            FAIL("object %u is held by slot %u, which is no process's", id, s);
+        n++;
+    }
+    return n;
+}
+
+static uint64_t expect_units(unsigned char *used, uint32_t payload, uint32_t n)
+{
+    uint32_t unit = (payload - 1) / (UNIT / 64);
+
+    for (uint32_t i = unit; i < unit + n; i++) {
+        if (used[i]++)
+            FAIL("unit %u belongs to two", i);
+    }
+    return n;
+}
+
+/* The unit map says what groups and headers say. */
+static void check_units(void)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    unsigned char *used = calloc(view.at.max_units + 64, 1);
+    uint64_t sum = 0;
+
+    ASSERT_NOT_NULL(used);
+    for (uint32_t g = 0; g <= high && g < view.at.max_groups; g++) {
+        const struct group *group = group_at(g);
+        if (!region_is_populated(group))
+            continue;
+        if (atomic_load(&group->payload))
+            sum +=
+                expect_units(used, atomic_load(&group->payload), (group->size - 1) * GROUP / UNIT);
+        for (uint32_t i = 0; i < GROUP && region_is_populated(header_at(g * GROUP)); i++) {
+            struct header *h = header_at(g * GROUP + i);
+            if (h->units && atomic_load(&h->payload))
+                sum += expect_units(used, atomic_load(&h->payload), h->units);
+        }
+    }
+    for (uint32_t unit = 0; unit < view.at.max_units; unit++) {
+        bool bit = region_is_populated(&view.unit_map[unit / 64]) &&
+                   (atomic_load(&view.unit_map[unit / 64]) >> unit % 64 & 1);
+        if (bit != (used[unit] != 0))
+            FAIL("unit %u: the map says %d, headers and groups %d", unit, bit, used[unit]);
+    }
+    ASSERT_EQ_U64(unit_used(), sum);
+    free(used);
+}
+
+void family_check(uint32_t objects)
+{
+    shoal_memory *memory;
+    uint32_t high, living = 0;
+
+    check_records();
+    /* Whoever died under the guard is succeeded now. */
+    ASSERT_OK(shoal_memory_create(&memory, 3 * UNIT, NULL));
+    memset(shoal_memory_address(memory), 0x5a, 3 * UNIT);
+    shoal_memory_close(memory);
+    high = atomic_load(&view.region->groups_high);
+    for (uint32_t g = 0; g <= high && g < view.at.max_groups; g++) {
+        struct group *group = group_at(g);
+        if (!region_is_populated(group))
+            continue;
+        owner_t owner = atomic_load(&group->owner);
+        if (owner && owner_dead(owner))
+            FAIL("object group %u is owned by a dead thread", g);
+        for (uint32_t i = 0; i < GROUP && region_is_populated(header_at(g * GROUP)); i++) {
+            uint32_t id = g * GROUP + i;
+            struct header *h = header_at(id);
+            enum object_status status = state_status(atomic_load(&h->state));
+            int held = holders(id);
+            if (status != OBJECT_FREE && status != OBJECT_LIVE)
+                FAIL("object %u is left half made or half freed (%d)", id, (int)status);
+            if (status == OBJECT_LIVE && !held)
+                FAIL("object %u (type %d) lives and nobody holds it", id, h->type);
+            if (status == OBJECT_FREE && held)
+                FAIL("object %u is free and held by %d", id, held);
+            if (status == OBJECT_FREE && h->units && atomic_load(&h->payload))
+                FAIL("object %u is free and has kept its memory", id);
+            living += status == OBJECT_LIVE;
+        }
+    }
+    ASSERT_EQ_INT(living, objects);
+    check_units();
+}
+
+/* ---- state, for mode REPAIR ---- */
+
+static void add(uint64_t *hash, uint64_t value)
+{
+    for (int i = 0; i < 8; i++) {
+        *hash ^= value >> 8 * i & 0xff;
+        *hash *= 0x100000001b3u;
+    }
+}
+
+static void add_owner(uint64_t *hash, owner_t owner)
+{
+    add(hash, !owner ? 0 : owner_dead(owner) ? 1 : 2 + owner_record(owner));
+}
+
+static void add_object(uint64_t *hash, struct header *h)
+{
+    uint64_t state = atomic_load(&h->state);
+    enum object_status status = state_status(state);
+    const _Atomic uint32_t *body = (const _Atomic uint32_t *)(const void *)h->body;
+
+    add(hash, (uint64_t)status);
+    add(hash, h->units);
+    add(hash, atomic_load(&h->payload));
+    if (status == OBJECT_CREATING || status == OBJECT_DEAD)
+        add(hash, (uint32_t)state >> 8);
+    if (status != OBJECT_LIVE || h->type == TYPE_MEMORY)
+        return;
+    if (h->type == TYPE_LOCK || h->type == TYPE_RLOCK || h->type == TYPE_ONCE) {
+        add_owner(hash, *(const _Atomic owner_t *)(const void *)h->body);
+        add(hash, atomic_load(&body[2]) & SLEEPERS);
+        add(hash, atomic_load(&body[3]));
+        return;
+    }
+    for (int i = 0; i < BODY / 4; i++)
+        add(hash, atomic_load(&body[i]));
+    for (size_t i = 0; atomic_load(&h->payload) && i < h->size && i < 1024; i += 4)
+        add(hash, *(const uint32_t *)(const void *)((char *)header_payload(h) + i));
+}
+
+uint64_t family_state(void *s)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    uint32_t high = atomic_load(&view.region->slots_high);
+    uint32_t groups = atomic_load(&view.region->groups_high);
+    uint32_t ranges[2][2] = {{1, high}, {SLOTS, atomic_load(&view.region->records_high)}};
+
+    (void)s;
+    for (uint32_t i = 1; i < high; i++) {
+        uint64_t w = atomic_load(&view.slots[i].word);
+        add(&hash, (uint32_t)w);
+        add(&hash, atomic_load(&view.slots[i].pid) != 0);
+    }
+    for (int k = 0; k < 2; k++) {
+        for (uint32_t r = ranges[k][0]; r < ranges[k][1]; r++) {
+            add(&hash, (uint32_t)atomic_load(&record_at(r)->word));
+            for (int i = 0; i < FRAMES; i++)
+                add(&hash, atomic_load(&record_at(r)->frames[i]));
+        }
+    }
+    for (uint32_t g = 0; g <= groups && g < view.at.max_groups; g++) {
+        struct group *group = group_at(g);
+        if (!region_is_populated(group))
+            continue;
+        add_owner(&hash, atomic_load(&group->owner));
+        add(&hash, group->size);
+        add(&hash, atomic_load(&group->payload));
+        for (uint32_t i = 0; i < GROUP && region_is_populated(header_at(g * GROUP)); i++)
+            add_object(&hash, header_at(g * GROUP + i));
+        for (uint32_t i = 1; i < high; i++) {
+            const unsigned char *row = object_row(g, i);
+            for (uint32_t k = 0; row && k < GROUP; k++)
+                add(&hash, row[k]);
+        }
+    }
+    add_owner(&hash, atomic_load(&view.region->guard));
+    add(&hash, atomic_load(&view.region->guard_event) & SLEEPERS);
+    for (uint32_t unit = 0; unit < 4096; unit += 64)
+        add(&hash, region_is_populated(&view.unit_map[unit / 64])
+                       ? atomic_load(&view.unit_map[unit / 64])
+                       : 0);
+    return hash;
+}
+
+/* ---- in between ---- */
+
+int family_sleepers(const void *opaque)
+{
+    uint64_t frame = (uint64_t)header_id(handle_of(opaque)->header) + 1;
+    uint32_t ranges[2][2] = {{1, atomic_load(&view.region->slots_high)},
+                             {SLOTS, atomic_load(&view.region->records_high)}};
+    int n = 0;
+
+    for (int k = 0; k < 2; k++)
+        for (uint32_t r = ranges[k][0]; r < ranges[k][1]; r++)
+            for (int i = 0; i < FRAMES; i++)
+                n += atomic_load(&record_at(r)->frames[i]) == frame;
+    return n;
+}
+
+void family_await_sleepers(const void *opaque, int n)
+{
+    int64_t net = os_now() + (int64_t)(NET_SECONDS * 1e9);
+
+    while (family_sleepers(opaque) < n) {
+        if (os_now() > net)
+            FAIL("only %d sleep, not %d", family_sleepers(opaque), n);
+        nap();
+    }
+    /* Announced; asleep a moment later. It matters for the schedule only, not for what must hold. */
+    for (int i = 0; i < 4; i++)
+        nap();
+}
+
+void family_await(int *word)
+{
+    while (!__atomic_load_n(word, __ATOMIC_SEQ_CST))
+        os_futex_wait((const _Atomic uint32_t *)(const void *)word, 0, INT64_MAX);
+}
+
+void family_set(int *word)
+{
+    __atomic_store_n(word, 1, __ATOMIC_SEQ_CST);
+    os_futex_wake((_Atomic uint32_t *)(void *)word, INT32_MAX);
+}
+
+void family_die_after(void (*f)(void *argument), void *argument)
+{
+    int status;
+    pid_t pid = fork();
+
+    ASSERT_SYS(pid);
+    if (!pid) {
+        f(argument);
+        kill(getpid(), SIGKILL);
+    }
+    ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}

@@ -1,0 +1,317 @@
+/* memory.c: creating, opening, closing and inheriting objects, killed everywhere; then nothing may have leaked. */
+#define _GNU_SOURCE
+#include "family.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct state {
+    struct note *note;
+    size_t size;
+    const char *name;
+    int fill; /* so many of the size were created before: 64 fill a group */
+    shoal_memory *memory;
+    shoal_memory *others[64];
+};
+
+static void *setup_size(size_t size, const char *name, int fill)
+{
+    struct state *s = calloc(1, sizeof(*s));
+
+    ASSERT_NOT_NULL(s);
+    s->note = family_begin(NET_OFF);
+    s->size = size;
+    s->name = name;
+    s->fill = fill;
+    family_ready(s->note);
+    return s;
+}
+
+static void create(struct state *s, shoal_memory **ret)
+{
+    int zero = s->size <= 256; /* each instruction of it is a step */
+    shoal_memory_options options = {.name = s->name, .flags = zero ? SHOAL_ZERO : 0};
+
+    ASSERT_OK(shoal_memory_create(ret, s->size, &options));
+    unsigned char *bytes = shoal_memory_address(*ret);
+    if (zero)
+        ASSERT_EQ_INT(bytes[0] | bytes[s->size - 1], 0);
+    bytes[0] = 0xa5;
+    bytes[s->size - 1] = 0xa5;
+}
+
+/* What the victim creates in has been used by it before: its own group is nearly full, or there is none yet. */
+static void prepare(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    for (int i = 0; i < s->fill; i++)
+        create(s, &s->others[i]);
+}
+
+static void create_and_close(void *p)
+{
+    struct state *s = p;
+    shoal_memory *memory, *second;
+
+    create(s, &memory);
+    create(s, &second);
+    shoal_memory_close(memory);
+    shoal_memory_close(second);
+}
+
+static void survive(void *p, int i)
+{
+    (void)i;
+    create_and_close(p);
+}
+
+static void last(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    family_check(s->note->before);
+}
+
+#define CREATES(id, size, name, fill)                                             \
+    static void *setup_##id(void)                                                 \
+    {                                                                             \
+        return setup_size(size, name, fill);                                      \
+    }                                                                             \
+    KILL_SCENARIO(create_##id, .setup = setup_##id, .prepare = prepare,           \
+                  .victim = create_and_close, .survivor = survive, .final = last, \
+                  .state = family_state)
+
+CREATES(of_64, 64, NULL, 0);
+CREATES(in_a_group_of_its_own, 64, NULL, 3);
+CREATES(in_a_full_group, 128, NULL, 63);
+CREATES(of_200, 200, NULL, 0);
+CREATES(named, 1000, "a name", 1);
+CREATES(of_4096, 4096, NULL, 0);
+CREATES(of_5000, 5000, NULL, 0);
+CREATES(of_5000_named, 5000, "a name", 1);
+
+/* ---- locks: a header without payload ---- */
+
+static void lock_create_and_close(void *p)
+{
+    struct state *s = p;
+    shoal_sync_options named = {.name = s->name};
+    shoal_lock *lock;
+
+    ASSERT_OK(shoal_lock_create(&lock, s->name ? &named : NULL));
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_NOW), 0);
+    shoal_lock_close(lock);
+}
+
+static void lock_survive(void *p, int i)
+{
+    (void)i;
+    lock_create_and_close(p);
+}
+
+static void *setup_locks(void)
+{
+    return setup_size(0, NULL, 0);
+}
+
+static void *setup_lock_named(void)
+{
+    return setup_size(0, "a name", 0);
+}
+
+KILL_SCENARIO(create_lock, .setup = setup_locks, .prepare = family_prepare,
+              .victim = lock_create_and_close, .survivor = lock_survive, .final = last,
+              .state = family_state);
+KILL_SCENARIO(create_lock_named, .setup = setup_lock_named, .prepare = family_prepare,
+              .victim = lock_create_and_close, .survivor = lock_survive, .final = last);
+
+/* ---- opened by reference ---- */
+
+static void own(struct state *s)
+{
+    create(s, &s->memory);
+    memset(shoal_memory_address(s->memory), 0x77, s->size);
+    ASSERT_OK(shoal_memory_reference(s->memory, &s->note->reference));
+}
+
+/* The partner has it and keeps it. */
+static void own_until_over(void *p, int i)
+{
+    (void)i;
+    own(p);
+    kill_partner_ready();
+    kill_await_over();
+    struct state *s = p;
+    ASSERT_EQ_INT(*(unsigned char *)shoal_memory_address(s->memory), 0x77);
+    shoal_memory_close(s->memory);
+}
+
+static void open_it(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_memory_open(&s->memory, &s->note->reference));
+    ASSERT_EQ_INT(((unsigned char *)shoal_memory_address(s->memory))[s->size - 1], 0x77);
+}
+
+static void prepare_open(void *p)
+{
+    family_prepare(p);
+    open_it(p);
+}
+
+static void open_and_close(void *p)
+{
+    struct state *s = p;
+
+    open_it(p);
+    shoal_memory_close(s->memory);
+}
+
+static void close_it(void *p)
+{
+    struct state *s = p;
+
+    shoal_memory_close(s->memory);
+}
+
+static void open_or_stale(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    int rc = shoal_memory_open(&s->memory, &s->note->reference);
+    if (rc == -ESTALE)
+        return;
+    ASSERT_OK(rc);
+    ASSERT_EQ_INT(((unsigned char *)shoal_memory_address(s->memory))[s->size - 1], 0x77);
+    shoal_memory_close(s->memory);
+}
+
+static void last_and_stale(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    ASSERT_ERR(shoal_memory_open(&s->memory, &s->note->reference), -ESTALE);
+    family_check(s->note->before);
+}
+
+/* The partner makes it and goes once the victim holds it too: so the victim is the last. */
+static void own_until_held(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    own(p);
+    kill_partner_ready();
+    kill_await_begun();
+    shoal_memory_close(s->memory);
+    __atomic_store_n(&s->note->at[0], 1, __ATOMIC_SEQ_CST);
+}
+
+static void close_when_begun(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    own(p);
+    kill_partner_ready();
+    kill_await_begun();
+    shoal_memory_close(s->memory);
+}
+
+static void *setup_small(void)
+{
+    return setup_size(500, NULL, 0);
+}
+
+static void *setup_large(void)
+{
+    return setup_size(9000, NULL, 0);
+}
+
+KILL_SCENARIO(open_by_reference, .setup = setup_small, .prepare = family_prepare,
+              .victim = open_and_close, .partner = own_until_over, .survivor = open_or_stale,
+              .final = last_and_stale, .state = family_state);
+KILL_SCENARIO(open_what_goes, .setup = setup_small, .prepare = prepare_open,
+              .victim = open_and_close, .partner = close_when_begun, .survivor = open_or_stale,
+              .final = last);
+KILL_SCENARIO(close_as_the_last, .setup = setup_small, .prepare = prepare_open, .victim = close_it,
+              .partner = own_until_held, .survivor = open_or_stale, .final = last_and_stale,
+              .state = family_state);
+KILL_SCENARIO(close_large_as_the_last, .setup = setup_large, .prepare = prepare_open,
+              .victim = close_it, .partner = own_until_held, .survivor = open_or_stale,
+              .final = last_and_stale, .state = family_state);
+KILL_SCENARIO(close_one_of_two, .setup = setup_large, .prepare = prepare_open, .victim = close_it,
+              .partner = own_until_over, .survivor = open_or_stale, .final = last_and_stale,
+              .state = family_state);
+
+/* ---- of the whole family: made in setup, held by everybody ---- */
+
+static void *setup_shared(void)
+{
+    struct state *s = setup_size(900, NULL, 0);
+
+    own(s);
+    family_ready(s->note);
+    return s;
+}
+
+KILL_SCENARIO(close_inherited, .setup = setup_shared, .prepare = family_prepare, .victim = close_it,
+              .survivor = open_or_stale, .final = last, .state = family_state);
+
+/* ---- reserved memory is full, and afterwards everything works ---- */
+
+static void create_too_much(void *p)
+{
+    struct state *s = p;
+    shoal_memory *memory;
+
+    ASSERT_ERR(shoal_memory_create(&memory, 100 << 20, NULL), -ENOMEM);
+    create_and_close(s);
+}
+
+KILL_SCENARIO(create_too_large, .setup = setup_large, .prepare = family_prepare,
+              .victim = create_too_much, .survivor = survive, .final = last);
+
+/* ---- joining and leaving the family ---- */
+
+static void detach(void *p)
+{
+    (void)p;
+    ASSERT_OK(shoal_detach());
+}
+
+static void prepare_detached(void *p)
+{
+    family_prepare(p);
+    detach(p);
+}
+
+static void prepare_holds(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    for (int i = 0; i < 3; i++)
+        create(s, &s->others[i]);
+}
+
+static void attach(void *p)
+{
+    struct state *s = p;
+
+    create(s, &s->memory);
+}
+
+KILL_SCENARIO(detach, .setup = setup_large, .prepare = prepare_holds, .victim = detach,
+              .survivor = survive, .final = last, .state = family_state);
+KILL_SCENARIO(attach, .setup = setup_small, .prepare = prepare_detached, .victim = attach,
+              .survivor = survive, .final = last, .state = family_state);
