@@ -1,17 +1,20 @@
 /*
  * Lifetime of objects (docs/design.md 5): one header and its column of hold bytes.
  *
- * A creates an object, may give out a reference, may fork K, closes; if the header is free again, it creates a
- * second object in it. K closes what it was born with. O and P open by the newest reference they see, use
- * it and close. R and S repair. Any of them may be killed (DEATHS) or stopped (STOPS) before any step.
+ * A creates an object, may give out a reference, may fork K, closes; if the header is free again,
+ * it creates a second object in it. K closes what it was born with. O and P open by the newest
+ * reference they see, use it and close. R and S repair. Any of them may be killed (DEATHS) or
+ * stopped (STOPS) before any step.
  *
- * Every access is one step, in order: the exchanges and CAS are full fences, the creator's and the fast
- * path's plain stores are release stores. Versions and `forks` never wrap: all that is asked of them is "is it
- * still what I read", so there is one bit for each process ("same_state", "same_forks"), cleared by whoever changes it.
- * Threads of one process take turns (the process's private lock), so a row has one writer.
+ * Every access is one step, in order: the exchanges and CAS are full fences, the creator's and the
+ * fast path's plain stores are release stores. Versions and `forks` never wrap: all that is asked
+ * of them is "is it still what I read", so there is one bit for each process ("same_state",
+ * "same_forks"), cleared by whoever changes it. Threads of one process take turns (the process's
+ * private lock), so a row has one writer.
  *
- * Judged: nobody who holds sees the object go (no use after free), one finisher at a time and memory given back
- * once (no double free), and when nothing moves any more, all is free and every byte 0 (no leak).
+ * Judged: nobody who holds sees the object go (no use after free), one finisher at a time and
+ * memory given back once (no double free), and when nothing moves any more, all is free and every
+ * byte 0 (no leak).
  */
 #ifndef DEATHS
 #define DEATHS 1
@@ -35,7 +38,7 @@
 #define ADD(m, p) m = m | BIT(p)
 #define DEL(m, p) m = m & ~BIT(p)
 
-#define K 0                         /* a child may have a lower slot than its parent: the scan meets it first */
+#define K 0                         /* lower than its parent's: the scan meets it first */
 #define A 1
 #define O 2
 #define P 3
@@ -98,7 +101,7 @@ inline close(v, g)
     atomic { hold[v] = CLOSING; DEL(legit, v) }
 #endif
 again:
-    /* Both are read before the scan. One step: had forks been read earlier, more changes would be noticed. */
+    /* Both are read before the scan; in one step, as reading forks earlier notices more. */
 #ifdef BAD_STATE_AFTER_SCAN
     atomic { ADD(same_forks, me); i = 0 }
 #else

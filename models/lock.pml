@@ -2,12 +2,13 @@
  * The lock (docs/design.md 4a), the eventcount it sleeps on (4) and repair's step 4 (3).
  *
  * N processes take and release one lock, some with a deadline; one more process, W in the table of
- * processes, has nothing to do with the lock and only repairs, as somebody asleep on another object
- * would. Any of them may be killed (DEATHS) or stopped (STOPS) before any step.
+ * processes, has nothing to do with the lock and only repairs, as somebody asleep on another
+ * object would. Any of them may be killed (DEATHS) or stopped (STOPS) before any step.
  *
- * Memory: the releaser's plain store W = 0 lies in a store buffer (sb) for as long as it likes; every
- * locked instruction of the same process drains it (where it must be empty already, that is asserted), a membarrier of anybody drains all. A killed
- * process's buffer drains before its death can be seen. Other plain accesses are in order.
+ * Memory: the releaser's plain store W = 0 lies in a store buffer (sb) for as long as it likes;
+ * every locked instruction of the same process drains it (where it must be empty already, that is
+ * asserted), a membarrier of anybody drains all. A killed process's buffer drains before its death
+ * can be seen. Other plain accesses are in order.
  *
  * E's sequence never wraps here: all that is ever asked of it is "is E still what I saw", so the
  * model keeps one bit for each process, "fresh", which whoever advances E clears for everybody.
@@ -15,8 +16,8 @@
  * Which sleeper notices a death is watch.pml's matter; here any may, and one will.
  *
  * Judged: never two living holders; a holder's death is told to exactly one taker; and whenever
- * nothing moves any more, nobody sleeps on a lock that is free or owned by the dead.
- * When NET is set, sleepers look once more by themselves after everything has come to rest.
+ * nothing moves any more, nobody sleeps on a lock that is free or owned by the dead. When NET is
+ * set, sleepers look once more by themselves after everything has come to rest.
  */
 #define N 3                         /* contenders */
 #ifndef ROUNDS

@@ -1,13 +1,14 @@
 /*
- * The semaphore: permits beside the eventcount of docs/design.md 4, with the baton, and repair's step 4.
+ * The semaphore: permits beside the eventcount of docs/design.md 4, with the baton, and repair's
+ * step 4.
  *
- * N processes acquire one permit each, one of them with a deadline; one releases RELEASES permits, one
- * at a time; one has nothing to do with the semaphore and only repairs. Any may be killed or stopped
- * before any step. The permits change by locked instructions only, so there is no store buffer here.
- * E's sequence and "fresh": see lock.pml.
+ * N processes acquire one permit each, one of them with a deadline; one releases RELEASES permits,
+ * one at a time; one has nothing to do with the semaphore and only repairs. Any may be killed or
+ * stopped before any step. The permits change by locked instructions only, so there is no store
+ * buffer here. E's sequence and "fresh": see lock.pml.
  *
- * Judged: no permit is lost or made; and whenever nothing moves any more, nobody sleeps while there
- * are permits. When NET is set, sleepers look once more after everything has come to rest.
+ * Judged: no permit is lost or made; and whenever nothing moves any more, nobody sleeps while
+ * there are permits. When NET is set, sleepers look once more after everything has come to rest.
  */
 #ifndef RELEASES
 #define RELEASES 3

@@ -1,19 +1,21 @@
 /*
  * Watching (docs/design.md 3): who notices a death while everybody who could is asleep.
  *
- * Four processes go to sleep, each on a word of its own, at any time; here there are two roles instead of eight,
- * so two of the four are watchers and two are ordinary sleepers. The world wakes up to LEAVES of them by their own
- * word: such a one leaves (its deadline is the same thing) and computes for ever, or sleeps again. Any may be killed
- * (DEATHS) or stopped (STOPS) before any step.
+ * Four processes go to sleep, each on a word of its own, at any time; here there are two roles
+ * instead of eight, so two of the four are watchers and two are ordinary sleepers. The world wakes
+ * up to LEAVES of them by their own word: such a one leaves (its deadline is the same thing) and
+ * computes for ever, or sleeps again. Any may be killed (DEATHS) or stopped (STOPS) before any
+ * step.
  *
- * futex_waitv: who was woken on one word stays queued on its others until it runs again, and can swallow
- * wake-ups there; it is told of one word only, the last of its list. The list is: own word, then roles or life words.
- * The kernel, when a thread ends: marks its life word and wakes one waiter; marks the role it holds and wakes one
- * waiter; and where it died between unlock and wake with the mutex named in list_op_pending, wakes one (KERNEL).
+ * futex_waitv: who was woken on one word stays queued on its others until it runs again, and can
+ * swallow wake-ups there; it is told of one word only, the last of its list. The list is: own
+ * word, then roles or life words. The kernel, when a thread ends: marks its life word and wakes
+ * one waiter; marks the role it holds and wakes one waiter; and where it died between unlock and
+ * wake with the mutex named in list_op_pending, wakes one (KERNEL).
  *
- * Judged, when nothing moves any more: if anybody sleeps, nobody dead is left unrepaired, and if an ordinary
- * sleeper is left, its roles are taken, so that the next death finds as many watchers as the first.
- * HANDOVER is how many sleepers an unlock wakes. What is covered: models/README.md.
+ * Judged, when nothing moves any more: if anybody sleeps, nobody dead is left unrepaired, and if
+ * an ordinary sleeper is left, its roles are taken, so that the next death finds as many watchers
+ * as the first. HANDOVER is how many sleepers an unlock wakes. What is covered: models/README.md.
  */
 #ifndef DEATHS
 #define DEATHS 1
