@@ -608,7 +608,8 @@ void object_check_handles(void)
             if (check && !held && hold(id, handle->generation, (enum type)(check >> 8)))
                 atomic_store(&handle->check, 0);
             else if (!check && row && row[id % GROUP] != HOLD_NONE)
-                release(id, process_self.slot); /* copied while another thread of the parent created it */
+                release(id, process_self
+                                .slot); /* copied while another thread of the parent created it */
         }
     }
 }
@@ -625,8 +626,8 @@ int object_attach(void)
 {
     if (handles)
         return 0;
-    void *table = mmap(NULL, (size_t)MOST_OBJECTS * sizeof(struct handle),
-                       PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *table = mmap(NULL, (size_t)MOST_OBJECTS * sizeof(struct handle), PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (table == MAP_FAILED)
         return -ENOMEM;
     handles = table;

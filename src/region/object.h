@@ -50,7 +50,8 @@ static inline void *header_payload(const struct header *header)
 enum object_content {
     OBJECT_RAW, /* undefined */
     OBJECT_ZERO,
-    OBJECT_SPARSE, /* over 4096 bytes: no memory behind it yet; the type populates what it uses. What had memory before is not zero. */
+    /* over 4096 bytes: no memory behind it yet; the type populates what it uses. What had memory before is not zero. */
+    OBJECT_SPARSE,
 };
 /* Creates an object of `size` payload bytes (0: none) in state CREATING, held by this process: fill in body and payload, then object_publish. `name` may be NULL.
  * -EINVAL for a name that is too long. */

@@ -21,8 +21,8 @@ enum {
     RECORDS = 65536,  /* record i < SLOTS is the first thread's of slot i */
     WATCH_GROUP = 96, /* slots whose life words one sleeper watches; futex_waitv takes 128 words */
     WATCH_GROUPS = (SLOTS + WATCH_GROUP - 1) / WATCH_GROUP,
-    ROLES = 8,   /* watchers of one such group */
-    FRAMES = 4,  /* how deep signal handlers may interrupt one another's waits */
+    ROLES = 8,  /* watchers of one such group */
+    FRAMES = 4, /* how deep signal handlers may interrupt one another's waits */
     MOST_OBJECTS = 1 << 20,
     GROUP = 64,  /* objects of one object group */
     UNIT = 4096, /* of the heap */
@@ -126,7 +126,8 @@ struct slot {
     unsigned char authkey[64];
     char name[NAME];
     char identity[NAME]; /* "" or "1:2": what the default names of its children begin with */
-    uint64_t ancestors[ANCESTORS]; /* {generation:32, slot:32} from the root down, 0 after the last; more are left out */
+    /* {generation:32, slot:32} from the root down, 0 after the last; more are left out */
+    uint64_t ancestors[ANCESTORS];
     uint64_t reserved[8];
 };
 enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };

@@ -40,7 +40,8 @@ int wait_begin(struct waiter *w, uint32_t id)
 static void leave_role(struct os_robust *role)
 {
     uint32_t sleepers = atomic_load_explicit(&view.region->slots_high, memory_order_relaxed) +
-                        atomic_load_explicit(&view.region->records_high, memory_order_relaxed) - SLOTS;
+                        atomic_load_explicit(&view.region->records_high, memory_order_relaxed) -
+                        SLOTS;
     os_robust_release(role);
     if (sleepers > ROLES)
         os_futex_wake(os_robust_word(role), 1);

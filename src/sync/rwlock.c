@@ -502,6 +502,7 @@ static void rouse(struct header *h)
     }
 }
 
-const struct type_repair rwlock_repair = {
-    .repair = repair, .event = event_of, .ready = ready, .rouse = rouse
-};
+const struct type_repair rwlock_repair = {.repair = repair,
+                                          .event = event_of,
+                                          .ready = ready,
+                                          .rouse = rouse};

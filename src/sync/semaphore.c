@@ -53,8 +53,9 @@ struct cell {
     _Atomic uint64_t count;
 };
 struct cells {
-    _Atomic uint32_t high;    /* cells below it may be in use; only grows */
-    _Atomic uint32_t spilled; /* 1: a spare cell was used, so the number of cells no longer limits the owned permits */
+    _Atomic uint32_t high; /* cells below it may be in use; only grows */
+    /* 1: a spare cell was used, so the number of cells no longer limits the owned permits */
+    _Atomic uint32_t spilled;
     uint64_t reserved;
     struct cell cell[];
 };
@@ -240,8 +241,7 @@ int shoal_semaphore_create(shoal_semaphore **ret, uint32_t value,
     if (o->owned > OWNED_MOST)
         return fail(-EINVAL, "%s: %u owned permits are more than %d", what, o->owned, OWNED_MOST);
     struct header *h;
-    size_t payload =
-        o->owned ? sizeof(struct cells) + (o->owned + SPARE) * sizeof(struct cell) : 0;
+    size_t payload = o->owned ? sizeof(struct cells) + (o->owned + SPARE) * sizeof(struct cell) : 0;
     shoal_sync_options common = {.name = o->name, .flags = o->flags};
     int rc = sync_create(&h, ret, TYPE_SEMAPHORE, payload, &common, what);
     if (rc)
@@ -263,8 +263,9 @@ static inline int try_plain(struct body *b)
 {
     uint64_t word = atomic_load_explicit(&b->word, memory_order_relaxed);
     while (likely(value_of(b, word)))
-        if (likely(atomic_compare_exchange_strong_explicit(
-                &b->word, &word, word - 1, memory_order_acquire, memory_order_relaxed)))
+        if (likely(atomic_compare_exchange_strong_explicit(&b->word, &word, word - 1,
+                                                           memory_order_acquire,
+                                                           memory_order_relaxed)))
             return 0;
     return -EAGAIN;
 }
@@ -375,7 +376,8 @@ int shoal_semaphore_acquire_owned(shoal_semaphore *semaphore, int64_t deadline)
     if (unlikely(!h))
         return bad_handle(semaphore, "shoal_semaphore_acquire_owned");
     if (!body_of(h)->owned)
-        return fail(-EINVAL, "shoal_semaphore_acquire_owned: the semaphore was made without `owned`");
+        return fail(-EINVAL,
+                    "shoal_semaphore_acquire_owned: the semaphore was made without `owned`");
     owner_t me;
     int rc = self(&me);
     return rc ? rc : acquire_slow(h, me, deadline);

@@ -100,7 +100,7 @@ TEST(a_closed_handle_and_one_of_another_type_are_refused)
     shoal_memory_close(m);
     ASSERT_NULL(shoal_memory_address(old));
     ASSERT_ERR(shoal_memory_reference(old, &r), -EBADF);
-    shoal_memory_close(old); /* twice does nothing */
+    shoal_memory_close(old);                      /* twice does nothing */
     ASSERT_OK(shoal_memory_create(&m, 64, NULL)); /* in its place */
     ASSERT_NULL(shoal_memory_address(old));
     shoal_memory_close(old);

@@ -18,8 +18,8 @@ static struct shared {
     shoal_barrier *barrier;
     shoal_once *once;
     shoal_reference reference;
-    long plain;      /* protected by the object under test */
-    long pair[2];    /* always equal under the rwlock */
+    long plain;   /* protected by the object under test */
+    long pair[2]; /* always equal under the rwlock */
     int turn;
     _Atomic long inside;
 } shared;
