@@ -18,6 +18,8 @@
 #define NET_SECONDS 8.0 /* until a survivor that waits says for whom */
 #define SPARE 12        /* slots kept free below the victim's */
 
+static struct note *family_note;
+
 static void nap(void)
 {
     struct timespec t = {0, 500000};
@@ -42,6 +44,7 @@ struct note *family_begin(int net)
                      slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
     }
     atomic_store(&view.region->slots_high, process_self.slot + SPARE + 1);
+    family_note = note;
     kill_region(view.base, view.at.size);
     return note;
 }
@@ -206,6 +209,9 @@ void family_check(uint32_t objects)
     shoal_memory *memory;
     uint32_t high, living = 0;
 
+    /* Who was merely stopped was not taken for dead. */
+    if (!kill_victim_was_killed())
+        ASSERT_EQ_U64(atomic_load(&view.region->deaths), family_note->dead);
     check_records();
     /* Whoever died under the guard is succeeded now. */
     ASSERT_OK(shoal_memory_create(&memory, 3 * UNIT, NULL));
@@ -343,7 +349,7 @@ void family_await_sleepers(const void *opaque, int n)
 {
     int64_t net = os_now() + (int64_t)(NET_SECONDS * 1e9);
 
-    while (family_sleepers(opaque) < n) {
+    while (family_sleepers(opaque) < n && !kill_victim_was_killed()) {
         if (os_now() > net)
             FAIL("only %d sleep, not %d", family_sleepers(opaque), n);
         nap();
@@ -377,4 +383,5 @@ void family_die_after(void (*f)(void *argument), void *argument)
     }
     ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
     ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+    family_note->dead++;
 }

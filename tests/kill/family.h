@@ -23,6 +23,7 @@ struct note {
     int inside;      /* how many are inside at this moment */
     int runs;        /* of the function of a once */
     int at[8];       /* free for a scenario */
+    uint32_t dead;   /* by family_die_after */
     uint32_t before; /* objects that there were when setup was done */
     shoal_reference reference, reference2;
 };
@@ -42,7 +43,7 @@ void family_check(uint32_t objects);
 /* Hashes what a repair may find, for mode REPAIR. */
 uint64_t family_state(void *s);
 
-/* How many threads have announced that they sleep on the object. */
+/* How many threads have announced that they sleep on the object; waits until n have, or the victim is killed. */
 int family_sleepers(const void *opaque);
 void family_await_sleepers(const void *opaque, int n);
 

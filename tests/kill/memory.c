@@ -194,6 +194,13 @@ static void open_or_stale(void *p, int i)
     shoal_memory_close(s->memory);
 }
 
+static void open_stale(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_ERR(shoal_memory_open(&s->memory, &s->note->reference), -ESTALE);
+}
+
 static void last_and_stale(void *p)
 {
     struct state *s = p;
@@ -240,9 +247,9 @@ static void *setup_large(void)
 KILL_SCENARIO(open_by_reference, .setup = setup_small, .prepare = family_prepare,
               .victim = open_and_close, .partner = own_until_over, .survivor = open_or_stale,
               .final = last_and_stale, .state = family_state);
-KILL_SCENARIO(open_what_goes, .setup = setup_small, .prepare = prepare_open,
-              .victim = open_and_close, .partner = close_when_begun, .survivor = open_or_stale,
-              .final = last);
+KILL_SCENARIO(open_what_is_gone, .setup = setup_small, .prepare = family_prepare,
+              .victim = open_stale, .partner = close_when_begun, .survivor = open_or_stale,
+              .final = last_and_stale);
 KILL_SCENARIO(close_as_the_last, .setup = setup_small, .prepare = prepare_open, .victim = close_it,
               .partner = own_until_held, .survivor = open_or_stale, .final = last_and_stale,
               .state = family_state);
@@ -266,6 +273,55 @@ static void *setup_shared(void)
 
 KILL_SCENARIO(close_inherited, .setup = setup_shared, .prepare = family_prepare, .victim = close_it,
               .survivor = open_or_stale, .final = last, .state = family_state);
+
+/* ---- two at once: one stands at each point of its call, the other does the whole of its own ---- */
+
+static void open_perhaps(void *p)
+{
+    open_or_stale(p, 0);
+}
+
+static void close_when_stopped(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    own(p);
+    kill_partner_ready();
+    kill_await_stopped();
+    shoal_memory_close(s->memory);
+    family_set(&s->note->at[0]);
+}
+
+/* The partner closes, and then what was free is used anew. */
+static void beside_close(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    family_await(&s->note->at[0]);
+    create_and_close(s);
+    open_or_stale(s, i);
+}
+
+static void beside_open(void *p, int i)
+{
+    open_or_stale(p, i);
+    create_and_close(p);
+}
+
+KILL_SCENARIO(open_meets_close, .setup = setup_small, .prepare = family_prepare,
+              .victim = open_perhaps, .partner = close_when_stopped, .survivor = open_or_stale,
+              .stopped = beside_close, .final = last_and_stale);
+KILL_SCENARIO(close_meets_close, .setup = setup_small, .prepare = prepare_open, .victim = close_it,
+              .partner = close_when_stopped, .survivor = open_or_stale, .stopped = beside_close,
+              .final = last_and_stale);
+KILL_SCENARIO(close_meets_open, .setup = setup_small, .prepare = prepare_open, .victim = close_it,
+              .partner = own_until_held, .survivor = open_or_stale, .stopped = beside_open,
+              .final = last_and_stale);
+KILL_SCENARIO(close_large_meets_open, .setup = setup_large, .prepare = prepare_open,
+              .victim = close_it, .partner = own_until_held, .survivor = open_or_stale,
+              .stopped = open_or_stale, .final = last_and_stale);
 
 /* ---- reserved memory is full, and afterwards everything works ---- */
 

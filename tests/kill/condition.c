@@ -1,0 +1,250 @@
+/* condition.c: waiters, notifiers and those who pass notifications on, killed and stopped everywhere. Whoever learns that the lock came from the dead notifies all,
+ * as a program would; so a waiter that hangs has been forgotten by the library. */
+#define _GNU_SOURCE
+#include "family.h"
+
+#include "region/object.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct state {
+    struct note *note;
+    shoal_condition *condition;
+};
+
+enum { X_PID }; /* in note->at */
+
+static void *setup_net(int net)
+{
+    struct state *s = calloc(1, sizeof(*s));
+
+    ASSERT_NOT_NULL(s);
+    s->note = family_begin(net);
+    ASSERT_OK(shoal_condition_create(&s->condition, NULL, NULL, NULL));
+    family_ready(s->note);
+    return s;
+}
+
+static void *setup(void)
+{
+    return setup_net(NET_OFF);
+}
+
+static void told(struct state *s, int got)
+{
+    ASSERT_OK(got);
+    if (got == SHOAL_OWNER_DIED)
+        ASSERT_OK(shoal_condition_notify_all(s->condition));
+}
+
+static void take(struct state *s)
+{
+    told(s, shoal_condition_acquire(s->condition, SHOAL_FOREVER));
+}
+
+static void let_go(struct state *s)
+{
+    ASSERT_OK(shoal_condition_release(s->condition));
+}
+
+static void wait_here(struct state *s)
+{
+    take(s);
+    told(s, shoal_condition_wait(s->condition, SHOAL_FOREVER));
+}
+
+static void await_waiters(struct state *s, int n)
+{
+    while (ASSERT_OK(shoal_condition_waiters(s->condition)) < n - kill_victim_was_killed())
+        usleep(500);
+    usleep(2000); /* asleep by now; it matters for the schedule only */
+}
+
+static void survive(void *p, int i)
+{
+    (void)i;
+    take(p);
+    let_go(p);
+}
+
+static void last(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    take(s);
+    ASSERT_EQ_INT(shoal_condition_waiters(s->condition), 0);
+    ASSERT_EQ_INT(shoal_condition_notify(s->condition, 1), 0);
+    ASSERT_ERR(shoal_condition_wait(s->condition, SHOAL_NOW), -ETIMEDOUT);
+    let_go(s);
+    family_check(s->note->before);
+}
+
+/* ---- the victim waits, and passes on what it got ---- */
+
+static void wait_and_relay(void *p)
+{
+    struct state *s = p;
+
+    wait_here(s);
+    ASSERT_OK(shoal_condition_notify(s->condition, 1));
+    let_go(s);
+}
+
+/* Partner 0 waits behind the victim, partner 1 notifies once. */
+static void second_and_notifier(void *p, int i)
+{
+    struct state *s = p;
+
+    kill_partner_ready();
+    kill_await_asleep(1);
+    if (i == 0) {
+        wait_here(s);
+    } else {
+        await_waiters(s, 2);
+        take(s);
+        ASSERT_EQ_INT(shoal_condition_notify(s->condition, 1), 1);
+    }
+    let_go(s);
+}
+
+KILL_SCENARIO(condition_waited_for, .setup = setup, .prepare = family_prepare,
+              .victim = wait_and_relay, .partner = second_and_notifier, .partners = 2,
+              .survivor = survive, .final = last);
+
+/* ---- the victim is the heir of another that was notified and died ---- */
+
+static void wait_as_x(struct state *s)
+{
+    pid_t pid = fork();
+
+    ASSERT_SYS(pid);
+    if (!pid) {
+        wait_here(s);
+        _exit(1);
+    }
+    s->note->at[X_PID] = pid;
+    family_await_sleepers(s->condition, 1);
+    ASSERT_SYS(kill(pid, SIGSTOP));
+    ASSERT_EQ_INT(waitpid(pid, NULL, WUNTRACED), pid);
+}
+
+static void prepare_x(void *p)
+{
+    family_prepare(p);
+    wait_as_x(p);
+}
+
+static void bury_x(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_EQ_INT(waitpid(s->note->at[X_PID], NULL, 0), s->note->at[X_PID]);
+}
+
+static void second_and_notifier_of_x(void *p, int i)
+{
+    struct state *s = p;
+
+    kill_partner_ready();
+    kill_await_asleep(1);
+    if (i == 0) {
+        wait_here(s);
+        let_go(s);
+        return;
+    }
+    await_waiters(s, 3);
+    take(s);
+    ASSERT_EQ_INT(shoal_condition_notify(s->condition, 1), 1);
+    let_go(s);
+    ASSERT_SYS(kill(s->note->at[X_PID], SIGKILL));
+}
+
+KILL_SCENARIO(condition_inherited, .setup = setup, .prepare = prepare_x, .victim = wait_and_relay,
+              .after = bury_x, .partner = second_and_notifier_of_x, .partners = 2,
+              .survivor = survive, .final = last);
+
+/* ---- the victim notifies ---- */
+
+static void notify_one(void *p)
+{
+    struct state *s = p;
+
+    take(s);
+    ASSERT_OK(shoal_condition_notify(s->condition, 1));
+    let_go(s);
+}
+
+static void wait_before(void *p, int i)
+{
+    (void)i;
+    kill_partner_ready();
+    wait_here(p);
+    let_go(p);
+}
+
+static void survive_notifying(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    take(s);
+    ASSERT_OK(shoal_condition_notify_all(s->condition));
+    let_go(s);
+}
+
+KILL_SCENARIO(condition_notified, .setup = setup, .prepare = family_prepare, .victim = notify_one,
+              .partner = wait_before, .partners = 2, .survivor = survive_notifying, .final = last);
+
+/* ---- the victim gives what a dead one had to another ---- */
+
+/* An orphan, as a repairer leaves it, in the second and third cell. */
+static void orphan(void *p)
+{
+    struct state *s = p;
+    struct header *h = handle_of(s->condition)->header;
+    _Atomic uint64_t *cells = header_payload(h);
+    _Atomic uint32_t *body = (_Atomic uint32_t *)(void *)h->body;
+
+    family_await_sleepers(s->condition, 2);
+    atomic_store(&cells[2 * 2], 2);
+    atomic_store(&cells[3 * 2], 2);
+    atomic_store(&body[2], 4);
+    atomic_store(&body[3], 1);
+}
+
+static void give(void *p)
+{
+    struct state *s = p;
+
+    orphan(s);
+    take(s);
+    ASSERT_EQ_INT(shoal_condition_notify(s->condition, 0), 0);
+    let_go(s);
+}
+
+/* Somebody else settles what is left; if the victim died before there was anything to settle, he notifies. */
+static void survive_giving(void *p, int i)
+{
+    struct state *s = p;
+    struct header *h = handle_of(s->condition)->header;
+    _Atomic uint32_t *body = (_Atomic uint32_t *)(void *)h->body;
+
+    (void)i;
+    take(s);
+    if (atomic_load(&body[2]) < 4 || !atomic_load(&body[3])) {
+        if (kill_victim_was_killed() && atomic_load(&body[2]) < 4)
+            ASSERT_OK(shoal_condition_notify_all(s->condition));
+        if (kill_victim_was_killed() && atomic_load(&body[3]) == 0)
+            ASSERT_OK(shoal_condition_notify_all(s->condition));
+    }
+    ASSERT_OK(shoal_condition_notify(s->condition, 0));
+    let_go(s);
+}
+
+KILL_SCENARIO(condition_settled, .setup = setup, .prepare = family_prepare, .victim = give,
+              .partner = wait_before, .partners = 2, .survivor = survive_giving, .final = last);
