@@ -1,8 +1,8 @@
 /*
  * The lock (docs/design.md 4a), the eventcount it sleeps on (4) and repair's step 4 (3).
  *
- * N processes take and release one lock, some with a deadline; one more process, W in the table of
- * processes, has nothing to do with the lock and only repairs, as somebody asleep on another
+ * N processes take and release one lock, some with a deadline; one more process has nothing
+ * to do with the lock and only repairs, as somebody asleep on another
  * object would. Any of them may be killed (DEATHS) or stopped (STOPS) before any step.
  *
  * Memory: the releaser's plain store W = 0 lies in a store buffer (sb) for as long as it likes;
