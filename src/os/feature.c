@@ -67,6 +67,9 @@ static void probe(void)
     }
     int fd = without("pidfd") ? -1 : (int)syscall(SYS_pidfd_open, getpid(), 0);
     features.pidfd = fd >= 0;
+    void *head;
+    size_t length;
+    features.robust = !without("robust") && !syscall(SYS_get_robust_list, 0, &head, &length);
     features.proc = !without("proc") && !access("/proc/self/maps", R_OK);
     if (fd >= 0)
         close(fd);
@@ -84,6 +87,14 @@ int64_t os_now(void)
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+uint64_t os_ticks(void)
+{
+    struct timespec t;
+    uint64_t rate = (uint64_t)sysconf(_SC_CLK_TCK);
+    clock_gettime(CLOCK_BOOTTIME, &t);
+    return (uint64_t)t.tv_sec * rate + (uint64_t)t.tv_nsec * rate / 1000000000;
 }
 
 void os_yield(void)

@@ -50,6 +50,7 @@ struct os_features {
     bool populate;     /* MADV_POPULATE_WRITE, Linux 5.14 */
     bool wipe_on_fork; /* MADV_WIPEONFORK */
     bool pidfd;        /* pidfd_open, Linux 5.3 */
+    bool robust;       /* the kernel marks robust words; some emulators do not */
     bool proc;         /* /proc/PID/maps can be read */
 };
 /* Probed at the first call; registers for membarrier. After exec it is called anew, as everything is. */
@@ -59,6 +60,8 @@ bool os_membarrier_register(void);
 /* Full fence in every running thread of every registered process. */
 bool os_membarrier(void); /* false: the kernel refused */
 
+/* Clock ticks since boot, the unit of a process's start time in /proc/PID/stat, rounded down. */
+uint64_t os_ticks(void);
 /* Nanoseconds of CLOCK_MONOTONIC. */
 int64_t os_now(void);
 static inline void os_pause(void)

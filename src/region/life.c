@@ -319,7 +319,11 @@ static bool confirm(uint32_t s, bool marked)
 /* A process that maps the region and has no slot: perhaps the child that was being born. */
 static bool slotless(pid_t pid, void *argument)
 {
-    (void)argument;
+    const struct slot *slot = argument;
+    struct os_process process;
+    /* What began before the slot was reserved is not its child: most of what cannot be read drops out here. */
+    if (!os_process_look(pid, &process) && process.start < slot->reserved_at)
+        return false;
     int maps = os_process_maps(pid, view.device, view.inode);
     if (maps == 0 || maps == -ENOENT || maps == -ESRCH) /* others come and go meanwhile */
         return false;
@@ -350,7 +354,7 @@ static enum life look_unborn(uint32_t s, uint64_t word)
             parent && slot_status(atomic_load(&view.slots[parent].word)) == SLOT_ALIVE;
         if (parent_lives && !(flags & SLOT_FLAG_FORKED))
             return LIFE_WELL;
-        if (os_each_process(slotless, NULL) != 0 || atomic_load(&slot->pid))
+        if (os_each_process(slotless, slot) != 0 || atomic_load(&slot->pid))
             return LIFE_UNARMED;
     }
     return atomic_load(&slot->word) == word ? take_and_repair(s, word) : LIFE_WELL;
@@ -365,7 +369,7 @@ enum life life_look(uint32_t s, bool confirm_unarmed)
         return LIFE_WELL;
     switch (slot_status(word)) {
     case SLOT_FREE: return LIFE_WELL;
-    case SLOT_STARTING: return confirm_unarmed ? look_unborn(s, word) : LIFE_WELL;
+    case SLOT_STARTING: return confirm_unarmed ? look_unborn(s, word) : LIFE_UNARMED;
     case SLOT_DEAD: {
         uint32_t r = (uint32_t)word >> 8, by = record_slot(atomic_load(&record_at(r)->word));
         return by && by != s && by != process_self.slot ? life_look(by, confirm_unarmed)
@@ -374,9 +378,9 @@ enum life life_look(uint32_t s, bool confirm_unarmed)
     case SLOT_ALIVE:
     case SLOT_LEAVING: break;
     }
-    if (os_robust_held(life))
-        return LIFE_WELL;
     bool marked = os_robust_marked(life);
+    if (os_robust_held(life) && (os_features()->robust || !confirm_unarmed))
+        return LIFE_WELL;
     if (!marked && !confirm_unarmed)
         return LIFE_UNARMED;
     if (!confirm(s, marked))

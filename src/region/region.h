@@ -128,7 +128,8 @@ struct slot {
     char identity[NAME]; /* "" or "1:2": what the default names of its children begin with */
     /* {generation:32, slot:32} from the root down, 0 after the last; more are left out */
     uint64_t ancestors[ANCESTORS];
-    uint64_t reserved[8];
+    uint64_t reserved_at; /* clock ticks since boot: its process, if there is one, began no earlier */
+    uint64_t reserved[7];
 };
 enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
 enum {

@@ -140,6 +140,7 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
     int fd = region_fd();
     if (fd < 0)
         return fail(-EBADF, "the region's descriptor was closed by the program");
+    uint64_t now = os_ticks();
     for (uint32_t s = 1; s < SLOTS; s++) {
         struct slot *slot = &view.slots[s];
         int rc = region_populate(slot, sizeof *slot);
@@ -166,6 +167,7 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
                                                       SLOT_STARTING)))
             continue;
         atomic_store(&slot->exit_status, EXIT_NONE);
+        slot->reserved_at = now;
         slot->parent = parent;
         slot->parent_generation = parent ? process_self.generation : 0;
         slot->name[0] = 0;
@@ -292,7 +294,7 @@ static void configure(void)
     process_self.keep.spin = number("SHOAL_TEST_SPIN", 60);
     process_self.keep.yield = process_self.keep.spin ? 50000 : 0;
     process_self.keep.net = number("SHOAL_TEST_NET", 1);
-    process_self.keep.waitv = os_features()->futex_waitv;
+    process_self.keep.waitv = os_features()->futex_waitv && os_features()->robust;
 }
 
 static void first_time(void)

@@ -114,6 +114,25 @@ static bool unwatched(uint32_t groups)
     return false;
 }
 
+/* The two role words of w's group that an ordinary sleeper waits on. */
+static struct os_robust *role_waited_on(const struct waiter *w, uint32_t groups, unsigned i)
+{
+    return role_of(w->group, (owner_record(shoal_thread.me) / groups + i) % ROLES);
+}
+
+/* An ordinary sleeper that was woken has perhaps taken the only wake-up that a leaver left on a role, and takes whichever role is free: it passes on what it did not take. Each
+ * one woken does the same, so it ends when all roles are taken or nobody listens (models/watch.pml). */
+static void pass_on(const struct waiter *w, uint32_t group, uint32_t groups)
+{
+    struct waiter was = *w;
+    was.group = group;
+    for (unsigned i = 0; i < 2; i++) {
+        _Atomic uint32_t *word = os_robust_word(role_waited_on(&was, groups, i));
+        if (!os_robust_held(atomic_load(word)))
+            os_futex_wake(word, 1);
+    }
+}
+
 static int64_t sooner(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -149,7 +168,8 @@ static int park_plain(struct waiter *w, const _Atomic uint32_t *word, uint32_t v
 {
     uint32_t groups = (watch_end() + WATCH_GROUP - 1) / WATCH_GROUP;
     int64_t slice;
-    bool watcher = take_role(w, groups);
+    /* Without robust words nobody would inherit a dead one's role: everybody looks. */
+    bool watcher = !os_features()->robust || take_role(w, groups);
     if (watcher && look(w, true, &slice))
         return 0;
     int64_t until = os_now() + (watcher ? PLAIN_SLICE : PLAIN_SLICE_ORDINARY);
@@ -181,7 +201,7 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
     uint32_t changed = atomic_load(&view.region->changed);
     uint32_t end = watch_end(), groups = (end + WATCH_GROUP - 1) / WATCH_GROUP;
     int64_t until = net() == INT64_MAX ? INT64_MAX : now + net(), slice = INT64_MAX;
-    bool watcher = take_role(w, groups);
+    bool watcher = take_role(w, groups), unborn = false;
     if (watcher) {
         waits[n++] = (struct os_wait){&view.region->changed, changed};
         uint32_t first = w->group * WATCH_GROUP, last = first + WATCH_GROUP;
@@ -195,6 +215,7 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
             enum slot_status status = slot_status(atomic_load(&slot->word));
             if (status == SLOT_DEAD || (status >= SLOT_ALIVE && !os_robust_held(seen)))
                 doubt = true;
+            unborn |= status == SLOT_STARTING;
             waits[n++] = (struct os_wait){life, seen};
         }
         if (doubt && look(w, true, &slice))
@@ -206,15 +227,16 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
             slice = sooner(slice, UNARMED_SLICE);
         }
     } else {
-        uint32_t r = owner_record(shoal_thread.me) / groups % ROLES;
         for (unsigned i = 0; i < 2; i++) {
-            const _Atomic uint32_t *role = os_robust_word(role_of(w->group, (r + i) % ROLES));
+            const _Atomic uint32_t *role = os_robust_word(role_waited_on(w, groups, i));
             uint32_t seen = atomic_load(role);
             if (!os_robust_held(seen))
                 return 0; /* free by now: take it next time round */
             waits[n++] = (struct os_wait){role, seen};
         }
     }
+    if (unborn) /* a child that dies before it is attached marks nothing */
+        slice = sooner(slice, UNARMED_SLICE);
     if (slice != INT64_MAX)
         until = sooner(until, now + slice);
     int rc = os_futex_waitv(waits, n, sooner(deadline, until));
@@ -222,12 +244,19 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
         return rc == -EINTR ? rc : 0;
     if (rc < 0 && rc != -ETIMEDOUT)
         return fail(rc, "futex_waitv: %s", shoal_strerror(rc));
-    if (rc == -ETIMEDOUT && os_now() >= deadline)
+    if (rc == -ETIMEDOUT && os_now() >= deadline) {
+        if (unborn)
+            look(w, true, &slice);
         return w->slices ? 0 : -ETIMEDOUT;
+    }
     /* A life or role word, or the net. The kernel tells only the last word of those that were woken, so the caller looks at its own too. A vacant role is taken
      * before anything else: the one who left it woke nobody but us. */
-    if (!watcher)
+    if (!watcher) {
+        uint32_t group = w->group;
         take_role(w, groups);
+        if (rc > 0)
+            pass_on(w, group, groups);
+    }
     look(w, rc == -ETIMEDOUT, &slice);
     return 0;
 }

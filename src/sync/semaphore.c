@@ -3,6 +3,16 @@
  * Plain permits are the low bits of one word, changed by one compare-and-swap; whoever waits sleeps on the eventcount (docs/design.md 4), one wake-up for each
  * permit, and one who leaves the wait while there are permits wakes the next (the baton).
  *
+ * The pocket. A semaphore without bound and owned permits keeps one of its permits in a second word, so that acquire + release by one thread need one locked instruction:
+ *
+ *     pocket = FULL | who may fill it     acquire: CAS FULL -> me, else the word         release: pocket == me: plain store of FULL, then a look at the sleepers bit; else the word
+ *
+ * The permits are those of the word and that of the pocket; none moves from one to the other. Only the thread that the pocket names turns it FULL, and only FULL becomes something
+ * else, so its plain store takes nothing back: as in docs/design.md 4a, whose barrier the sleepers use. That the name is a dead or idle thread's costs only speed. A signal handler that
+ * interrupts its own thread between looking and storing would fill it twice: `filling` sends it to the word. It holds at most one of MAX permits, the word the others: never more.
+ * Both looks and the store are steps of their own, so SHOAL_NOW may be in vain while others give to the one word and take from the other; and a word with MAX - 1 permits refuses one more
+ * though the pocket may be empty. Who waits misses nothing: it announces itself before it looks at either, and whoever gives to either looks for the announcement afterwards.
+ *
  * Owned permits. A cell has an owner word and a count: an odd count says that the owner has a permit. The value and the cell must change together, so the word
  * also names the one change that is under way:
  *
@@ -36,14 +46,12 @@
 #include "region/wait.h"
 #include "sync/sync.h"
 
-/* word: above; event: see region/wait.h; the others are constant. */
+/* word, pocket: above; event: see region/wait.h; bound: of the word's value, constant. Without a pocket that word is 0. */
 struct body {
     _Atomic uint64_t word;
+    _Atomic owner_t pocket;
     _Atomic uint32_t event;
     uint32_t bound;
-    uint32_t mask;  /* of the value */
-    uint16_t owned; /* how many owned permits; 0: no payload */
-    uint8_t value_bits, cell_bits;
 };
 static_assert(sizeof(struct body) <= BODY, "fits in the header");
 
@@ -62,6 +70,7 @@ struct cells {
 
 enum { OWNED_MOST = 4096, SPARE = 64 };
 enum change { NONE, TAKE, RETURN };
+#define FULL ((owner_t)1) /* no owner has low bits */
 
 static struct body *body_of(const struct header *h)
 {
@@ -73,54 +82,67 @@ static struct cells *cells_of(const struct header *h)
     return header_payload(h);
 }
 
-static uint8_t bits(uint32_t n)
+/* How many owned permits there may be. */
+static uint32_t owned_of(const struct header *h)
 {
-    return (uint8_t)(n ? 32 - __builtin_clz(n) : 0);
+    return h->size ? (uint32_t)((h->size - sizeof(struct cells)) / sizeof(struct cell)) - SPARE : 0;
 }
 
 /* ---- the word ---- */
 
-static uint32_t value_of(const struct body *b, uint64_t word)
+static inline unsigned bits(uint32_t n) /* of 1 or more */
 {
-    return (uint32_t)word & b->mask;
+    return 32 - (unsigned)__builtin_clz(n);
+}
+
+static inline uint32_t value_of(const struct body *b, uint64_t word)
+{
+    return (uint32_t)(word & ((1ull << bits(b->bound)) - 1));
 }
 
 static enum change change_of(const struct body *b, uint64_t word)
 {
-    return (enum change)(word >> b->value_bits & 3);
+    return (enum change)(word >> bits(b->bound) & 3);
 }
 
-static uint32_t cell_of(const struct body *b, uint64_t word)
+static unsigned cell_bits(const struct header *h)
 {
-    return (uint32_t)(word >> (b->value_bits + 2)) & ((1u << b->cell_bits) - 1);
+    return bits(owned_of(h) + SPARE);
+}
+
+static uint32_t cell_of(const struct header *h, uint64_t word)
+{
+    return (uint32_t)(word >> (bits(body_of(h)->bound) + 2)) & ((1u << cell_bits(h)) - 1);
 }
 
 /* The word with a change of `cell` named, and its value changed; `word` names none. */
-static uint64_t with_change(const struct body *b, uint64_t word, enum change change, uint32_t cell)
+static uint64_t with_change(const struct header *h, uint64_t word, enum change change,
+                            uint32_t cell)
 {
-    unsigned shift = b->value_bits + 2u + b->cell_bits;
+    const struct body *b = body_of(h);
+    unsigned at = bits(b->bound), shift = at + 2 + cell_bits(h);
     uint32_t value = value_of(b, word);
     if (change == TAKE)
         value--;
     else if (value < b->bound) /* plain releases may have filled it up meanwhile */
         value++;
-    return ((word >> shift) + 1) << shift | (uint64_t)cell << (b->value_bits + 2) |
-           (uint64_t)change << b->value_bits | value;
+    return ((word >> shift) + 1) << shift | (uint64_t)cell << (at + 2) | (uint64_t)change << at |
+           value;
 }
 
 /* Whether two words name the same change, whatever their values. */
 static bool same_change(const struct body *b, uint64_t one, uint64_t other)
 {
-    return !((one ^ other) >> b->value_bits);
+    return !((one ^ other) >> bits(b->bound));
 }
 
 /* Makes and un-names the change that `word` names, unless that has been done. */
 static void help(const struct header *h, uint64_t word)
 {
     struct body *b = body_of(h);
-    uint32_t k = cell_of(b, word);
+    uint32_t k = cell_of(h, word);
     struct cell *cell = &cells_of(h)->cell[k];
-    uint64_t named = (uint64_t)k << (b->value_bits + 2) | (uint64_t)3 << b->value_bits;
+    uint64_t named = ((uint64_t)k << 2 | 3) << bits(b->bound);
     uint64_t count = atomic_load(&cell->count), now = atomic_load(&b->word);
     if (!same_change(b, now, word))
         return;
@@ -137,7 +159,7 @@ static uint64_t settled(const struct header *h)
     struct body *b = body_of(h);
     for (;;) {
         uint64_t word = atomic_load(&b->word);
-        if (!b->owned || change_of(b, word) == NONE)
+        if (!h->size || change_of(b, word) == NONE)
             return word;
         help(h, word);
     }
@@ -156,7 +178,7 @@ static void free_cell_of_gone(const struct header *h, uint32_t k, owner_t gone)
             return;
         if (!(atomic_load(&cell->count) & 1))
             break;
-        uint64_t next = with_change(b, word, RETURN, k);
+        uint64_t next = with_change(h, word, RETURN, k);
         if (atomic_compare_exchange_strong(&b->word, &word, next)) {
             help(h, next);
             wait_wake(&b->event, 1);
@@ -168,7 +190,7 @@ static void free_cell_of_gone(const struct header *h, uint32_t k, owner_t gone)
 /* Frees the cells of all who are known to be gone; `ask`: looks at the lives of the others. */
 static void collect(const struct header *h, bool ask)
 {
-    if (!body_of(h)->owned)
+    if (!h->size)
         return;
     struct cells *cells = cells_of(h);
     uint32_t high = atomic_load(&cells->high);
@@ -200,7 +222,7 @@ static bool claim(const struct header *h, uint32_t k, owner_t me)
 /* Claims a cell, beginning with the one that this thread is likely to have had last: its number, or -1. */
 static int claim_any(const struct header *h, owner_t me)
 {
-    uint32_t n = body_of(h)->owned, first = owner_record(me) % n;
+    uint32_t n = owned_of(h), first = owner_record(me) % n;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t k = first + i < n ? first + i : first + i - n;
         if (claim(h, k, me))
@@ -247,12 +269,14 @@ int shoal_semaphore_create(shoal_semaphore **ret, uint32_t value,
     if (rc)
         return rc;
     struct body *b = body_of(h);
-    b->bound = bound;
-    b->value_bits = bits(bound);
-    b->mask = (uint32_t)((1ull << b->value_bits) - 1);
-    b->owned = (uint16_t)o->owned;
-    b->cell_bits = bits(o->owned + SPARE);
-    atomic_store_explicit(&b->word, value, memory_order_relaxed);
+    bool pocket = bound == SHOAL_SEMAPHORE_MAX && !o->owned, full = pocket && value;
+    b->bound = bound - pocket;
+    atomic_store_explicit(&b->word, value - full, memory_order_relaxed);
+    atomic_store_explicit(&b->pocket,
+                          full     ? FULL
+                          : pocket ? shoal_thread.me
+                                   : 0,
+                          memory_order_relaxed);
     *ret = object_publish(h);
     return 0;
 }
@@ -261,13 +285,27 @@ int shoal_semaphore_create(shoal_semaphore **ret, uint32_t value,
 
 static inline int try_plain(struct body *b)
 {
-    uint64_t word = atomic_load_explicit(&b->word, memory_order_relaxed);
-    while (likely(value_of(b, word)))
-        if (likely(atomic_compare_exchange_strong_explicit(&b->word, &word, word - 1,
+    do {
+        owner_t full = FULL;
+        if (likely(atomic_load_explicit(&b->pocket, memory_order_relaxed) == FULL) &&
+            likely(atomic_compare_exchange_strong_explicit(&b->pocket, &full, self_known(),
                                                            memory_order_acquire,
                                                            memory_order_relaxed)))
             return 0;
+        uint64_t word = atomic_load_explicit(&b->word, memory_order_relaxed);
+        while (likely(value_of(b, word)))
+            if (likely(atomic_compare_exchange_strong_explicit(&b->word, &word, word - 1,
+                                                               memory_order_acquire,
+                                                               memory_order_relaxed)))
+                return 0;
+    } while (unlikely(atomic_load(&b->pocket) == FULL));
     return -EAGAIN;
+}
+
+/* How many permits there are. */
+static uint32_t available(const struct body *b)
+{
+    return value_of(b, atomic_load(&b->word)) + (atomic_load(&b->pocket) == FULL);
 }
 
 /* With cell k, which is mine. -ENOSPC: as many are owned as may be. */
@@ -278,12 +316,12 @@ static int take_into(const struct header *h, uint32_t k)
         uint64_t word = settled(h);
         if (!value_of(b, word))
             return -EAGAIN;
-        if (atomic_load(&cells_of(h)->spilled) && count_owned(h) >= b->owned) {
+        if (atomic_load(&cells_of(h)->spilled) && count_owned(h) >= owned_of(h)) {
             if (atomic_load(&b->word) == word)
                 return -ENOSPC;
             continue;
         }
-        uint64_t next = with_change(b, word, TAKE, k);
+        uint64_t next = with_change(h, word, TAKE, k);
         if (atomic_compare_exchange_strong(&b->word, &word, next)) {
             help(h, next);
             return 0;
@@ -310,7 +348,7 @@ static int try_owned(const struct header *h, owner_t me)
         rc = try_owned_once(h, me);
     }
     return rc == -ENOSPC ? fail(rc, "shoal_semaphore_acquire_owned: %u permits are owned already",
-                                body_of(h)->owned)
+                                owned_of(h))
                          : rc;
 }
 
@@ -335,7 +373,7 @@ static int acquire_slow(const struct header *h, owner_t me, int64_t deadline)
         return try_one(h, me);
     }
     for (struct spin s = spin_begin(); spin_once(&s);)
-        if (value_of(b, atomic_load_explicit(&b->word, memory_order_relaxed))) {
+        if (available(b)) {
             rc = try_one(h, me);
             if (rc != -EAGAIN)
                 return rc;
@@ -355,7 +393,7 @@ static int acquire_slow(const struct header *h, owner_t me, int64_t deadline)
             break;
     }
     wait_end(&w);
-    if (value_of(b, atomic_load(&b->word))) /* the baton, also from one that takes nothing */
+    if (available(b)) /* the baton, also from one that takes nothing */
         wait_wake(&b->event, 1);
     return rc;
 }
@@ -375,7 +413,7 @@ int shoal_semaphore_acquire_owned(shoal_semaphore *semaphore, int64_t deadline)
     struct header *h = header_of(semaphore, TYPE_SEMAPHORE);
     if (unlikely(!h))
         return bad_handle(semaphore, "shoal_semaphore_acquire_owned");
-    if (!body_of(h)->owned)
+    if (!h->size)
         return fail(-EINVAL,
                     "shoal_semaphore_acquire_owned: the semaphore was made without `owned`");
     owner_t me;
@@ -385,17 +423,48 @@ int shoal_semaphore_acquire_owned(shoal_semaphore *semaphore, int64_t deadline)
 
 /* ---- releasing ---- */
 
+/* Puts a permit into the pocket if the caller may. */
+static inline bool fill_pocket(struct body *b)
+{
+    static _Thread_local bool filling;
+    owner_t me = self_known();
+    if (unlikely(filling) || unlikely(!me))
+        return false;
+    filling = true;
+    atomic_signal_fence(memory_order_seq_cst);
+    bool mine = atomic_load_explicit(&b->pocket, memory_order_relaxed) == me;
+    if (likely(mine)) {
+        if (likely(process_self.keep.asymmetric)) {
+            atomic_store_explicit(&b->pocket, FULL, memory_order_release);
+        } else {
+            atomic_exchange(&b->pocket, FULL);
+#if !defined(__x86_64__)
+            atomic_thread_fence(memory_order_seq_cst);
+#endif
+        }
+    }
+    atomic_signal_fence(memory_order_seq_cst);
+    filling = false;
+    atomic_signal_fence(memory_order_seq_cst);
+    return mine;
+}
+
 int shoal_semaphore_release(shoal_semaphore *semaphore)
 {
     struct header *h = header_of(semaphore, TYPE_SEMAPHORE);
     if (unlikely(!h))
         return bad_handle(semaphore, "shoal_semaphore_release");
     struct body *b = body_of(h);
+    if (likely(fill_pocket(b))) {
+        if (unlikely(atomic_load_explicit(&b->event, memory_order_relaxed) & SLEEPERS))
+            wait_wake_slow(&b->event, 1);
+        return 0;
+    }
     uint64_t word = atomic_load_explicit(&b->word, memory_order_relaxed);
     do {
         if (unlikely(value_of(b, word) >= b->bound))
             return fail(-EOVERFLOW, "shoal_semaphore_release: the value is at its bound, %u",
-                        b->bound);
+                        available(b));
     } while (unlikely(!atomic_compare_exchange_strong(&b->word, &word, word + 1)));
     wait_wake(&b->event, 1);
     return 0;
@@ -405,7 +474,7 @@ int shoal_semaphore_release(shoal_semaphore *semaphore)
 static int cell_with_permit(const struct header *h, owner_t me)
 {
     struct cells *cells = cells_of(h);
-    uint32_t high = atomic_load(&cells->high), first = owner_record(me) % body_of(h)->owned;
+    uint32_t high = atomic_load(&cells->high), first = owner_record(me) % owned_of(h);
     for (uint32_t i = 0; i < high; i++) {
         uint32_t k = (first + i) % high;
         if (atomic_load_explicit(&cells->cell[k].owner, memory_order_relaxed) == me &&
@@ -424,13 +493,13 @@ int shoal_semaphore_release_owned(shoal_semaphore *semaphore)
     owner_t me = self_known();
     for (;;) {
         uint64_t word = settled(h);
-        int k = b->owned && me ? cell_with_permit(h, me) : -1;
+        int k = h->size && me ? cell_with_permit(h, me) : -1;
         if (k < 0)
             return fail(-EPERM, "shoal_semaphore_release_owned: the calling thread owns no permit");
         if (value_of(b, word) >= b->bound)
             return fail(-EOVERFLOW, "shoal_semaphore_release_owned: the value is at its bound, %u",
                         b->bound);
-        uint64_t next = with_change(b, word, RETURN, (uint32_t)k);
+        uint64_t next = with_change(h, word, RETURN, (uint32_t)k);
         if (!atomic_compare_exchange_strong(&b->word, &word, next))
             continue;
         help(h, next);
@@ -447,7 +516,7 @@ int shoal_semaphore_value(const shoal_semaphore *semaphore)
     struct header *h = header_of(semaphore, TYPE_SEMAPHORE);
     if (unlikely(!h))
         return bad_handle(semaphore, "shoal_semaphore_value");
-    return (int)value_of(body_of(h), atomic_load(&body_of(h)->word));
+    return (int)available(body_of(h));
 }
 
 int shoal_semaphore_holders(const shoal_semaphore *semaphore, shoal_holder *ret, size_t n)
@@ -457,7 +526,7 @@ int shoal_semaphore_holders(const shoal_semaphore *semaphore, shoal_holder *ret,
         return bad_handle(semaphore, "shoal_semaphore_holders");
     if (!ret && n)
         return fail(-EINVAL, "shoal_semaphore_holders: nowhere to write them (NULL)");
-    if (!body_of(h)->owned)
+    if (!h->size)
         return 0;
     settled(h);
     struct cells *cells = cells_of(h);
@@ -491,7 +560,7 @@ static _Atomic uint32_t *event_of(struct header *h)
 
 static bool ready(struct header *h)
 {
-    return value_of(body_of(h), atomic_load(&body_of(h)->word));
+    return available(body_of(h));
 }
 
 const struct type_repair semaphore_repair = {.repair = repair, .event = event_of, .ready = ready};
