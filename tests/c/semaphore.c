@@ -1,6 +1,8 @@
 /* semaphore: what sync.h promises. */
 #include "processes.h"
 
+#include <sys/time.h>
+
 static shoal_semaphore *sem;
 static _Atomic long *shared;
 
@@ -85,6 +87,64 @@ TEST(semaphore_value_never_passes_its_bound)
     ASSERT_OK(shoal_semaphore_release(sem));
     ASSERT_ERR(shoal_semaphore_release(sem), -EOVERFLOW);
     ASSERT_EQ_INT(shoal_semaphore_value(sem), 2);
+    done();
+}
+
+TEST(semaphore_without_a_bound_ends_at_the_maximum)
+{
+    shoal_semaphore *x;
+    ASSERT_OK(shoal_semaphore_create(&x, SHOAL_SEMAPHORE_MAX, NULL));
+    for (int i = 0; i < 3; i++) {
+        ASSERT_ERR(shoal_semaphore_release(x), -EOVERFLOW);
+        ASSERT_EQ_INT(shoal_semaphore_value(x), SHOAL_SEMAPHORE_MAX);
+        ASSERT_OK(shoal_semaphore_acquire(x, SHOAL_NOW));
+        ASSERT_EQ_INT(shoal_semaphore_value(x), SHOAL_SEMAPHORE_MAX - 1);
+        ASSERT_OK(shoal_semaphore_release(x));
+    }
+    shoal_semaphore_close(x);
+}
+
+static void give_three(void)
+{
+    for (int i = 0; i < 3; i++)
+        ASSERT_OK(shoal_semaphore_release(sem));
+}
+
+TEST(semaphore_permits_may_be_given_by_anybody)
+{
+    setup(0, 0, 0);
+    for (int round = 0; round < 5; round++) {
+        ASSERT_OK(shoal_semaphore_release(sem));
+        ends_well(child(give_three));
+        ASSERT_EQ_INT(shoal_semaphore_value(sem), 4);
+        for (int i = 0; i < 4; i++)
+            ASSERT_OK(shoal_semaphore_acquire(sem, SHOAL_NOW));
+        ASSERT_ERR(shoal_semaphore_acquire(sem, SHOAL_NOW), -EAGAIN);
+    }
+    done();
+}
+
+static volatile sig_atomic_t given;
+static void give_in_handler(int signal)
+{
+    (void)signal;
+    given += shoal_semaphore_release(sem) == 0;
+}
+
+TEST(semaphore_given_by_signal_handlers_loses_nothing)
+{
+    struct sigaction action = {.sa_handler = give_in_handler, .sa_flags = SA_RESTART};
+    struct itimerval often = {{0, 20}, {0, 20}}, never = {{0, 0}, {0, 0}};
+    setup(1, 0, 0);
+    ASSERT_SYS(sigaction(SIGALRM, &action, NULL));
+    ASSERT_SYS(setitimer(ITIMER_REAL, &often, NULL));
+    while (given < 2000)
+        for (int i = 0; i < 100; i++) {
+            ASSERT_EQ_INT(shoal_semaphore_acquire(sem, SHOAL_NOW), 0);
+            ASSERT_OK(shoal_semaphore_release(sem));
+        }
+    ASSERT_SYS(setitimer(ITIMER_REAL, &never, NULL));
+    ASSERT_EQ_INT(shoal_semaphore_value(sem), 1 + given);
     done();
 }
 
@@ -322,6 +382,34 @@ TEST(semaphore_sleepers_get_the_permits_of_a_dead_owner)
 /* ---- contention ---- */
 
 enum { PROCESSES = 4, ROUNDS = 2000 };
+
+static void pass_on(void)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        int rc = shoal_semaphore_acquire(sem, i % 5 ? SHOAL_FOREVER : shoal_after(0.0001));
+        if (rc == -ETIMEDOUT)
+            continue;
+        ASSERT_EQ_INT(rc, 0);
+        ASSERT_LE_INT(atomic_fetch_add(&shared[5], 1), 1);
+        if (i % 100 == 0)
+            nap();
+        atomic_fetch_sub(&shared[5], 1);
+        ASSERT_OK(shoal_semaphore_release(sem));
+    }
+}
+
+TEST(semaphore_without_a_bound_conserves_permits)
+{
+    pid_t pids[PROCESSES];
+    setup(2, 0, 0);
+    for (int i = 0; i < PROCESSES; i++)
+        pids[i] = child(pass_on);
+    pass_on();
+    for (int i = 0; i < PROCESSES; i++)
+        ends_well(pids[i]);
+    ASSERT_EQ_INT(shoal_semaphore_value(sem), 2);
+    done();
+}
 
 /* All kinds of calls; never more inside than permits. */
 static void mix(void)
