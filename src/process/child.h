@@ -78,8 +78,14 @@ struct launch {
     const shoal_process_options *options; /* never NULL */
     pid_t parent;
     char identity[NAME];
+    /* Whose child it is, if the fork server forks it in that process's name; follows 0: the parent's. */
+    pid_t follows;
+    uint64_t follows_start;
+    uint32_t follows_slot, follows_generation;
     int report[2]; /* a pipe: what the child could not do; -1 */
 };
+/* Under child_mutex: the next number, and the name. */
+void launch_name(struct child *child, const char *name, char identity[NAME]);
 /* Checks options, takes child_mutex, makes the handle, fills in self_birth, flushes. `reports`: the child may fail even without options. */
 int launch_begin(struct launch *l, const shoal_process_options *options, bool reports,
                  unsigned flags);
@@ -98,12 +104,16 @@ int option_check(const shoal_process_options *options);
 int option_apply(const shoal_process_options *options); /* in the child; -errno with a detail */
 
 /* ---- daemon.c ---- */
-/* In the child: from now on it ends when `parent`, which forked it, ends. */
-void daemon_arm(pid_t parent);
-/* The same, for one that `server` forked in the name of `parent`. */
-void daemon_arm_clean(pid_t server, pid_t parent, uint64_t parent_start);
+/* In the child: from now on it ends when its parent ends: `forker`, or, if that is not 0, `parent`, in whose name the forker acted. */
+void daemon_arm(pid_t forker, pid_t parent, uint64_t parent_start);
 /* This process ends normally: its daemons end too. */
 void daemon_end_all(void);
+
+/* ---- forkserver.c ---- */
+/* In a fresh child: the parent's server is not its own. */
+void forkserver_forked(void);
+/* A signal to a CLEAN child, by way of the server, which knows whether it has been reaped. */
+int forkserver_signal(struct child *child, int number);
 
 /* ---- tree.c ---- */
 /* SIGKILL to `top` (0: it is gone already) and everything below it or below {slot, generation} (0: not attached), stopped first; `spare` is left alone. How many were killed.

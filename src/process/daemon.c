@@ -98,7 +98,7 @@ static void install(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-static void arm_first(pid_t kernel_parent, pid_t parent, uint64_t parent_start)
+void daemon_arm(pid_t kernel_parent, pid_t parent, uint64_t parent_start)
 {
     static bool handlers;
     if (armed.me == getpid())
@@ -116,16 +116,6 @@ static void arm_first(pid_t kernel_parent, pid_t parent, uint64_t parent_start)
     arm();
 }
 
-void daemon_arm(pid_t parent)
-{
-    arm_first(parent, 0, 0);
-}
-
-void daemon_arm_clean(pid_t server, pid_t parent, uint64_t parent_start)
-{
-    arm_first(server, parent, parent_start);
-}
-
 /* A daemon started by exec: until now the signal's default, which ends it, was all it had. */
 static void joined(void)
 {
@@ -134,7 +124,7 @@ static void joined(void)
     if (!(atomic_load(&slot->flags) & SLOT_FLAG_DAEMON))
         return;
     bool there = atomic_load(&parent->word) >> 32 == slot->parent_generation;
-    arm_first(there ? atomic_load(&parent->pid) : -1, 0, 0);
+    daemon_arm(there ? atomic_load(&parent->pid) : -1, 0, 0);
 }
 
 __attribute__((constructor)) static void hook(void)

@@ -32,6 +32,7 @@ static void after_fork_child(void)
 {
     child_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
     child_starting = false;
+    forkserver_forked();
 }
 
 static void begin(void)

@@ -16,6 +16,12 @@ static int send_signal(shoal_process *process, int number, const char *what)
         return rc;
     if (child_look(child))
         return 0;
+    if (child->kind == CLEAN) {
+        rc = forkserver_signal(child, number);
+        return rc ? fail(rc, "%s: process %s (pid %d): %s", what, child->name, (int)child->pid,
+                         shoal_strerror(rc))
+                  : 0;
+    }
     /* It is not reaped while the mutex is held, so the number is its own. */
     bool fresh;
     pthread_mutex_lock(&child_mutex);

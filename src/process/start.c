@@ -32,10 +32,10 @@ static unsigned next_number(pid_t me)
     return ++count;
 }
 
-static void name_child(struct child *child, const char *name, char identity[NAME], pid_t me)
+void launch_name(struct child *child, const char *name, char identity[NAME])
 {
     const char *mine = view.slots[process_self.slot].identity;
-    unsigned number = next_number(me);
+    unsigned number = next_number(child->owner);
     snprintf(identity, NAME, "%.36s%s%u", mine, *mine ? ":" : "", number);
     if (name)
         snprintf(child->name, NAME, "%s", name);
@@ -74,7 +74,7 @@ int launch_begin(struct launch *l, const shoal_process_options *options, bool re
     if (l->options->flags & SHOAL_DAEMON)
         flags |= SLOT_FLAG_DAEMON;
     l->child->daemon = flags & SLOT_FLAG_DAEMON;
-    name_child(l->child, l->options->name, l->identity, l->parent);
+    launch_name(l->child, l->options->name, l->identity);
     self_birth.flags = flags;
     memcpy(self_birth.name, l->child->name, NAME);
     child_starting = true;
@@ -145,8 +145,13 @@ void launch_settle(const struct launch *l)
     struct birth *b = &self_birth;
     if (!b->slot)
         _exit(127);
+    if (l->follows) {
+        struct slot *slot = &view.slots[b->slot];
+        slot->parent = l->follows_slot;
+        slot->parent_generation = l->follows_generation;
+    }
     if (b->flags & SLOT_FLAG_DAEMON)
-        daemon_arm(l->parent);
+        daemon_arm(l->parent, l->follows, l->follows_start);
     b->flags = 0;
     b->name[0] = 0;
     memcpy(view.slots[b->slot].identity, l->identity, NAME);

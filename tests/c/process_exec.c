@@ -15,15 +15,25 @@ static char *member(void)
     return path;
 }
 
+/* argv wants them writable. */
+static char **list(const char *a, const char *b, const char *c)
+{
+    static char text[3][80];
+    static char *argv[4];
+    const char *from[3] = {a, b, c};
+    memset(argv, 0, sizeof argv);
+    for (int i = 0; i < 3 && from[i]; i++) {
+        snprintf(text[i], sizeof text[i], "%s", from[i]);
+        argv[i] = text[i];
+    }
+    return argv;
+}
+
 static shoal_process *started(const char *what, const char *argument,
                               const shoal_process_options *options)
 {
     shoal_process *p;
-    char first[16], second[80];
-    snprintf(first, sizeof first, "%s", what);
-    snprintf(second, sizeof second, "%s", argument);
-    ASSERT_OK(
-        shoal_process_start_exec(&p, member(), (char *[]){"member", first, second, NULL}, options));
+    ASSERT_OK(shoal_process_start_exec(&p, member(), list("member", what, argument), options));
     return p;
 }
 
@@ -85,7 +95,7 @@ TEST(process_program_that_cannot_be_run_is_an_error)
 {
     shoal_process *p = NULL;
     shoal_statistics s;
-    char *arguments[] = {"x", NULL}, *none[] = {NULL};
+    char **arguments = list("x", NULL, NULL), *none[] = {NULL};
     ASSERT_ERR(shoal_process_start_exec(&p, "/no/such/program", arguments, NULL), -ENOENT);
     ASSERT_NOT_NULL(strstr(shoal_error_detail(), "/no/such/program"));
     ASSERT_ERR(shoal_process_start_exec(&p, "/dev/null", arguments, NULL), -EACCES);
@@ -109,9 +119,8 @@ TEST(process_program_takes_options)
     shoal_process_options options = {.directory = "/",
                                      .environment = variables,
                                      .stdout_fd = fds[1]};
-    ASSERT_OK(shoal_process_start_exec(&p, "/bin/sh",
-                                       (char *[]){"sh", "-c", "echo $COLOUR $PWD", NULL},
-                                       &options));
+    ASSERT_OK(
+        shoal_process_start_exec(&p, "/bin/sh", list("sh", "-c", "echo $COLOUR $PWD"), &options));
     ASSERT_EQ_INT(joined(p), 0);
     ASSERT_SYS(read(fds[0], text, sizeof text - 1));
     ASSERT_STR(text, "green /\n");

@@ -1,0 +1,288 @@
+/* Starting children from a clean process: a program with threads asks its fork server. */
+#include "process/forkserver.h"
+#include "region/life.h"
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Under `mutex`, which is taken before child_mutex. Believed by the process that started it only. */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+    pid_t owner; /* 0: there is none */
+    pid_t pid;
+    int fd;
+    struct child place; /* slot, generation and family, for its repair */
+} server;
+
+void forkserver_forked(void)
+{
+    mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
+    if (server.owner)
+        close(server.fd);
+    server.owner = 0;
+}
+
+/* Locked, if this process has a server. */
+static int lock_server(const char *what)
+{
+    pthread_mutex_lock(&mutex);
+    if (server.owner == getpid())
+        return 0;
+    pthread_mutex_unlock(&mutex);
+    return fail(-EPIPE, "%s: this process has no fork server", what);
+}
+
+static int make_server(void)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+        return fail(-errno, "forkserver: %s", strerror(errno));
+    pid_t parent = getpid();
+    fflush(NULL);
+    pthread_mutex_lock(&child_mutex);
+    child_starting = true;
+    self_birth.flags = atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON;
+    snprintf(self_birth.name, NAME, "ForkServer");
+    pid_t pid = fork();
+    int error = errno;
+    child_starting = false;
+    self_birth.flags = 0;
+    self_birth.name[0] = 0;
+    if (!pid) {
+        close(pair[0]);
+        if (!self_birth.slot)
+            _exit(127);
+        server_run(pair[1], parent);
+    }
+    close(pair[1]);
+    server.place = (struct child){.family = view.region->family,
+                                  .slot = self_birth.slot,
+                                  .generation = self_birth.generation};
+    pthread_mutex_unlock(&child_mutex);
+    if (pid > 0 && self_birth.slot) {
+        server.owner = parent;
+        server.pid = pid;
+        server.fd = pair[0];
+        return 0;
+    }
+    close(pair[0]);
+    if (pid > 0) {
+        waitpid(pid, NULL, 0);
+        return -EAGAIN; /* the fork handler has left the sentence */
+    }
+    child_gone(&server.place);
+    return fail(-error, "forkserver: fork: %s", strerror(error));
+}
+
+int shoal_forkserver_start(void)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    child_begin();
+    pthread_mutex_lock(&mutex);
+    rc = server.owner == getpid() ? fail(-EALREADY, "forkserver: there is one") : make_server();
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+static int runs_clean(struct child *child, void *argument)
+{
+    bool fresh;
+    (void)argument;
+    return child->kind == CLEAN && !child_ended(child, &fresh);
+}
+
+int shoal_forkserver_stop(void)
+{
+    int rc = lock_server("forkserver");
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&child_mutex);
+    int busy = child_each(runs_clean, NULL);
+    pthread_mutex_unlock(&child_mutex);
+    if (busy) {
+        rc = fail(-EBUSY, "forkserver: a process that it forked still runs");
+    } else {
+        close(server.fd);
+        server.owner = 0;
+        while (waitpid(server.pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+        child_gone(&server.place);
+    }
+    pthread_mutex_unlock(&mutex);
+    return rc;
+}
+
+/* One request and its answer; -EPIPE if the server is gone. */
+static int ask(const struct request *r, const int fds[], unsigned n, const void *bytes,
+               struct answer *answer)
+{
+    int rc = wire_send_request(server.fd, r, fds, n);
+    if (!rc && r->size)
+        rc = wire_send(server.fd, bytes, r->size);
+    if (!rc)
+        rc = wire_receive(server.fd, answer, sizeof *answer);
+    if (rc == -EPIPE)
+        return fail(-EPIPE, "the fork server (pid %d) is gone", (int)server.pid);
+    if (rc)
+        return fail(rc, "start_clean: one of the descriptors: %s", strerror(-rc));
+    if (answer->result) {
+        answer->detail[sizeof answer->detail - 1] = 0;
+        return fail(answer->result, "%s", answer->detail);
+    }
+    return 0;
+}
+
+int forkserver_signal(struct child *child, int number)
+{
+    struct request r = {.kind = REQUEST_SIGNAL, .pid = child->pid, .signal = number};
+    struct answer answer;
+    int rc = lock_server("signal");
+    if (!rc) {
+        rc = ask(&r, NULL, 0, NULL, &answer);
+        pthread_mutex_unlock(&mutex);
+    }
+    if (rc == -EPIPE && os_process_ended(child->pid) == 0)
+        rc = kill(child->pid, number) ? -errno : 0;
+    return rc;
+}
+
+/* ---- a start ---- */
+
+static size_t text_size(const char *text)
+{
+    return text ? strlen(text) + 1 : 0;
+}
+
+/* Limits, argument, cpus, texts, as server.c unpacks them. */
+static unsigned char *pack(struct request *r, const shoal_process_options *o, const void *argument,
+                           size_t size)
+{
+    size_t limits = o->n_limits * sizeof *o->limits, cpus = o->n_cpus * sizeof *o->cpus;
+    size_t padded = (size + 15) / 16 * 16;
+    r->size = limits + padded + cpus + text_size(o->directory);
+    for (size_t i = 0; o->environment && o->environment[i]; i++) {
+        r->size += text_size(o->environment[i]);
+        r->n_environment++;
+    }
+    r->n_limits = o->n_limits;
+    r->argument = size;
+    r->n_cpus = o->n_cpus;
+    r->nice = o->nice;
+    r->flags = o->flags;
+    r->directory = o->directory;
+    r->environment = o->environment;
+    unsigned char *bytes = calloc(1, r->size + 1), *p = bytes;
+    if (!bytes)
+        return NULL;
+    if (limits)
+        memcpy(p, o->limits, limits);
+    p += limits;
+    if (size)
+        memcpy(p, argument, size);
+    p += padded;
+    if (cpus)
+        memcpy(p, o->cpus, cpus);
+    p += cpus;
+    if (o->directory) {
+        memcpy(p, o->directory, text_size(o->directory));
+        p += text_size(o->directory);
+    }
+    for (size_t i = 0; i < r->n_environment; i++) {
+        memcpy(p, o->environment[i], text_size(o->environment[i]));
+        p += text_size(o->environment[i]);
+    }
+    return bytes;
+}
+
+/* Names the child and says whose it is; the handle exists before the process does. */
+static struct child *prepare(struct request *r, const shoal_process_options *o)
+{
+    struct os_process me;
+    pthread_mutex_lock(&child_mutex);
+    struct child *child = child_new(CLEAN);
+    if (child) {
+        const struct slot *slot = &view.slots[process_self.slot];
+        launch_name(child, o->name, r->identity);
+        memcpy(r->name, child->name, NAME);
+        child->daemon = (o->flags & SHOAL_DAEMON) || (atomic_load(&slot->flags) & SLOT_FLAG_DAEMON);
+        if (child->daemon)
+            r->flags |= SHOAL_DAEMON;
+        r->parent = child->owner;
+        r->parent_start = os_process_look(r->parent, &me) ? 0 : me.start;
+        r->slot = process_self.slot;
+        r->generation = process_self.generation;
+    }
+    pthread_mutex_unlock(&child_mutex);
+    return child;
+}
+
+int shoal_process_start_clean(shoal_process **ret, shoal_target target, const void *argument,
+                              size_t size, const shoal_process_options *options)
+{
+    static const shoal_process_options none;
+    const shoal_process_options *o = options ? options : &none;
+    struct request r = {.kind = REQUEST_START, .target = target};
+    struct answer answer;
+    owner_t me;
+    int status[2], fds[REQUEST_FDS], rc = self(&me);
+    unsigned n = 0;
+    if (rc)
+        return rc;
+    if (!ret || !target || (size && !argument))
+        return fail(-EINVAL, "start_clean: no %s",
+                    !ret      ? "place for the handle"
+                    : !target ? "target"
+                              : "argument");
+    rc = option_check(o);
+    if (rc)
+        return rc;
+    rc = lock_server("start_clean");
+    if (rc)
+        return rc;
+    unsigned char *bytes = pack(&r, o, argument, size);
+    struct child *child = bytes ? prepare(&r, o) : NULL;
+    if (!child) {
+        rc = fail(-ENOMEM, "start_clean: no memory for %zu bytes", r.size);
+        goto out;
+    }
+    if (pipe2(status, O_CLOEXEC)) {
+        rc = fail(-errno, "start_clean: no pipe: %s", strerror(errno));
+        goto drop;
+    }
+    child->status_fd = status[0];
+    fds[n++] = status[1];
+    const int streams[3] = {o->stdin_fd, o->stdout_fd, o->stderr_fd};
+    for (unsigned i = 0; i < 3; i++)
+        if (streams[i]) {
+            r.streams[i] = true;
+            fds[n++] = streams[i];
+        }
+    rc = ask(&r, fds, n, bytes, &answer);
+    close(status[1]);
+    if (!rc) {
+        pthread_mutex_lock(&child_mutex);
+        child->pid = answer.pid;
+        child->family = view.region->family;
+        child->slot = answer.slot;
+        child->generation = answer.generation;
+        pthread_mutex_unlock(&child_mutex);
+        *ret = child_handle(child);
+        goto out;
+    }
+drop:
+    pthread_mutex_lock(&child_mutex);
+    child_drop(child);
+    pthread_mutex_unlock(&child_mutex);
+out:
+    pthread_mutex_unlock(&mutex);
+    free(bytes);
+    return rc;
+}

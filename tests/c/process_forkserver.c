@@ -1,0 +1,276 @@
+/* The fork server: clean children of a program that has threads. */
+#include "processes.h"
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+static int joined(shoal_process *p)
+{
+    int code;
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_exit_code(p, &code));
+    ASSERT_OK(shoal_process_close(p));
+    return code;
+}
+
+static int give(void *argument)
+{
+    return *(int *)argument;
+}
+
+static shoal_process *started(shoal_target target, int argument)
+{
+    shoal_process *p;
+    ASSERT_OK(shoal_process_start_clean(&p, target, &argument, sizeof argument, NULL));
+    return p;
+}
+
+static int call_exit(void *argument)
+{
+    exit(*(int *)argument);
+}
+
+static int die(void *argument)
+{
+    return raise(*(int *)argument);
+}
+
+static int sleep_long(void *argument)
+{
+    while (pause() < 0)
+        ;
+    return *(int *)argument;
+}
+
+TEST(process_clean_children_end_with_a_status)
+{
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_EQ_INT(joined(started(give, 0)), 0);
+    ASSERT_EQ_INT(joined(started(give, 17)), 17);
+    ASSERT_EQ_INT(joined(started(call_exit, 18)), 18);
+    ASSERT_EQ_INT(joined(started(die, SIGKILL)), -SIGKILL);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+TEST(process_clean_children_are_waited_for_and_signalled)
+{
+    int code;
+    ASSERT_OK(shoal_forkserver_start());
+    shoal_process *p = started(sleep_long, 0), *q = started(sleep_long, 0), *both[] = {p, q},
+                  *list[2];
+    ASSERT_ERR(shoal_process_join(p, SHOAL_NOW), -EAGAIN);
+    ASSERT_ERR(shoal_process_join(p, shoal_after(0.01)), -ETIMEDOUT);
+    ASSERT_OK(shoal_process_exit_code(p, &code));
+    ASSERT_EQ_INT(code, SHOAL_EXIT_RUNNING);
+    ASSERT_EQ_INT(shoal_process_is_alive(p), 1);
+    ASSERT_EQ_INT(shoal_process_active_children(list, 2), 2);
+    ASSERT_ERR(shoal_forkserver_stop(), -EBUSY);
+    ASSERT_OK(shoal_process_terminate(q));
+    int ended[2], fd = (int)ASSERT_OK(shoal_process_sentinel(q));
+    ASSERT_EQ_INT(shoal_process_wait(both, 2, ended, SHOAL_FOREVER), 1);
+    ASSERT_EQ_INT(ended[1], 1);
+    ASSERT_EQ_INT(shoal_process_sentinel(q), fd);
+    ASSERT_EQ_INT(joined(q), -SIGTERM);
+    ASSERT_EQ_INT(shoal_process_kill_tree(p), 1);
+    ASSERT_EQ_INT(joined(p), -SIGKILL);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+static int big(void *argument)
+{
+    const unsigned char *bytes = argument;
+    for (size_t i = 0; i < 3000000; i++)
+        if (bytes[i] != (unsigned char)(i * 7))
+            return 1;
+    return 0;
+}
+
+TEST(process_clean_children_get_a_copy_of_the_argument)
+{
+    shoal_process *p;
+    ASSERT_OK(shoal_forkserver_start());
+    unsigned char *bytes = malloc(3000000);
+    ASSERT_NOT_NULL(bytes);
+    for (size_t i = 0; i < 3000000; i++)
+        bytes[i] = (unsigned char)(i * 7);
+    ASSERT_OK(shoal_process_start_clean(&p, big, bytes, 3000000, NULL));
+    free(bytes);
+    ASSERT_EQ_INT(joined(p), 0);
+    ASSERT_ERR(shoal_process_start_clean(&p, big, NULL, 1, NULL), -EINVAL);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+static int knows_its_place(void *argument)
+{
+    shoal_process *me = shoal_process_current(), *parent = shoal_process_parent();
+    ASSERT_EQ_INT(shoal_process_pid(parent), *(int *)argument);
+    ASSERT_EQ_INT(shoal_process_pid(me), getpid());
+    ASSERT_EQ_INT(shoal_process_is_alive(parent), 1);
+    ASSERT_STR(shoal_process_name(me), "Process-1");
+    shoal_process *p;
+    int number = 4;
+    ASSERT_OK(shoal_process_start(&p, give, &number, NULL));
+    ASSERT_STR(shoal_process_name(p), "Process-1:1");
+    ASSERT_EQ_INT(joined(p), 4);
+    ASSERT_ERR(shoal_process_start_clean(&p, give, &number, sizeof number, NULL), -EPIPE);
+    return 0;
+}
+
+TEST(process_clean_children_are_the_callers)
+{
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_EQ_INT(joined(started(knows_its_place, (int)getpid())), 0);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+static int checks_options(void *argument)
+{
+    char text[64];
+    ASSERT_STR(argument, "argument");
+    ASSERT_STR(getcwd(text, sizeof text), "/");
+    ASSERT_STR(getenv("COLOUR"), "red");
+    ASSERT_STR(getenv("SHAPE"), "round");
+    struct rlimit limit;
+    ASSERT_SYS(getrlimit(RLIMIT_NOFILE, &limit));
+    ASSERT_EQ_INT(limit.rlim_cur, 77);
+    printf("printed");
+    return 0;
+}
+
+TEST(process_clean_children_take_options)
+{
+    shoal_process *p = NULL;
+    int fds[2];
+    char text[16] = "";
+    const char *const variables[] = {"COLOUR=red", "SHAPE=round", NULL};
+    const shoal_limit limit = {RLIMIT_NOFILE, {77, 78}};
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_SYS(pipe(fds)); /* after the server was forked */
+    shoal_process_options options = {.directory = "/",
+                                     .environment = variables,
+                                     .stdout_fd = fds[1],
+                                     .limits = &limit,
+                                     .n_limits = 1,
+                                     .name = "optional"};
+    ASSERT_OK(shoal_process_start_clean(&p, checks_options, "argument", 9, &options));
+    ASSERT_STR(shoal_process_name(p), "optional");
+    ASSERT_EQ_INT(joined(p), 0);
+    close(fds[1]);
+    ASSERT_EQ_INT(read(fds[0], text, sizeof text), 7); /* nobody else holds the other end */
+    ASSERT_EQ_INT(read(fds[0], text + 8, 1), 0);
+    ASSERT_STR(text, "printed");
+    close(fds[0]);
+    p = NULL;
+    options = (shoal_process_options){.directory = "/no/such/folder"};
+    ASSERT_ERR(shoal_process_start_clean(&p, give, "", 1, &options), -ENOENT);
+    ASSERT_NOT_NULL(strstr(shoal_error_detail(), "/no/such/folder"));
+    options = (shoal_process_options){.stdout_fd = 999};
+    ASSERT_ERR(shoal_process_start_clean(&p, give, "", 1, &options), -EBADF);
+    ASSERT_NULL(p);
+    ASSERT_EQ_INT(joined(started(give, 5)), 5);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+static void *start_many(void *argument)
+{
+    for (int i = 0; i < 10; i++)
+        ASSERT_EQ_INT(joined(started(give, i)), i);
+    return argument;
+}
+
+TEST(process_clean_children_can_be_started_by_several_threads)
+{
+    pthread_t threads[4];
+    ASSERT_OK(shoal_forkserver_start());
+    for (int i = 0; i < 4; i++)
+        ASSERT_EQ_INT(pthread_create(&threads[i], NULL, start_many, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+TEST(process_without_a_fork_server_clean_children_are_an_error)
+{
+    shoal_process *p;
+    ASSERT_ERR(shoal_process_start_clean(&p, give, "", 1, NULL), -EPIPE);
+    ASSERT_ERR(shoal_forkserver_stop(), -EPIPE);
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_ERR(shoal_forkserver_start(), -EALREADY);
+    ASSERT_OK(shoal_forkserver_stop());
+    ASSERT_ERR(shoal_process_start_clean(&p, give, "", 1, NULL), -EPIPE);
+}
+
+static int tell_parent(void *argument)
+{
+    **(pid_t **)argument = getppid();
+    return sleep_long(argument);
+}
+
+TEST(process_clean_children_of_a_killed_server_can_still_be_joined)
+{
+    shoal_process *p;
+    _Atomic long *words = words_open();
+    pid_t *server = (pid_t *)(void *)&words[0];
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_OK(shoal_process_start_clean(&p, tell_parent, &server, sizeof server, NULL));
+    while (!__atomic_load_n(server, __ATOMIC_SEQ_CST))
+        nap();
+    ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    ASSERT_SYS(kill(*server, SIGKILL));
+    ASSERT_ERR(shoal_process_join(p, shoal_after(0.1)), -ETIMEDOUT);
+    int zero = 0;
+    shoal_process *q;
+    ASSERT_ERR(shoal_process_start_clean(&q, give, &zero, sizeof zero, NULL), -EPIPE);
+    ASSERT_OK(shoal_process_kill(p));
+    ASSERT_EQ_INT(joined(p), SHOAL_EXIT_UNKNOWN);
+    ASSERT_OK(shoal_forkserver_stop());
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    words_close();
+}
+
+static int alive[2];
+
+static void clean_daemons_end(bool by_kill)
+{
+    char c;
+    _Atomic long *words = words_open();
+    ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    ASSERT_SYS(pipe(alive));
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        shoal_process *p;
+        int zero = 0;
+        shoal_process_options options = {.flags = SHOAL_DAEMON};
+        ASSERT_OK(shoal_forkserver_start());
+        for (int i = 0; i < 3; i++)
+            ASSERT_OK(shoal_process_start_clean(&p, sleep_long, &zero, sizeof zero, &options));
+        atomic_store(&words[0], 1);
+        if (!by_kill)
+            exit(0);
+        for (;;)
+            pause();
+    }
+    until_word(&words[0], 1);
+    if (by_kill)
+        kill_and_reap(pid);
+    else
+        ends_well(pid);
+    close(alive[1]);
+    ASSERT_EQ_INT(read(alive[0], &c, 1), 0);
+    close(alive[0]);
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    words_close();
+}
+
+TEST(process_clean_daemons_end_when_the_caller_is_killed)
+{
+    clean_daemons_end(true);
+}
+
+TEST(process_clean_daemons_end_at_the_callers_normal_end)
+{
+    clean_daemons_end(false);
+}
