@@ -109,7 +109,7 @@ static void repair_objects(uint32_t s)
     }
 }
 
-static void free_records(uint32_t s, uint32_t generation)
+static void free_records(uint32_t s, uint32_t generation, bool creates)
 {
     uint32_t high = atomic_load(&view.region->records_high);
     for (uint32_t r = SLOTS; r < high; r++) {
@@ -119,13 +119,15 @@ static void free_records(uint32_t s, uint32_t generation)
             continue;
         for (unsigned i = 0; i < FRAMES; i++)
             atomic_store(&record->frames[i], 0);
-        object_disown(owner_make((uint32_t)(w >> 32), r));
+        if (creates)
+            object_disown(owner_make((uint32_t)(w >> 32), r));
         atomic_store(&record->word, record_make((uint32_t)(w >> 32) + 1, 0, false));
     }
     struct record *first = record_at(s);
     for (unsigned i = 0; i < FRAMES; i++)
         atomic_store(&first->frames[i], 0);
-    object_disown(owner_make(generation, s));
+    if (creates)
+        object_disown(owner_make(generation, s));
     atomic_store(&first->word, record_make(generation + 1, s, false));
 }
 
@@ -239,7 +241,8 @@ static void repair(uint32_t s, uint64_t word, bool by_itself)
     repair_objects(s);
     object_release_all(s);
     release_unborn(s);
-    free_records(s, generation);
+    /* A process that never created knows that no group is its own: looking at them all would be a page fault for each. */
+    free_records(s, generation, !by_itself || atomic_load(&process_self.creates));
     bool sleepers = rouse_sleepers();
     if (death)
         atomic_fetch_add(&view.region->deaths, 1);

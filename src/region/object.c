@@ -84,6 +84,7 @@ static int find_group(unsigned c)
 {
     static _Thread_local uint32_t from;
     struct thread *t = &shoal_thread;
+    atomic_store(&process_self.creates, true); /* before it owns a group */
     uint32_t high = atomic_load(&view.region->groups_high);
     for (unsigned n = 0; n < SEARCH && n < high; n++) {
         uint32_t g = from++ % high;

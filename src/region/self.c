@@ -87,13 +87,16 @@ static void use_record(uint32_t r)
     t->record = record;
     atomic_store(&record->tid, (uint32_t)os_gettid());
     t->me = owner_make((uint32_t)(atomic_load(&record->word) >> 32), r);
-    pthread_setspecific(thread_key, t);
+    if (!t->keyed) /* a fork copies it: the child is spared the call */
+        pthread_setspecific(thread_key, t);
+    t->keyed = true;
     atomic_fetch_add(&process_self.threads, 1);
 }
 
 static void thread_end(void *argument)
 {
     struct thread *t = argument;
+    t->keyed = false;
     if (!self_known())
         return;
     uint32_t r = owner_record(t->me);

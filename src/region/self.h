@@ -20,6 +20,7 @@ struct thread {
     uint64_t ready_ids[8]; /* and which payloads in it are known to have memory */
     bool holds_life;       /* this thread's end marks the process's life word */
     bool attaching;
+    bool keyed;       /* thread_end is told of its end */
     bool shares_core; /* wait.c: its last yield let somebody else run */
     char detail[256];
     bool detailed;
@@ -36,6 +37,7 @@ struct process {
     pthread_mutex_t mutex;        /* open, close, fork */
     pthread_mutex_t attach_mutex; /* attaching and leaving of threads, fork */
     unsigned spares;              /* records of threads that have ended */
+    _Atomic bool creates;         /* a thread of it has owned an object group */
     uint32_t spare[256];
     struct keep {
         _Atomic uint32_t
