@@ -409,6 +409,8 @@ const struct bench bench_sync[] = {
      PIN_TWO, FIGURE_AT_LEAST, 0.25, 3},
     {"semaphore, uncontended", "ns", semaphore_alone, FAMILY, "sem_t", posix_semaphore_alone,
      PIN_ONE | PIN_NONE, PIN_ONE | PIN_NONE, RATIO_AT_MOST, 0.8, PAIR_ROUNDS},
+    {"semaphore, uncontended, no membarrier", "ns", semaphore_alone, NO_MEMBARRIER, "sem_t",
+     posix_semaphore_alone, PIN_ONE, 0, RATIO_AT_MOST, 0.8, PAIR_ROUNDS},
     {"event, ping-pong", "ns", event_round_trip, FAMILY, LINE, line_round_trip, PIN_TWO, PIN_TWO,
      RATIO_AT_MOST, 3, PAIR_ROUNDS},
     {"event, ping-pong, no membarrier", "ns", event_round_trip, NO_MEMBARRIER, LINE,
