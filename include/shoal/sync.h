@@ -63,7 +63,8 @@ SHOAL_API shoal_rlock *shoal_rlock_close(shoal_rlock *lock);
 /* ---- rwlock: many readers or one writer; writers go first ---- */
 typedef struct shoal_rwlock shoal_rwlock;
 SHOAL_API int shoal_rwlock_create(shoal_rwlock **ret, const shoal_sync_options *options);
-/* Readers never see SHOAL_OWNER_DIED for a dead reader; after a dead writer the next to acquire, reader or writer, gets it. A thread may read-acquire again. */
+/* Readers never see SHOAL_OWNER_DIED for a dead reader; after a dead writer the next to acquire, reader or writer, gets it; and again the next, if that one dies before it has
+ * released. A thread may read-acquire again (-EOVERFLOW beyond 255 levels). -EDEADLK: the caller writes. -ENOSPC: 4088 threads read. */
 SHOAL_API int shoal_rwlock_acquire_read(shoal_rwlock *lock, int64_t deadline);
 SHOAL_API int shoal_rwlock_acquire_write(
     shoal_rwlock *lock, int64_t deadline); /* -EDEADLK: the caller reads or writes already */
@@ -110,7 +111,7 @@ SHOAL_API int shoal_semaphore_release(shoal_semaphore *semaphore);
  * permits are in use. */
 SHOAL_API int shoal_semaphore_acquire_owned(shoal_semaphore *semaphore, int64_t deadline);
 SHOAL_API int shoal_semaphore_release_owned(
-    shoal_semaphore *semaphore); /* -EPERM: the caller's thread owns none */
+    shoal_semaphore *semaphore); /* -EPERM: the caller's thread owns none; -EOVERFLOW: as release */
 SHOAL_API int shoal_semaphore_value(const shoal_semaphore *semaphore);
 /* Up to n owners of owned permits; returns how many there are. */
 SHOAL_API int shoal_semaphore_holders(const shoal_semaphore *semaphore, shoal_holder *ret,

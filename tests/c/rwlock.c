@@ -371,6 +371,38 @@ TEST(rwlock_sleepers_go_on_when_the_writer_dies)
     done();
 }
 
+static shoal_event *elsewhere;
+
+static void sleep_elsewhere(void)
+{
+    atomic_fetch_add(&shared[1], 1);
+    ASSERT_OK(shoal_event_wait(elsewhere, SHOAL_FOREVER));
+}
+
+TEST(rwlock_sleepers_go_on_when_somebody_else_repairs)
+{
+    setup();
+    ASSERT_OK(shoal_event_create(&elsewhere, NULL));
+    pid_t bystander = start_sleeper(sleep_elsewhere); /* the first to hear of a death */
+    for (int round = 0; round < 10; round++) {
+        pid_t holder = start_holder(read_and_stay), pids[3];
+        pids[0] = start_sleeper(write_once); /* waits for the reader */
+        pids[1] = start_sleeper(write_once); /* for the writer */
+        pids[2] = start_sleeper(read_once);
+        kill_and_reap(round % 2 ? holder : pids[0]);
+        if (round % 2)
+            ends_well(pids[0]);
+        else
+            kill_and_reap(holder);
+        ends_well(pids[1]);
+        ends_well(pids[2]);
+    }
+    ASSERT_OK(shoal_event_set(elsewhere));
+    ends_well(bystander);
+    shoal_event_close(elsewhere);
+    done();
+}
+
 /* ---- contention ---- */
 
 enum { PROCESSES = 4, ROUNDS = 2000 };

@@ -190,6 +190,30 @@ TEST(semaphore_wakes_as_many_as_there_are_permits)
     done();
 }
 
+static void take_and_stay(void)
+{
+    take_one();
+    until_word(&shared[6], 1);
+}
+
+/* Nobody ends meanwhile: an end would make all who sleep look again. */
+TEST(semaphore_wakes_as_many_as_there_are_permits_while_all_live)
+{
+    pid_t pids[4];
+    for (int round = 0; round < 10; round++) {
+        setup(0, 0, 0);
+        for (int i = 0; i < 4; i++)
+            pids[i] = start_sleeper(take_and_stay);
+        for (int i = 0; i < 4; i++)
+            ASSERT_OK(shoal_semaphore_release(sem));
+        until_word(&shared[1], 4);
+        atomic_store(&shared[6], 1);
+        for (int i = 0; i < 4; i++)
+            ends_well(pids[i]);
+        done();
+    }
+}
+
 TEST(semaphore_permits_reach_the_others_though_the_woken_one_is_killed)
 {
     setup(0, 0, 0);
