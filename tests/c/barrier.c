@@ -12,7 +12,7 @@
 static struct shared {
     _Atomic int go, done, actions, results[128], numbers[128];
     _Atomic int arrived[16];
-} *shared;
+} * shared;
 static shoal_memory *shared_memory;
 static shoal_barrier *barrier;
 

@@ -12,7 +12,7 @@
 /* What the processes of a test share. */
 static struct shared {
     _Atomic int ready, go, done, order[64], result[64];
-} *shared;
+} * shared;
 static shoal_memory *shared_memory;
 static shoal_condition *condition;
 
@@ -371,7 +371,8 @@ TEST(threads_and_processes_wait_side_by_side)
     for (int i = 0; i < N; i++)
         pids[i] = child(wait_once, i);
     for (int i = 0; i < N; i++)
-        ASSERT_EQ_INT(pthread_create(&threads[i], NULL, thread_waits, (void *)(intptr_t)(N + i)), 0);
+        ASSERT_EQ_INT(pthread_create(&threads[i], NULL, thread_waits, (void *)(intptr_t)(N + i)),
+                      0);
     until_waiting(2 * N);
     ASSERT_EQ_INT(notify(3), 3);
     until(&shared->done, 3);
@@ -462,7 +463,8 @@ TEST(wait_for_returns_what_the_predicate_says)
     int died = 0;
     set_up(NULL, NULL);
     lock();
-    ASSERT_ERR(shoal_condition_wait_for(condition, passed, condition, SHOAL_NOW, &died), -ETIMEDOUT);
+    ASSERT_ERR(shoal_condition_wait_for(condition, passed, condition, SHOAL_NOW, &died),
+               -ETIMEDOUT);
     ASSERT_ERR(shoal_condition_wait_for(condition, passed, condition, shoal_after(0.02), &died),
                -ETIMEDOUT);
     ASSERT_ERR(shoal_condition_wait_for(condition, refuses, NULL, SHOAL_NOW, &died), -ENODATA);

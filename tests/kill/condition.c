@@ -16,7 +16,11 @@ struct state {
     shoal_condition *condition;
 };
 
-enum { X_PID }; /* in note->at */
+enum {
+    X_PID,
+    SECOND,
+    GOT
+}; /* in note->at: a child's pid; partner 0 waits, or is about to; the victim was notified */
 
 static void *setup_net(int net)
 {
@@ -34,10 +38,11 @@ static void *setup(void)
     return setup_net(NET_OFF);
 }
 
+/* After the orphans are in place the dead had nothing else to tell. */
 static void told(struct state *s, int got)
 {
     ASSERT_OK(got);
-    if (got == SHOAL_OWNER_DIED)
+    if (got == SHOAL_OWNER_DIED && !s->note->entered)
         ASSERT_OK(shoal_condition_notify_all(s->condition));
 }
 
@@ -57,11 +62,24 @@ static void wait_here(struct state *s)
     told(s, shoal_condition_wait(s->condition, SHOAL_FOREVER));
 }
 
-static void await_waiters(struct state *s, int n)
+/* Partner 0: waits behind the victim. */
+static void wait_second(struct state *s)
 {
-    while (ASSERT_OK(shoal_condition_waiters(s->condition)) < n - kill_victim_was_killed())
+    take(s);
+    __atomic_store_n(&s->note->at[SECOND], 1, __ATOMIC_SEQ_CST);
+    told(s, shoal_condition_wait(s->condition, SHOAL_FOREVER));
+    let_go(s);
+}
+
+/* Partner 1: notifies once, when the other has let go of the lock to wait. */
+static void notify_when_both_wait(struct state *s)
+{
+    while (!__atomic_load_n(&s->note->at[SECOND], __ATOMIC_SEQ_CST))
         usleep(500);
+    take(s);
     usleep(2000); /* asleep by now; it matters for the schedule only */
+    ASSERT_OK(shoal_condition_notify(s->condition, 1));
+    let_go(s);
 }
 
 static void survive(void *p, int i)
@@ -69,6 +87,20 @@ static void survive(void *p, int i)
     (void)i;
     take(p);
     let_go(p);
+}
+
+/* Beside one that is stopped: it may have the lock. */
+static void beside(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    int got = shoal_condition_acquire(s->condition, shoal_after(0.02));
+    if (got == -ETIMEDOUT)
+        return;
+    ASSERT_EQ_INT(got, 0);
+    ASSERT_OK(shoal_condition_waiters(s->condition));
+    let_go(s);
 }
 
 static void last(void *p)
@@ -95,26 +127,19 @@ static void wait_and_relay(void *p)
     let_go(s);
 }
 
-/* Partner 0 waits behind the victim, partner 1 notifies once. */
 static void second_and_notifier(void *p, int i)
 {
-    struct state *s = p;
-
     kill_partner_ready();
     kill_await_asleep(1);
-    if (i == 0) {
-        wait_here(s);
-    } else {
-        await_waiters(s, 2);
-        take(s);
-        ASSERT_EQ_INT(shoal_condition_notify(s->condition, 1), 1);
-    }
-    let_go(s);
+    if (i == 0)
+        wait_second(p);
+    else
+        notify_when_both_wait(p);
 }
 
 KILL_SCENARIO(condition_waited_for, .setup = setup, .prepare = family_prepare,
               .victim = wait_and_relay, .partner = second_and_notifier, .partners = 2,
-              .survivor = survive, .final = last);
+              .survivor = survive, .stopped = beside, .final = last);
 
 /* ---- the victim is the heir of another that was notified and died ---- */
 
@@ -146,25 +171,32 @@ static void bury_x(void *p)
     ASSERT_EQ_INT(waitpid(s->note->at[X_PID], NULL, 0), s->note->at[X_PID]);
 }
 
+static void wait_only(void *p)
+{
+    struct state *s = p;
+
+    wait_here(s);
+    s->note->at[GOT] = 1;
+    let_go(s);
+}
+
+/* What X was told is the victim's, or the second's if the victim died before it had it; otherwise he is told when the victim is over. */
 static void second_and_notifier_of_x(void *p, int i)
 {
     struct state *s = p;
 
-    kill_partner_ready();
-    kill_await_asleep(1);
-    if (i == 0) {
-        wait_here(s);
+    second_and_notifier(s, i);
+    if (i == 1) {
+        s->note->dead++;
+        ASSERT_SYS(kill(s->note->at[X_PID], SIGKILL));
+        kill_await_over();
+        take(s);
+        ASSERT_OK(shoal_condition_notify(s->condition, (unsigned)s->note->at[GOT]));
         let_go(s);
-        return;
     }
-    await_waiters(s, 3);
-    take(s);
-    ASSERT_EQ_INT(shoal_condition_notify(s->condition, 1), 1);
-    let_go(s);
-    ASSERT_SYS(kill(s->note->at[X_PID], SIGKILL));
 }
 
-KILL_SCENARIO(condition_inherited, .setup = setup, .prepare = prepare_x, .victim = wait_and_relay,
+KILL_SCENARIO(condition_inherited, .setup = setup, .prepare = prepare_x, .victim = wait_only,
               .after = bury_x, .partner = second_and_notifier_of_x, .partners = 2,
               .survivor = survive, .final = last);
 
@@ -198,7 +230,8 @@ static void survive_notifying(void *p, int i)
 }
 
 KILL_SCENARIO(condition_notified, .setup = setup, .prepare = family_prepare, .victim = notify_one,
-              .partner = wait_before, .partners = 2, .survivor = survive_notifying, .final = last);
+              .partner = wait_before, .partners = 2, .survivor = survive_notifying,
+              .stopped = beside, .state = family_state, .final = last);
 
 /* ---- the victim gives what a dead one had to another ---- */
 
@@ -215,6 +248,7 @@ static void orphan(void *p)
     atomic_store(&cells[3 * 2], 2);
     atomic_store(&body[2], 4);
     atomic_store(&body[3], 1);
+    s->note->entered = 1;
 }
 
 static void give(void *p)
@@ -227,24 +261,17 @@ static void give(void *p)
     let_go(s);
 }
 
-/* Somebody else settles what is left; if the victim died before there was anything to settle, he notifies. */
+/* With both orphans in place nobody needs to notify any more. */
 static void survive_giving(void *p, int i)
 {
     struct state *s = p;
-    struct header *h = handle_of(s->condition)->header;
-    _Atomic uint32_t *body = (_Atomic uint32_t *)(void *)h->body;
 
     (void)i;
     take(s);
-    if (atomic_load(&body[2]) < 4 || !atomic_load(&body[3])) {
-        if (kill_victim_was_killed() && atomic_load(&body[2]) < 4)
-            ASSERT_OK(shoal_condition_notify_all(s->condition));
-        if (kill_victim_was_killed() && atomic_load(&body[3]) == 0)
-            ASSERT_OK(shoal_condition_notify_all(s->condition));
-    }
-    ASSERT_OK(shoal_condition_notify(s->condition, 0));
+    ASSERT_OK(shoal_condition_notify(s->condition, s->note->entered ? 0 : 2));
     let_go(s);
 }
 
 KILL_SCENARIO(condition_settled, .setup = setup, .prepare = family_prepare, .victim = give,
-              .partner = wait_before, .partners = 2, .survivor = survive_giving, .final = last);
+              .partner = wait_before, .partners = 2, .survivor = survive_giving, .stopped = beside,
+              .state = family_state, .final = last);
