@@ -10,6 +10,7 @@
  *   Waiting: the repairer clears the cell.
  *   Notified, cell not yet cleared: the repairer strikes the owner out of the word, which leaves an orphan, {nobody, NOTIFIED}, and sets `dirty`. The oldest living waiter, roused
  *   by the repairer, takes the lock, and whoever has the lock next and sees `dirty` gives orphans to the oldest waiters, itself perhaps (settle). No repairer changes who is notified.
+ *   (The heir may have come after the notification, if the death is noticed late; where nobody waits the notification is gone, like any other.)
  *   Between the notifier's CAS and its wake-up: the cell says NOTIFIED and SLEEPING; the repairer wakes it.
  *   The one that settles: giving orphan c to t is  1. t: WAITING -> NOTIFIED, FROM c  2. c = 0  3. t: without FROM.  `dirty` stays set until all is done, and whoever has the lock and
  *   sees it finishes what FROM tells before anything else; before that c is not used again. So nothing is lost and nothing doubled wherever it dies.
