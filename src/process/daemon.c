@@ -98,13 +98,13 @@ static void install(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-void daemon_arm(pid_t kernel_parent, pid_t parent, uint64_t parent_start)
+void daemon_arm(pid_t forker, pid_t parent, uint64_t parent_start)
 {
     static bool handlers;
     if (armed.me == getpid())
         return; /* its fork handler did it */
     armed.me = 0;
-    armed.kernel_parent = kernel_parent;
+    armed.kernel_parent = forker;
     armed.parent = parent;
     armed.parent_start = parent_start;
     armed.slot = process_self.slot;

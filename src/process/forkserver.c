@@ -39,7 +39,7 @@ static int lock_server(const char *what)
 
 static int make_server(void)
 {
-    int pair[2];
+    int pair[2] = {-1, -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         return fail(-errno, "forkserver: %s", strerror(errno));
     pid_t parent = getpid();
@@ -143,7 +143,7 @@ static int ask(const struct request *r, const int fds[], unsigned n, const void 
 int forkserver_signal(struct child *child, int number)
 {
     struct request r = {.kind = REQUEST_SIGNAL, .pid = child->pid, .signal = number};
-    struct answer answer;
+    struct answer answer = {.result = 0};
     int rc = lock_server("signal");
     if (!rc) {
         rc = ask(&r, NULL, 0, NULL, &answer);
@@ -230,9 +230,9 @@ int shoal_process_start_clean(shoal_process **ret, shoal_target target, const vo
     static const shoal_process_options none;
     const shoal_process_options *o = options ? options : &none;
     struct request r = {.kind = REQUEST_START, .target = target};
-    struct answer answer;
+    struct answer answer = {.result = 0};
     owner_t me;
-    int status[2], fds[REQUEST_FDS], rc = self(&me);
+    int status[2] = {-1, -1}, fds[REQUEST_FDS], rc = self(&me);
     unsigned n = 0;
     if (rc)
         return rc;

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-extern char **environ;
-
 bool option_any(const shoal_process_options *o)
 {
     return o->directory || o->environment || o->stdin_fd || o->stdout_fd || o->stderr_fd ||
@@ -57,15 +55,19 @@ static int set_environment(const char *const *environment)
     while (environment[n])
         n++;
     char **copy = calloc(n + 1, sizeof *copy);
-    for (size_t i = 0; copy && i < n; i++) {
+    bool good = copy;
+    for (size_t i = 0; good && i < n; i++) {
         copy[i] = strdup(environment[i]);
-        if (!copy[i])
-            return fail(-ENOMEM, "start: no memory for the environment");
+        good = copy[i];
     }
-    if (!copy)
-        return fail(-ENOMEM, "start: no memory for the environment");
-    environ = copy;
-    return 0;
+    if (good) {
+        environ = copy;
+        return 0;
+    }
+    while (copy && n)
+        free(copy[--n]);
+    free(copy);
+    return fail(-ENOMEM, "start: no memory for the environment");
 }
 
 static int set_cpus(const shoal_process_options *o)
@@ -108,7 +110,7 @@ int option_apply(const shoal_process_options *o)
     if (!rc && o->nice)
         rc = add_nice(o->nice);
     for (size_t i = 0; i < o->n_limits && !rc; i++)
-        if (setrlimit((__typeof__(RLIMIT_CPU))o->limits[i].resource, &o->limits[i].limit))
+        if (setrlimit(o->limits[i].resource, &o->limits[i].limit))
             rc = fail(-errno, "start: resource limit %d: %s", o->limits[i].resource,
                       strerror(errno));
     return rc;

@@ -1,6 +1,7 @@
 /* Daemons end with their parent, however that ends, and take everything below them along. */
 #include "processes.h"
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -42,7 +43,7 @@ static int compute(void *argument)
     atomic_fetch_add(&words[BEGUN], 1);
     for (volatile long i = 0;; i++)
         if (i < 0)
-            return *(int *)argument;
+            return argument != NULL;
 }
 
 static int wait_for_ever(void *argument)
@@ -50,7 +51,7 @@ static int wait_for_ever(void *argument)
     atomic_fetch_add(&words[BEGUN], 1);
     while (pause() < 0)
         ;
-    return *(int *)argument;
+    return argument != NULL;
 }
 
 static void start(shoal_target target, unsigned flags)
@@ -58,6 +59,13 @@ static void start(shoal_target target, unsigned flags)
     shoal_process *p;
     ASSERT_OK(shoal_process_start(&p, target, NULL, &(shoal_process_options){.flags = flags}));
     ASSERT_EQ_INT(shoal_process_is_daemon(p), !!flags);
+}
+
+static void run_sleep(void)
+{
+    pid_t pid;
+    char name[] = "sleep", seconds[] = "1000", *argv[] = {name, seconds, NULL}, *none[] = {NULL};
+    ASSERT_EQ_INT(posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, none), 0);
 }
 
 /* A daemon with children of every kind. */
@@ -72,8 +80,7 @@ static int with_descendants(void *argument)
             wait_for_ever(NULL);
         compute(NULL);
     }
-    if (!ASSERT_SYS(vfork())) /* a program that knows nothing of the family */
-        execl("/bin/sleep", "sleep", "1000", (char *)NULL);
+    run_sleep(); /* a program that knows nothing of the family */
     return wait_for_ever(argument);
 }
 enum { DESCENDANTS = 4 };

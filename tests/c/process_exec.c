@@ -10,8 +10,9 @@ static char *member(void)
     static char path[4200];
     ssize_t n = readlink("/proc/self/exe", path, 4096);
     ASSERT_GT_INT(n, 0);
-    path[n] = 0;
-    strcpy(strrchr(path, '/'), "/shoal-member");
+    while (path[n - 1] != '/')
+        n--;
+    snprintf(path + n, sizeof path - (size_t)n, "shoal-member");
     return path;
 }
 

@@ -203,7 +203,7 @@ TEST(process_without_a_fork_server_clean_children_are_an_error)
 
 static int tell_parent(void *argument)
 {
-    **(pid_t **)argument = getppid();
+    atomic_store(*(_Atomic long **)argument, getppid());
     return sleep_long(argument);
 }
 
@@ -211,13 +211,12 @@ TEST(process_clean_children_of_a_killed_server_can_still_be_joined)
 {
     shoal_process *p;
     _Atomic long *words = words_open();
-    pid_t *server = (pid_t *)(void *)&words[0];
+    _Atomic long *server = &words[0];
     ASSERT_OK(shoal_forkserver_start());
     ASSERT_OK(shoal_process_start_clean(&p, tell_parent, &server, sizeof server, NULL));
-    while (!__atomic_load_n(server, __ATOMIC_SEQ_CST))
-        nap();
+    until_word(server, 1);
     ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
-    ASSERT_SYS(kill(*server, SIGKILL));
+    ASSERT_SYS(kill((pid_t)*server, SIGKILL));
     ASSERT_ERR(shoal_process_join(p, shoal_after(0.1)), -ETIMEDOUT);
     int zero = 0;
     shoal_process *q;

@@ -194,7 +194,9 @@ static int niceness(void *argument)
 TEST(process_option_nice)
 {
     int wanted = getpriority(PRIO_PROCESS, 0) + 2;
-    run(niceness, &(int){wanted > 19 ? 19 : wanted}, &(shoal_process_options){.nice = 2});
+    if (wanted > 19)
+        wanted = 19;
+    run(niceness, &wanted, &(shoal_process_options){.nice = 2});
 }
 
 TEST(process_option_flags_are_checked)

@@ -1,6 +1,7 @@
 /* kill_tree: none of a tree escapes. */
 #include "processes.h"
 #include <fcntl.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 
@@ -44,6 +45,13 @@ static int stay(void *argument)
     return argument != NULL;
 }
 
+static void run_sleep(void)
+{
+    pid_t pid;
+    char name[] = "sleep", seconds[] = "1000", *argv[] = {name, seconds, NULL}, *none[] = {NULL};
+    ASSERT_EQ_INT(posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, none), 0);
+}
+
 static int family_of_all_kinds(void *argument)
 {
     shoal_process *p;
@@ -55,8 +63,7 @@ static int family_of_all_kinds(void *argument)
         }
         stay(NULL);
     }
-    if (!ASSERT_SYS(vfork()))
-        execl("/bin/sleep", "sleep", "1000", (char *)NULL);
+    run_sleep();
     return stay(argument);
 }
 
