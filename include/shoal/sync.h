@@ -103,7 +103,8 @@ typedef struct shoal_semaphore_options {
 /* -EINVAL if value > bound. */
 SHOAL_API int shoal_semaphore_create(shoal_semaphore **ret, uint32_t value,
                                      const shoal_semaphore_options *options);
-/* Takes a plain permit: a signal, that stays taken when its taker dies. */
+/* Takes a plain permit: a signal, that stays taken when its taker dies. SHOAL_NOW may be in vain while others take and
+ * give at the same moment, though one permit was free all the time. */
 SHOAL_API int shoal_semaphore_acquire(shoal_semaphore *semaphore, int64_t deadline);
 /* Gives a plain permit. -EOVERFLOW: the value is at its bound. */
 SHOAL_API int shoal_semaphore_release(shoal_semaphore *semaphore);
