@@ -231,7 +231,7 @@ static void survive_notifying(void *p, int i)
 
 KILL_SCENARIO(condition_notified, .setup = setup, .prepare = family_prepare, .victim = notify_one,
               .partner = wait_before, .partners = 2, .survivor = survive_notifying,
-              .stopped = beside, .state = family_state, .final = last);
+              .stopped = beside, .final = last);
 
 /* ---- the victim gives what a dead one had to another ---- */
 

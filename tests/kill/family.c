@@ -19,6 +19,7 @@
 #define SPARE 12        /* slots kept free below the victim's */
 
 static struct note *family_note;
+static uint32_t first_spare;
 
 static void nap(void)
 {
@@ -38,12 +39,13 @@ struct note *family_begin(int net)
     ASSERT_SYS(setenv("SHOAL_TEST_NET", net == NET_ON ? "1" : "0", 1));
     ASSERT_OK(shoal_init(&options));
     /* As if the case's process had reserved them for children. */
-    for (uint32_t i = process_self.slot + 1; i <= process_self.slot + SPARE; i++) {
+    first_spare = process_self.slot + 1;
+    for (uint32_t i = first_spare; i < first_spare + SPARE; i++) {
         ASSERT_OK(region_populate(&view.slots[i], sizeof(struct slot)));
         atomic_store(&view.slots[i].word,
                      slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
     }
-    atomic_store(&view.region->slots_high, process_self.slot + SPARE + 1);
+    atomic_store(&view.region->slots_high, first_spare + SPARE);
     family_note = note;
     kill_region(view.base, view.at.size);
     return note;
@@ -51,12 +53,10 @@ struct note *family_begin(int net)
 
 void family_prepare(void *s)
 {
-    uint32_t mine = process_self.slot;
-
     (void)s;
-    for (uint32_t i = 1; i < mine; i++) {
-        uint64_t w = atomic_load(&view.slots[i].word);
-        if (slot_status(w) == SLOT_STARTING)
+    for (uint32_t i = first_spare; i < first_spare + SPARE; i++) {
+        if (slot_status(atomic_load(&view.slots[i].word)) == SLOT_STARTING &&
+            !atomic_load(&view.slots[i].pid))
             atomic_store(&view.slots[i].word, slot_make(0, 0, SLOT_FREE));
     }
 }

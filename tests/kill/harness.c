@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +204,31 @@ static _Noreturn void case_end(enum case_status status, const char *format, ...)
     _exit(0);
 }
 
+/* The read end of a pipe, in a fork whose child is traced from there on; else -1. */
+static int birth_gate = -1, birth_other_end;
+
+static void await_tracer(int gate)
+{
+    char byte;
+
+    if (read(gate, &byte, 1) < 0)
+        _exit(1);
+    close(gate);
+}
+
+/* In the child of a fork. Registered before anybody else's handler, so it runs first. */
+static void at_birth(void)
+{
+    int gate = birth_gate;
+
+    birth_gate = -1;
+    if (gate < 0)
+        return;
+    close(birth_other_end);
+    await_tracer(gate);
+    trace_begin();
+}
+
 static _Noreturn void play_role(struct playing *p, enum role role, int number)
 {
     const struct kill_scenario *s = p->request->scenario;
@@ -214,9 +240,10 @@ static _Noreturn void play_role(struct playing *p, enum role role, int number)
         s->partner(p->state, number);
         break;
     case ROLE_VICTIM:
-        if (s->prepare)
+        if (s->prepare && !(s->flags & KILL_FROM_BIRTH))
             s->prepare(p->state);
-        trace_begin();
+        if (!(s->flags & KILL_FROM_BIRTH))
+            trace_begin();
         s->victim(p->state);
         trace_end();
         if (s->after)
@@ -246,16 +273,19 @@ static struct member start(struct playing *p, enum role role, int number)
     int traced = role == ROLE_VICTIM || role == ROLE_REPAIRER;
     if (traced && pipe(pair))
         case_end(CASE_FAILED, "pipe: %s", strerror(errno));
+    int born = role == ROLE_VICTIM && (p->request->scenario->flags & KILL_FROM_BIRTH);
+    if (born) {
+        birth_gate = pair[0];
+        birth_other_end = pair[1];
+    }
     m.pid = fork();
+    birth_gate = -1;
     if (m.pid < 0)
         case_end(CASE_FAILED, "fork: %s", strerror(errno));
     if (m.pid == 0) {
-        if (traced) {
-            char byte;
+        if (traced && !born) {
             close(pair[1]);
-            if (read(pair[0], &byte, 1) < 0)
-                _exit(1);
-            close(pair[0]);
+            await_tracer(pair[0]);
         }
         play_role(p, role, number);
     }
@@ -850,7 +880,10 @@ int kill_run(const struct kill_scenario *scenario, const struct kill_options *op
                         .mode = o->mode ? (enum kill_mode)o->mode : KILL_MODE_KILL,
                         .quiet = o->quiet};
     double start_time = harness_now();
+    static int registered;
 
+    if (!registered++)
+        pthread_atfork(NULL, NULL, at_birth);
     result = result ? result : &own;
     memset(result, 0, sizeof(*result));
     const char *why = not_possible(scenario, r.mode);

@@ -125,6 +125,8 @@ enum kill_flag {
     KILL_EVERY_INSTRUCTION = 1, /* before each instruction, not only where the region is written */
     KILL_ENDS_ASLEEP = 2,       /* nobody wakes the victim: its way ends asleep */
     KILL_NO_BREAKPOINT = 4,     /* single steps in each run (for ways that are sensitive to time) */
+    KILL_FROM_BIRTH =
+        8, /* the victim's way begins in its fork, with the handlers of others; no prepare */
 };
 
 #define KILL_MAX_PARTNERS 16

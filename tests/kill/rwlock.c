@@ -1,0 +1,209 @@
+/* rwlock.c: readers, and readers beside writers; writers alone are in lock.c. */
+#define _GNU_SOURCE
+#include "family.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct state {
+    struct note *note;
+    shoal_rwlock *lock;
+};
+
+static void *setup(void)
+{
+    struct state *s = calloc(1, sizeof(*s));
+
+    ASSERT_NOT_NULL(s);
+    s->note = family_begin(NET_OFF);
+    ASSERT_OK(shoal_rwlock_create(&s->lock, NULL));
+    family_ready(s->note);
+    return s;
+}
+
+static void told(struct state *s, int got)
+{
+    ASSERT_OK(got);
+    if (got == SHOAL_OWNER_DIED)
+        __atomic_add_fetch(&s->note->died, 1, __ATOMIC_SEQ_CST);
+}
+
+static void write_it(struct state *s)
+{
+    told(s, shoal_rwlock_acquire_write(s->lock, SHOAL_FOREVER));
+    ASSERT_EQ_INT(__atomic_add_fetch(&s->note->inside, 100, __ATOMIC_SEQ_CST), 100);
+    __atomic_sub_fetch(&s->note->inside, 100, __ATOMIC_SEQ_CST);
+    ASSERT_OK(shoal_rwlock_release(s->lock));
+}
+
+static void read_it(struct state *s)
+{
+    told(s, shoal_rwlock_acquire_read(s->lock, SHOAL_FOREVER));
+    ASSERT_LT_INT(__atomic_add_fetch(&s->note->inside, 1, __ATOMIC_SEQ_CST), 100);
+    __atomic_sub_fetch(&s->note->inside, 1, __ATOMIC_SEQ_CST);
+    ASSERT_OK(shoal_rwlock_release(s->lock));
+}
+
+static void survive(void *p, int i)
+{
+    if (i == 0)
+        write_it(p);
+    read_it(p);
+}
+
+static void read_only(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_rwlock_acquire_read(s->lock, SHOAL_FOREVER));
+}
+
+static void write_only(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_rwlock_acquire_write(s->lock, SHOAL_FOREVER));
+}
+
+static void release_only(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_rwlock_release(s->lock));
+}
+
+static void read_twice(void *p)
+{
+    read_only(p);
+    read_only(p);
+    release_only(p);
+    release_only(p);
+}
+
+static void read_and_release(void *p)
+{
+    read_only(p);
+    release_only(p);
+}
+
+static void write_and_release(void *p)
+{
+    write_only(p);
+    release_only(p);
+}
+
+static void prepare_read(void *p)
+{
+    family_prepare(p);
+    read_only(p);
+}
+
+static void prepare_written(void *p)
+{
+    family_prepare(p);
+    write_only(p);
+}
+
+static void read_until_asleep(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    read_only(s);
+    __atomic_add_fetch(&s->note->inside, 1, __ATOMIC_SEQ_CST);
+    kill_partner_ready();
+    kill_await_asleep(1);
+    __atomic_sub_fetch(&s->note->inside, 1, __ATOMIC_SEQ_CST);
+    release_only(s);
+}
+
+static void write_until_asleep(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    told(s, shoal_rwlock_acquire_write(s->lock, SHOAL_FOREVER));
+    kill_partner_ready();
+    kill_await_asleep(1);
+    release_only(s);
+}
+
+static void want(void *p, int i)
+{
+    kill_await_begun();
+    if (i % 2)
+        read_it(p);
+    else
+        write_it(p);
+}
+
+/* Partner 0 reads, the victim waits to write, partner 1 wants to read behind it. When the victim is gone, 1 must come in beside 0. */
+static void read_around(void *p, int i)
+{
+    struct state *s = p;
+
+    if (i == 0) {
+        read_only(s);
+        kill_partner_ready();
+        family_await(&s->note->at[0]);
+        release_only(s);
+        return;
+    }
+    kill_await_asleep(1);
+    read_it(s);
+    family_set(&s->note->at[0]);
+}
+
+static void beside_reader(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    read_it(s);
+}
+
+static void last(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    ASSERT_EQ_INT(shoal_rwlock_readers(s->lock), 0);
+    ASSERT_LE_INT(s->note->died, 1);
+    int got = shoal_rwlock_acquire_write(s->lock, SHOAL_NOW);
+    if (got == SHOAL_OWNER_DIED) /* at most the one who died, and once */
+        ASSERT_TRUE(kill_victim_was_killed() && !s->note->died);
+    else
+        ASSERT_EQ_INT(got, 0);
+    ASSERT_OK(shoal_rwlock_release(s->lock));
+    ASSERT_EQ_INT(shoal_rwlock_acquire_read(s->lock, SHOAL_NOW), 0);
+    ASSERT_OK(shoal_rwlock_release(s->lock));
+    family_check(s->note->before);
+}
+
+/* A dead reader is nobody's business. */
+static void last_reader(void *p)
+{
+    struct state *s = p;
+
+    last(p);
+    ASSERT_EQ_INT(s->note->died, 0);
+}
+
+KILL_SCENARIO(rwlock_read, .setup = setup, .prepare = family_prepare, .victim = read_twice,
+              .survivor = survive, .stopped = beside_reader, .state = family_state,
+              .final = last_reader, .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(rwlock_read_released_to_sleepers, .setup = setup, .prepare = prepare_read,
+              .victim = release_only, .partner = want, .partners = 3, .final = last_reader,
+              .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(rwlock_written_released_to_sleepers, .setup = setup, .prepare = prepare_written,
+              .victim = release_only, .partner = want, .partners = 4, .final = last,
+              .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(rwlock_reader_waits_for_writer, .setup = setup, .prepare = family_prepare,
+              .victim = read_and_release, .partner = write_until_asleep, .survivor = survive,
+              .final = last_reader);
+KILL_SCENARIO(rwlock_writer_waits_for_reader, .setup = setup, .prepare = family_prepare,
+              .victim = write_and_release, .partner = read_until_asleep, .survivor = survive,
+              .state = family_state, .final = last);
+KILL_SCENARIO(rwlock_waiting_writer_dies, .setup = setup, .prepare = family_prepare,
+              .victim = write_and_release, .partner = read_around, .partners = 2, .final = last,
+              .flags = KILL_ENDS_ASLEEP);
