@@ -245,7 +245,7 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
         if (rc > 0)
             goto out;
         if (rc) {
-            fail(rc, "wait: all of %zu processes still run", n);
+            fail_detail("wait: all of %zu processes still run", n);
             goto out;
         }
         bool pollable = true;
@@ -260,7 +260,7 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
             slice *= 2;
         rc = poll_until(fds, n, deadline, pollable ? SHOAL_FOREVER : slice);
         if (rc) {
-            fail(rc, "wait: a signal handler ran");
+            fail_detail("wait: a signal handler ran");
             goto out;
         }
     }

@@ -33,13 +33,6 @@ const unsigned char *object_row(uint32_t group, uint32_t slot)
     return slot < UNIT / GROUP || region_is_populated(row) ? row : NULL;
 }
 
-int bad_handle(const void *opaque, const char *what)
-{
-    if (!opaque)
-        return fail(-EINVAL, "%s: NULL is not a handle", what);
-    return fail(-EBADF, "%s: not an open handle of this kind (closed, or of another type)", what);
-}
-
 /* ---- groups: where a thread creates ---- */
 
 static uint64_t free_mask(uint32_t g)

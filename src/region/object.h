@@ -39,7 +39,12 @@ static inline struct header *header_of(const void *opaque, enum type type)
     return h->header;
 }
 /* -EINVAL for NULL, -EBADF otherwise, with a sentence. */
-int bad_handle(const void *opaque, const char *what);
+static inline int bad_handle(const void *opaque, const char *what)
+{
+    if (!opaque)
+        return fail(-EINVAL, "%s: NULL is not a handle", what);
+    return fail(-EBADF, "%s: not an open handle of this kind (closed, or of another type)", what);
+}
 
 static inline void *header_payload(const struct header *header)
 {

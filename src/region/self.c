@@ -27,13 +27,12 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* ---- errors ---- */
 
-int fail(int result, const char *format, ...)
+void fail_detail(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(shoal_thread.detail, sizeof shoal_thread.detail, format, arguments);
     va_end(arguments);
-    return result;
 }
 
 int owner_died(owner_t dead, const char *what)

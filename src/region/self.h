@@ -104,8 +104,9 @@ extern void (*self_on_join)(void);
 #define SELF_ENVIRONMENT "SHOAL_FAMILY" /* "descriptor:slot:generation" */
 
 /* ---- errors ---- */
-/* Remembers a sentence for shoal_error_detail and returns `result`. */
-int fail(int result, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Remembers a sentence for shoal_error_detail and is `result`. */
+#define fail(result, ...) (fail_detail(__VA_ARGS__), (result))
+void fail_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for positive results of acquiring. */
 int owner_died(owner_t dead, const char *what);
 

@@ -15,9 +15,9 @@ int sync_holder(owner_t owner, shoal_holder *ret);
 bool lock_mine(const struct header *lock); /* the calling thread took it */
 bool rlock_mine(const struct header *lock);
 /* releases all levels of the caller's; how many there were beyond the first */
-uint32_t rlock_leave(struct header *lock);
+uint32_t rlock_leave(struct header *h);
 /* taken anew by the caller: the levels as they were */
-void rlock_return(struct header *lock, uint32_t depth);
+void rlock_return(struct header *h, uint32_t depth);
 
 /* _reference, _open and _close of an object. */
 #define SYNC_REFERENCES(name, type_of)                                                \
