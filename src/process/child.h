@@ -1,7 +1,7 @@
 /* process/child.h - what a process keeps about those it started: handles, and the list of them.
  *
  * Private memory, never given back, so that a handle that is used after its close is told from one that is open: the low bits of the opaque pointer count the lives
- * of the struct it points to. A fork copies the handles; `owner` tells whose they are.
+ * of the struct it points to. A fork wipes it, and the child never uses the pages again, so that what its parent's handles point to is told from both.
  */
 #ifndef SHOAL_CHILD_H
 #define SHOAL_CHILD_H
@@ -33,8 +33,18 @@ struct child {
 };
 static_assert(sizeof(struct child) == 256, "none lies on two pages");
 
-/* Guards the list, reaping, and starts. Fork handlers hold it too, so that a child never finds it locked by a thread that it has not. */
-extern pthread_mutex_t child_mutex;
+/* What a process knows of its children. It lies in a page that a fork wipes, as handles do: a child begins with nothing, and neither side pays for copies of what the parent
+ * writes at each start. */
+struct children {
+    pthread_mutex_t mutex; /* guards all of this, reaping, and starts; fork handlers hold it too */
+    pthread_mutex_t server_mutex; /* guards requests to the fork server; taken before the other */
+    _Atomic uintptr_t starter;    /* the thread that forks under the mutex */
+    pid_t owner;                  /* whose this is */
+    unsigned count;               /* of starts, for names */
+    struct child *list, *unused;
+};
+extern struct children *children; /* never NULL */
+#define child_mutex (children->mutex)
 
 /* The struct behind an open handle, or NULL with *rc = -EINVAL, -EBADF. */
 struct child *child_of(const shoal_process *process, const char *what, int *rc);
@@ -51,8 +61,9 @@ int child_each(int (*visit)(struct child *, void *), void *argument);
 void child_number_reused(const struct child *newest);
 /* Makes the fork handlers; once. */
 void child_begin(void);
-/* Set while this thread forks under child_mutex. */
-extern _Thread_local bool child_starting;
+/* Around a fork by a thread that has child_mutex. */
+void child_fork_begin(void);
+void child_fork_end(void);
 
 /* ---- join.c ---- */
 /* Under child_mutex: whether it has ended; takes its status if so. *fresh: it was this call that found it: call child_gone when the mutex is free. */
@@ -106,6 +117,8 @@ int option_apply(const shoal_process_options *options); /* in the child; -errno 
 /* ---- daemon.c ---- */
 /* In the child: from now on it ends when its parent ends: `forker`, or, if that is not 0, `parent`, in whose name the forker acted. */
 void daemon_arm(pid_t forker, pid_t parent, uint64_t parent_start);
+/* There will be a daemon: from now on daemon_end_all has something to do, in this process or one below. */
+void daemon_expect(void);
 /* This process ends normally: its daemons end too. */
 void daemon_end_all(void);
 

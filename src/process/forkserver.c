@@ -10,8 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Under `mutex`, which is taken before child_mutex. Believed by the process that started it only. */
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+/* Under server_mutex. Believed by the process that started it only. */
 static struct {
     pid_t owner; /* 0: there is none */
     pid_t pid;
@@ -21,19 +20,19 @@ static struct {
 
 void forkserver_forked(void)
 {
-    mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    if (server.owner)
-        close(server.fd);
+    if (!server.owner)
+        return; /* without a write: it would copy a page in every child */
+    close(server.fd);
     server.owner = 0;
 }
 
 /* Locked, if this process has a server. */
 static int lock_server(const char *what)
 {
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&children->server_mutex);
     if (server.owner == getpid())
         return 0;
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&children->server_mutex);
     return fail(-EPIPE, "%s: this process has no fork server", what);
 }
 
@@ -45,12 +44,13 @@ static int make_server(void)
     pid_t parent = getpid();
     fflush(NULL);
     pthread_mutex_lock(&child_mutex);
-    child_starting = true;
+    child_fork_begin();
     self_birth.flags = atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON;
     snprintf(self_birth.name, NAME, "ForkServer");
     pid_t pid = fork();
     int error = errno;
-    child_starting = false;
+    if (pid)
+        child_fork_end();
     self_birth.flags = 0;
     self_birth.name[0] = 0;
     if (!pid) {
@@ -86,9 +86,9 @@ int shoal_forkserver_start(void)
     if (rc)
         return rc;
     child_begin();
-    pthread_mutex_lock(&mutex);
+    pthread_mutex_lock(&children->server_mutex);
     rc = server.owner == getpid() ? fail(-EALREADY, "forkserver: there is one") : make_server();
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&children->server_mutex);
     return rc;
 }
 
@@ -116,7 +116,7 @@ int shoal_forkserver_stop(void)
             ;
         child_gone(&server.place);
     }
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&children->server_mutex);
     return rc;
 }
 
@@ -147,7 +147,7 @@ int forkserver_signal(struct child *child, int number)
     int rc = lock_server("signal");
     if (!rc) {
         rc = ask(&r, NULL, 0, NULL, &answer);
-        pthread_mutex_unlock(&mutex);
+        pthread_mutex_unlock(&children->server_mutex);
     }
     if (rc == -EPIPE && os_process_ended(child->pid) == 0)
         rc = kill(child->pid, number) ? -errno : 0;
@@ -213,8 +213,10 @@ static struct child *prepare(struct request *r, const shoal_process_options *o)
         launch_name(child, o->name, r->identity);
         memcpy(r->name, child->name, NAME);
         child->daemon = (o->flags & SHOAL_DAEMON) || (atomic_load(&slot->flags) & SLOT_FLAG_DAEMON);
-        if (child->daemon)
+        if (child->daemon) {
             r->flags |= SHOAL_DAEMON;
+            daemon_expect();
+        }
         r->parent = child->owner;
         r->parent_start = os_process_look(r->parent, &me) ? 0 : me.start;
         r->slot = process_self.slot;
@@ -282,7 +284,7 @@ drop:
     child_drop(child);
     pthread_mutex_unlock(&child_mutex);
 out:
-    pthread_mutex_unlock(&mutex);
+    pthread_mutex_unlock(&children->server_mutex);
     free(bytes);
     return rc;
 }

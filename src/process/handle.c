@@ -5,38 +5,55 @@
 #include <string.h>
 #include <unistd.h>
 
-pthread_mutex_t child_mutex = PTHREAD_MUTEX_INITIALIZER;
-_Thread_local bool child_starting;
+static struct children before_begin;
+struct children *children = &before_begin;
 
-enum { TAG = 255, OPEN = 256, CHUNK = 16 /* a page */ };
-
-/* Under child_mutex. Chunks are chained through their first struct, so that they stay reachable. */
-static struct child *chunks, *unused, *open_list;
-static pid_t list_owner; /* whose children open_list has */
+enum { TAG = 255, OPEN = 256, PAGE = 4096 };
 
 /* ---- fork ---- */
 
+void child_fork_begin(void)
+{
+    atomic_store(&children->starter, (uintptr_t)pthread_self());
+}
+
+void child_fork_end(void)
+{
+    atomic_store(&children->starter, 0);
+}
+
+static bool forks_itself(void)
+{
+    return atomic_load(&children->starter) == (uintptr_t)pthread_self();
+}
+
+/* Waits for starts of other threads, so that their pipes do not get into this child. */
 static void before_fork(void)
 {
-    if (!child_starting)
+    if (!forks_itself())
         pthread_mutex_lock(&child_mutex);
 }
 
 static void after_fork_parent(void)
 {
-    if (!child_starting)
+    if (!forks_itself())
         pthread_mutex_unlock(&child_mutex);
 }
 
+/* The kernel has wiped it; all zero is how libc's mutexes begin. */
 static void after_fork_child(void)
 {
-    child_mutex = (pthread_mutex_t)PTHREAD_MUTEX_INITIALIZER;
-    child_starting = false;
+    if (!os_features()->wipe_on_fork || children == &before_begin)
+        *children = (struct children){.mutex = PTHREAD_MUTEX_INITIALIZER,
+                                      .server_mutex = PTHREAD_MUTEX_INITIALIZER};
     forkserver_forked();
 }
 
 static void begin(void)
 {
+    struct children *page = os_memory_wiped_page();
+    if (page)
+        children = page;
     /* After the region's own handlers, so that this mutex is taken before theirs. */
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     atexit(daemon_end_all);
@@ -63,7 +80,9 @@ struct child *child_of(const shoal_process *process, const char *what, int *rc)
         return NULL;
     }
     if (child->check != (OPEN | ((uintptr_t)process & TAG))) {
-        *rc = fail(-EBADF, "%s: not an open handle of a process (closed?)", what);
+        *rc = child->tag
+                  ? fail(-EBADF, "%s: not an open handle of a process (closed?)", what)
+                  : fail(-ECHILD, "%s: the process was not started by the calling one", what);
         return NULL;
     }
     *rc = 0;
@@ -87,59 +106,41 @@ struct child *child_own(const shoal_process *process, const char *what, int *rc)
     return child;
 }
 
-/* Children of the process that this one was forked from are no longer listed; their handles stay what they are. */
-static void own_list(void)
+/* A page of structs. Each begins with life 1: a struct that was never used is one that was wiped. */
+static bool more_unused(void)
 {
-    pid_t me = getpid();
-    if (list_owner == me)
-        return;
-    list_owner = me;
-    open_list = NULL;
-}
-
-static struct child *take_unused(void)
-{
-    if (!unused) {
-        struct child *chunk = aligned_alloc(CHUNK * sizeof *chunk, CHUNK * sizeof *chunk);
-        if (!chunk)
-            return NULL;
-        memset(chunk, 0, CHUNK * sizeof *chunk);
-        chunk[0].next = chunks;
-        chunks = chunk;
-        for (unsigned i = 1; i < CHUNK; i++) {
-            chunk[i].next = unused;
-            unused = &chunk[i];
-        }
+    struct child *page = os_memory_wiped_page();
+    for (unsigned i = 0; page && i < PAGE / sizeof *page; i++) {
+        page[i].next = children->unused;
+        children->unused = &page[i];
     }
-    struct child *child = unused;
-    unused = child->next;
-    return child;
+    return page;
 }
 
 struct child *child_new(enum child_kind kind)
 {
-    own_list();
-    struct child *child = take_unused();
-    if (!child)
+    if (!children->owner)
+        children->owner = getpid();
+    if (!children->unused && !more_unused())
         return NULL;
-    uint32_t tag = (child->tag + 1) & TAG;
+    struct child *child = children->unused;
+    children->unused = child->next;
+    uint32_t tag = child->tag % TAG + 1; /* never 0 */
     *child = (struct child){.check = OPEN | tag,
                             .tag = tag,
                             .kind = kind,
-                            .owner = list_owner,
+                            .owner = children->owner,
                             .status = SHOAL_EXIT_RUNNING,
                             .pidfd = -1,
                             .status_fd = -1};
-    if (kind == CHILD || kind == CLEAN) {
-        child->next = open_list;
-        open_list = child;
-    }
+    child->next = children->list;
+    children->list = child;
     return child;
 }
 
 void child_drop(struct child *child)
 {
-    for (struct child **p = &open_list; *p; p = &(*p)->next)
+    for (struct child **p = &children->list; *p; p = &(*p)->next)
         if (*p == child) {
             *p = child->next;
             break;
@@ -149,15 +150,14 @@ void child_drop(struct child *child)
     if (child->status_fd >= 0)
         close(child->status_fd);
     child->check = 0;
-    child->next = unused;
-    unused = child;
+    child->next = children->unused;
+    children->unused = child;
 }
 
 int child_each(int (*visit)(struct child *, void *), void *argument)
 {
-    own_list();
     int rc = 0;
-    for (struct child *c = open_list, *next; c && !rc; c = next) {
+    for (struct child *c = children->list, *next; c && !rc; c = next) {
         next = c->next;
         rc = visit(c, argument);
     }
@@ -213,60 +213,71 @@ int shoal_process_is_daemon(const shoal_process *process)
 
 /* ---- the calling process and its parent ---- */
 
-/* Under child_mutex. `self_child` as a fork copied it is the parent's: that is how a child knows its parent even when that has ended. */
-static struct child *self_child, *parent_child;
+/* Under child_mutex. A fork copies them: what was the parent's own is how a child knows its parent, even when that has ended. */
+static struct child self_child, parent_child;
 
-static struct child *new_from_slot(enum child_kind kind, uint32_t s, uint32_t generation)
+static void from_slot(struct child *child, enum child_kind kind, uint32_t s, uint32_t generation)
 {
-    struct child *child = child_new(kind);
     const struct slot *slot = &view.slots[s];
-    if (!child)
-        return NULL;
-    child->family = view.region->family;
-    child->slot = s;
-    child->generation = generation;
-    child->pid = atomic_load(&slot->pid);
-    child->daemon = atomic_load(&slot->flags) & SLOT_FLAG_DAEMON;
+    uint32_t tag = child->tag % TAG + 1;
+    *child = (struct child){.check = OPEN | tag,
+                            .tag = tag,
+                            .kind = kind,
+                            .pid = atomic_load(&slot->pid),
+                            .owner = getpid(),
+                            .family = view.region->family,
+                            .slot = s,
+                            .generation = generation,
+                            .status = SHOAL_EXIT_RUNNING,
+                            .pidfd = -1,
+                            .status_fd = -1,
+                            .daemon = atomic_load(&slot->flags) & SLOT_FLAG_DAEMON};
     memcpy(child->name, slot->name, NAME);
     child->name[NAME - 1] = 0;
-    return child;
+}
+
+static bool is_about(const struct child *child, uint32_t s, uint32_t generation)
+{
+    return child->check && child_in_family(child) && child->slot == s &&
+           child->generation == generation;
 }
 
 /* Under child_mutex. */
-static int know_self(void)
+static void know_self(void)
 {
     uint32_t s = process_self.slot, generation = process_self.generation;
-    if (self_child && self_child->slot == s && self_child->generation == generation)
-        return 0;
+    if (is_about(&self_child, s, generation))
+        return;
     const struct slot *slot = &view.slots[s];
     uint32_t p = slot->parent, p_generation = slot->parent_generation;
-    if (p && self_child && self_child->slot == p && self_child->generation == p_generation) {
-        self_child->kind = PARENT;
+    uint32_t tag = parent_child.tag % TAG + 1;
+    if (p && is_about(&self_child, p, p_generation)) {
         parent_child = self_child;
+        parent_child.kind = PARENT;
+        parent_child.tag = tag;
+        parent_child.check = OPEN | tag;
+        parent_child.pidfd = -1;
     } else if (p) {
-        parent_child = new_from_slot(PARENT, p, p_generation);
-        if (!parent_child)
-            return fail(-ENOMEM, "no memory for a handle");
+        from_slot(&parent_child, PARENT, p, p_generation);
         if (atomic_load(&view.slots[p].word) >> 32 != p_generation) { /* the slot is another's */
-            parent_child->pid = 0;
-            parent_child->status = SHOAL_EXIT_UNKNOWN;
-            memcpy(parent_child->name, "(ended)", 8);
+            parent_child.pid = 0;
+            memcpy(parent_child.name, "(ended)", 8);
         }
     } else {
-        parent_child = NULL;
+        parent_child.check = 0;
     }
-    self_child = new_from_slot(SELF, s, generation);
-    return self_child ? 0 : fail(-ENOMEM, "no memory for a handle");
+    from_slot(&self_child, SELF, s, generation);
 }
 
-static shoal_process *known(struct child **which)
+static shoal_process *known(const struct child *which)
 {
     owner_t me;
     if (self(&me))
         return NULL;
     child_begin();
     pthread_mutex_lock(&child_mutex);
-    shoal_process *process = !know_self() && *which ? child_handle(*which) : NULL;
+    know_self();
+    shoal_process *process = which->check ? child_handle(which) : NULL;
     pthread_mutex_unlock(&child_mutex);
     return process;
 }
