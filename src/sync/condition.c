@@ -157,6 +157,22 @@ static struct cell *oldest(const struct header *h, uint64_t least)
     return found;
 }
 
+/* How many orphans wait for an heir: not those that were given already by one that died before it cleared them. Without the lock a guess, but exact once
+ * the one that settled is dead. */
+static int orphans(const struct header *h)
+{
+    struct cell *cells = cells_of(h);
+    uint32_t high = atomic_load(&body_of(h)->high);
+    int n = 0;
+    for (uint32_t i = 0; i < high; i++) {
+        uint64_t word = atomic_load(&cells[i].word);
+        n += is_orphan(word);
+        if (word & FROM)
+            n -= is_orphan(atomic_load(&cells[(word & INDEX_MASK) >> INDEX_SHIFT].word));
+    }
+    return n;
+}
+
 /* Notifies and wakes; false if it does not wait any more (it died). */
 static bool notify_cell(struct cell *cell, uint64_t from)
 {
@@ -241,18 +257,16 @@ static bool is_heir(struct header *h, const struct cell *mine)
     struct body *b = body_of(h);
     struct cell *cells = cells_of(h);
     uint32_t high = atomic_load(&b->high);
-    int orphans = 0;
     if (!(atomic_load(&b->dirty) & 1))
         return false;
-    for (uint32_t i = 0; i < high; i++) {
+    int left = orphans(h);
+    for (uint32_t i = 0; i < high && left > 0; i++) {
         uint64_t word = atomic_load(&cells[i].word);
-        if (is_orphan(word))
-            orphans++;
-        else if ((word & WAITING) && atomic_load(&cells[i].ticket) < atomic_load(&mine->ticket) &&
-                 !owner_dead(word_owner(word)))
-            orphans--;
+        if ((word & WAITING) && atomic_load(&cells[i].ticket) < atomic_load(&mine->ticket) &&
+            !owner_dead(word_owner(word)))
+            left--;
     }
-    return orphans > 0;
+    return left > 0;
 }
 
 /* 0: notified, or perhaps the heir of one that was; or why not. */
@@ -502,7 +516,7 @@ static void repair(struct header *h)
     struct body *b = body_of(h);
     struct cell *cells = cells_of(h);
     uint32_t high = atomic_load(&b->high);
-    bool orphans = false;
+    bool some = false;
     for (uint32_t i = 0; i < high; i++) {
         uint64_t word = atomic_load(&cells[i].word);
         while ((word & OWNER_MASK) && owner_gone(word_owner(word)) &&
@@ -510,10 +524,10 @@ static void repair(struct header *h)
                                              word & NOTIFIED ? word & (NOTIFIED | FROM | INDEX_MASK)
                                                              : 0))
             ;
-        orphans |= is_orphan(atomic_load(&cells[i].word));
+        some |= is_orphan(atomic_load(&cells[i].word));
     }
     uint32_t dirty = atomic_load(&b->dirty);
-    while (orphans && !atomic_compare_exchange_weak(&b->dirty, &dirty, (dirty + 2) | 1))
+    while (some && !atomic_compare_exchange_weak(&b->dirty, &dirty, (dirty + 2) | 1))
         ;
 }
 
@@ -521,15 +535,14 @@ static void repair(struct header *h)
 static void rouse(struct header *h)
 {
     struct cell *cells = cells_of(h), *cell;
-    uint32_t high = atomic_load(&body_of(h)->high), orphans = 0;
+    uint32_t high = atomic_load(&body_of(h)->high);
     for (uint32_t i = 0; i < high; i++) {
         uint64_t word = atomic_load(&cells[i].word);
-        if (is_orphan(word))
-            orphans++;
-        else if ((word & NOTIFIED) && (word & SLEEPING))
+        if ((word & NOTIFIED) && (word & SLEEPING))
             os_futex_wake(sleeping_word(&cells[i]), 1);
     }
-    for (uint64_t least = 0; orphans && (cell = oldest(h, least)); orphans--) {
+    uint64_t least = 0;
+    for (int left = orphans(h); left > 0 && (cell = oldest(h, least)); left--) {
         least = atomic_load(&cell->ticket) + 1;
         uint64_t word = atomic_load(&cell->word);
         while (word & WAITING) {

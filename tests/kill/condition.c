@@ -14,13 +14,11 @@
 struct state {
     struct note *note;
     shoal_condition *condition;
+    shoal_event *event;
 };
 
-enum {
-    X_PID,
-    SECOND,
-    GOT
-}; /* in note->at: a child's pid; partner 0 waits, or is about to; the victim was notified */
+/* In note->at: a child's pid; partner 0 waits, or is about to; the victim was notified; the last one is told. */
+enum { X_PID, SECOND, GOT, LAST };
 
 static void *setup_net(int net)
 {
@@ -29,6 +27,7 @@ static void *setup_net(int net)
     ASSERT_NOT_NULL(s);
     s->note = family_begin(net);
     ASSERT_OK(shoal_condition_create(&s->condition, NULL, NULL, NULL));
+    ASSERT_OK(shoal_event_create(&s->event, NULL));
     family_ready(s->note);
     return s;
 }
@@ -82,6 +81,12 @@ static void notify_when_both_wait(struct state *s)
     let_go(s);
 }
 
+/* The release is no part of what is killed: whether it has to wake somebody depends on who is faster. */
+static void after(void *p)
+{
+    let_go(p);
+}
+
 static void survive(void *p, int i)
 {
     (void)i;
@@ -124,7 +129,6 @@ static void wait_and_relay(void *p)
 
     wait_here(s);
     ASSERT_OK(shoal_condition_notify(s->condition, 1));
-    let_go(s);
 }
 
 static void second_and_notifier(void *p, int i)
@@ -138,8 +142,8 @@ static void second_and_notifier(void *p, int i)
 }
 
 KILL_SCENARIO(condition_waited_for, .setup = setup, .prepare = family_prepare,
-              .victim = wait_and_relay, .partner = second_and_notifier, .partners = 2,
-              .survivor = survive, .stopped = beside, .final = last);
+              .victim = wait_and_relay, .after = after, .partner = second_and_notifier,
+              .partners = 2, .survivor = survive, .stopped = beside, .final = last);
 
 /* ---- the victim is the heir of another that was notified and died ---- */
 
@@ -208,7 +212,6 @@ static void notify_one(void *p)
 
     take(s);
     ASSERT_OK(shoal_condition_notify(s->condition, 1));
-    let_go(s);
 }
 
 static void wait_before(void *p, int i)
@@ -219,6 +222,20 @@ static void wait_before(void *p, int i)
     let_go(p);
 }
 
+/* Partner 0 sleeps elsewhere, and longest: it hears of the victim's death first, and has to wake the other. */
+static void wait_behind_another(void *p, int i)
+{
+    struct state *s = p;
+
+    if (i == 0) {
+        kill_partner_ready();
+        ASSERT_OK(shoal_event_wait(s->event, SHOAL_FOREVER));
+        return;
+    }
+    family_await_sleepers(s->event, 1);
+    wait_before(s, i);
+}
+
 static void survive_notifying(void *p, int i)
 {
     struct state *s = p;
@@ -227,15 +244,18 @@ static void survive_notifying(void *p, int i)
     take(s);
     ASSERT_OK(shoal_condition_notify_all(s->condition));
     let_go(s);
+    while (ASSERT_OK(shoal_condition_waiters(s->condition)) || family_sleepers(s->condition))
+        usleep(500); /* nobody needs the event to be woken */
+    ASSERT_OK(shoal_event_set(s->event));
 }
 
 KILL_SCENARIO(condition_notified, .setup = setup, .prepare = family_prepare, .victim = notify_one,
-              .partner = wait_before, .partners = 2, .survivor = survive_notifying,
-              .stopped = beside, .final = last);
+              .after = after, .partner = wait_behind_another, .partners = 2,
+              .survivor = survive_notifying, .stopped = beside, .final = last);
 
 /* ---- the victim gives what a dead one had to another ---- */
 
-/* An orphan, as a repairer leaves it, in the second and third cell. */
+/* Two orphans, as a repairer leaves them, beside three who wait. */
 static void orphan(void *p)
 {
     struct state *s = p;
@@ -243,10 +263,10 @@ static void orphan(void *p)
     _Atomic uint64_t *cells = header_payload(h);
     _Atomic uint32_t *body = (_Atomic uint32_t *)(void *)h->body;
 
-    family_await_sleepers(s->condition, 2);
-    atomic_store(&cells[2 * 2], 2);
+    family_await_sleepers(s->condition, 3);
     atomic_store(&cells[3 * 2], 2);
-    atomic_store(&body[2], 4);
+    atomic_store(&cells[4 * 2], 2);
+    atomic_store(&body[2], 5);
     atomic_store(&body[3], 1);
     s->note->entered = 1;
 }
@@ -258,20 +278,32 @@ static void give(void *p)
     orphan(s);
     take(s);
     ASSERT_EQ_INT(shoal_condition_notify(s->condition, 0), 0);
-    let_go(s);
 }
 
-/* With both orphans in place nobody needs to notify any more. */
+/* In place of the dead; and its lock is taken from it, too. */
+static void give_again(void *p)
+{
+    struct state *s = p;
+
+    take(s);
+    ASSERT_EQ_INT(shoal_condition_notify(s->condition, 0), 0);
+}
+
+/* With both orphans in place two are told, and only they. */
 static void survive_giving(void *p, int i)
 {
     struct state *s = p;
 
     (void)i;
     take(s);
-    ASSERT_OK(shoal_condition_notify(s->condition, s->note->entered ? 0 : 2));
+    ASSERT_OK(shoal_condition_notify(s->condition, 0));
+    if (s->note->entered && !s->note->at[LAST])
+        ASSERT_EQ_INT(shoal_condition_waiters(s->condition), 1);
+    s->note->at[LAST] = 1;
+    ASSERT_OK(shoal_condition_notify(s->condition, 3));
     let_go(s);
 }
 
 KILL_SCENARIO(condition_settled, .setup = setup, .prepare = family_prepare, .victim = give,
-              .partner = wait_before, .partners = 2, .survivor = survive_giving, .stopped = beside,
-              .state = family_state, .final = last);
+              .after = after, .partner = wait_before, .partners = 3, .survivor = survive_giving,
+              .repair = give_again, .stopped = beside, .state = family_state, .final = last);
