@@ -162,6 +162,12 @@ static void beside_reader(void *p, int i)
     read_it(s);
 }
 
+/* One that dies while it repairs a reader, and does not write itself. */
+static void repair(void *p)
+{
+    read_it(p);
+}
+
 static void last(void *p)
 {
     struct state *s = p;
@@ -190,8 +196,8 @@ static void last_reader(void *p)
 }
 
 KILL_SCENARIO(rwlock_read, .setup = setup, .prepare = family_prepare, .victim = read_twice,
-              .survivor = survive, .stopped = beside_reader, .state = family_state,
-              .final = last_reader, .flags = KILL_EVERY_INSTRUCTION);
+              .survivor = survive, .stopped = beside_reader, .repair = repair,
+              .state = family_state, .final = last_reader, .flags = KILL_EVERY_INSTRUCTION);
 KILL_SCENARIO(rwlock_read_released_to_sleepers, .setup = setup, .prepare = prepare_read,
               .victim = release_only, .partner = want, .partners = 3, .final = last_reader,
               .flags = KILL_EVERY_INSTRUCTION);

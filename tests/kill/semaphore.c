@@ -95,6 +95,15 @@ static void survive(void *p, int i)
     ASSERT_OK(shoal_semaphore_release(s->semaphore));
 }
 
+/* One that dies while it repairs: with an owned permit at most, which comes back. */
+static void repair(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_semaphore_acquire_owned(s->semaphore, SHOAL_FOREVER));
+    ASSERT_OK(shoal_semaphore_release_owned(s->semaphore));
+}
+
 static void last(void *p)
 {
     struct state *s = p;
@@ -126,8 +135,8 @@ static void last_owned(void *p)
 }
 
 KILL_SCENARIO(semaphore_free, .setup = setup_plain, .prepare = family_prepare,
-              .victim = acquire_and_release, .survivor = survive, .stopped = survive,
-              .state = family_state, .final = last, .flags = KILL_EVERY_INSTRUCTION);
+              .victim = acquire_and_release, .survivor = survive, .stopped = survive, .final = last,
+              .flags = KILL_EVERY_INSTRUCTION);
 KILL_SCENARIO(semaphore_bounded, .setup = setup_bounded, .prepare = family_prepare,
               .victim = acquire_and_release, .survivor = survive, .stopped = survive, .final = last,
               .flags = KILL_EVERY_INSTRUCTION);
@@ -136,7 +145,7 @@ KILL_SCENARIO(semaphore_plain_beside_owned, .setup = setup_mixed, .prepare = fam
               .final = last);
 KILL_SCENARIO(semaphore_owned_twice, .setup = setup_mixed, .prepare = family_prepare,
               .victim = acquire_and_release_owned, .survivor = survive, .survivors = 1,
-              .state = family_state, .final = last_owned);
+              .repair = repair, .state = family_state, .final = last_owned);
 
 /* ---- who sleeps gets what is given, also by those who die right after ---- */
 
