@@ -228,7 +228,7 @@ int shoal_barrier_wait_action(shoal_barrier *barrier, int (*action)(void *argume
     if (unlikely(!h))
         return bad_handle(barrier, "shoal_barrier_wait");
     struct body *b = body_of(h);
-    struct cell *mine;
+    struct cell *mine = NULL;
     owner_t me;
     uint64_t p = 0;
     int rc = self(&me);

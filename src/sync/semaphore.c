@@ -222,7 +222,9 @@ static bool claim(const struct header *h, uint32_t k, owner_t me)
 /* Claims a cell, beginning with the one that this thread is likely to have had last: its number, or -1. */
 static int claim_any(const struct header *h, owner_t me)
 {
-    uint32_t n = owned_of(h), first = owner_record(me) % n;
+    uint32_t n = owned_of(h);
+    assert(n); /* only semaphores with owned permits come here */
+    uint32_t first = owner_record(me) % n;
     for (uint32_t i = 0; i < n; i++) {
         uint32_t k = first + i < n ? first + i : first + i - n;
         if (claim(h, k, me))
@@ -474,7 +476,9 @@ int shoal_semaphore_release(shoal_semaphore *semaphore)
 static int cell_with_permit(const struct header *h, owner_t me)
 {
     struct cells *cells = cells_of(h);
-    uint32_t high = atomic_load(&cells->high), first = owner_record(me) % owned_of(h);
+    uint32_t high = atomic_load(&cells->high), n = owned_of(h);
+    assert(n);
+    uint32_t first = owner_record(me) % n;
     for (uint32_t i = 0; i < high; i++) {
         uint32_t k = (first + i) % high;
         if (atomic_load_explicit(&cells->cell[k].owner, memory_order_relaxed) == me &&
