@@ -142,7 +142,7 @@ static int poll_until(struct pollfd *fds, size_t n, int64_t deadline, int64_t sl
 static int late(int64_t deadline)
 {
     if (deadline == SHOAL_NOW)
-        return -EAGAIN;
+        return in_vain(-EAGAIN);
     return os_now() >= deadline ? -ETIMEDOUT : 0;
 }
 
@@ -203,11 +203,11 @@ void child_abandon(struct child *child)
 }
 
 /* How many of n have ended. */
-static int count_ended(struct child *const children[], size_t n, int ended[])
+static int count_ended(struct child *const all[], size_t n, int ended[])
 {
     int count = 0;
     for (size_t i = 0; i < n; i++) {
-        bool is = child_look(children[i]);
+        bool is = child_look(all[i]);
         if (ended)
             ended[i] = is;
         count += is;
@@ -223,8 +223,8 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
         return rc;
     if (!n || !processes || n > SLOTS)
         return fail(-EINVAL, "wait: for %zu processes", n);
-    struct child *children[64], **all = children;
-    struct pollfd few[64], *fds = few;
+    struct child *few[64], **all = few;
+    struct pollfd few_fds[64], *fds = few_fds;
     if (n > 64) {
         all = calloc(n, sizeof *all);
         fds = calloc(n, sizeof *fds);

@@ -110,7 +110,12 @@ int64_t shoal_after(double seconds)
 
 const char *shoal_error_detail(void)
 {
-    return shoal_thread.detail;
+    switch (shoal_thread.vain) {
+    case -EAGAIN: return "it could not be had at once";
+    case -ETIMEDOUT: return "the deadline passed before it could be had";
+    case -EINTR: return "a signal handler ran during the wait; call again with the same deadline";
+    default: return shoal_thread.detail;
+    }
 }
 
 const char *shoal_strerror(int result)

@@ -33,6 +33,7 @@ void fail_detail(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(shoal_thread.detail, sizeof shoal_thread.detail, format, arguments);
     va_end(arguments);
+    shoal_thread.vain = 0;
 }
 
 int owner_died(owner_t dead, const char *what)

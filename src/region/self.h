@@ -23,7 +23,7 @@ struct thread {
     bool keyed;       /* thread_end is told of its end */
     bool shares_core; /* wait.c: its last yield let somebody else run */
     char detail[256];
-    bool detailed;
+    int vain; /* the last failure needs no sentence of its own: not now, too late, interrupted */
 };
 extern _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
 
@@ -104,6 +104,8 @@ extern void (*self_on_join)(void);
 #define SELF_ENVIRONMENT "SHOAL_FAMILY" /* "descriptor:slot:generation" */
 
 /* ---- errors ---- */
+/* For results that come often and mean nothing is wrong: -EAGAIN, -ETIMEDOUT, -EINTR of a wait. */
+#define in_vain(result) (shoal_thread.vain = (result))
 /* Remembers a sentence for shoal_error_detail and is `result`. */
 #define fail(result, ...) (fail_detail(__VA_ARGS__), (result))
 void fail_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));

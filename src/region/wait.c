@@ -175,9 +175,9 @@ static int park_plain(struct waiter *w, const _Atomic uint32_t *word, uint32_t v
     int64_t until = os_now() + (watcher ? PLAIN_SLICE : PLAIN_SLICE_ORDINARY);
     int rc = os_futex_wait(word, value, sooner(deadline, until));
     if (rc != -ETIMEDOUT)
-        return rc;
+        return rc == -EINTR ? in_vain(rc) : rc;
     if (os_now() >= deadline)
-        return -ETIMEDOUT;
+        return in_vain(-ETIMEDOUT);
     look(w, true, &slice);
     return 0;
 }
@@ -185,10 +185,10 @@ static int park_plain(struct waiter *w, const _Atomic uint32_t *word, uint32_t v
 int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, int64_t deadline)
 {
     if (deadline == SHOAL_NOW)
-        return -EAGAIN;
+        return in_vain(-EAGAIN);
     int64_t now = os_now();
     if (now >= deadline)
-        return -ETIMEDOUT;
+        return in_vain(-ETIMEDOUT);
     if (w->slices)
         deadline = sooner(deadline, now + BARRIER_SLICE);
     if (!process_self.keep.waitv) {
@@ -241,13 +241,13 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
         until = sooner(until, now + slice);
     int rc = os_futex_waitv(waits, n, sooner(deadline, until));
     if (rc == 0 || rc == -EAGAIN || rc == -EINTR)
-        return rc == -EINTR ? rc : 0;
+        return rc == -EINTR ? in_vain(rc) : 0;
     if (rc < 0 && rc != -ETIMEDOUT)
         return fail(rc, "futex_waitv: %s", shoal_strerror(rc));
     if (rc == -ETIMEDOUT && os_now() >= deadline) {
         if (unborn)
             look(w, true, &slice);
-        return w->slices ? 0 : -ETIMEDOUT;
+        return w->slices ? 0 : in_vain(-ETIMEDOUT);
     }
     /* A life or role word, or the net. The kernel tells only the last word of those that were woken, so the caller looks at its own too. A vacant role is taken
      * before anything else: the one who left it woke nobody but us. */
@@ -287,7 +287,7 @@ int owner_acquire_slow(_Atomic owner_t *word, _Atomic uint32_t *event, uint32_t 
             life_ask(w);
         got = owner_take(word, me, dead);
         if (!got)
-            return -EAGAIN;
+            return in_vain(-EAGAIN);
     }
     struct spin s = spin_begin();
     for (spin_back_off(&s); !got && spin_once(&s); spin_back_off(&s))

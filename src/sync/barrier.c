@@ -202,7 +202,7 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, u
         struct cell *mine = claim_cell(h, me, p);
         if (!mine) { /* many more threads than parties are passing through */
             if (os_now() >= deadline)
-                return -ETIMEDOUT;
+                return in_vain(-ETIMEDOUT);
             look_for_new_dead(h);
             if (!spin_once(&patience))
                 os_sleep(100000);

@@ -77,7 +77,7 @@ int shoal_event_wait(shoal_event *event, int64_t deadline)
     if (then & 1)
         return 0;
     if (deadline == SHOAL_NOW)
-        return -EAGAIN;
+        return in_vain(-EAGAIN);
     owner_t me;
     int rc = self(&me);
     if (rc)

@@ -203,7 +203,7 @@ static int try_read(struct header *h, owner_t me, owner_t *dead)
     _Atomic owner_t *cell;
     owner_t w = atomic_load_explicit(&b->writer, memory_order_relaxed), was = 0;
     if (keeps_readers_out(w))
-        return -EAGAIN;
+        return in_vain(-EAGAIN);
     int rc = claim(shares_of(h), me, &cell);
     if (rc)
         return rc;
@@ -211,7 +211,7 @@ static int try_read(struct header *h, owner_t me, owner_t *dead)
     while (unlikely(w)) {
         if (keeps_readers_out(w)) {
             owner_release(cell, &b->drain);
-            return -EAGAIN;
+            return in_vain(-EAGAIN);
         }
         if (!owner_dead(w)) /* somebody was told, and reads */
             break;
@@ -307,7 +307,7 @@ static int wait_write(struct header *h, owner_t me, int64_t deadline, owner_t *d
     struct body *b = body_of(h);
     if (deadline == SHOAL_NOW) {
         life_ask(atomic_load(&b->writer));
-        return try_write(b, me, dead) ? 0 : -EAGAIN;
+        return try_write(b, me, dead) ? 0 : in_vain(-EAGAIN);
     }
     for (struct spin s = spin_begin(); spin_once(&s);)
         if (!atomic_load_explicit(&b->writer, memory_order_relaxed) && try_write(b, me, dead))
@@ -335,7 +335,7 @@ static int wait_drained(struct header *h, owner_t me, int64_t deadline)
     struct body *b = body_of(h);
     struct shares *s = shares_of(h);
     if (deadline == SHOAL_NOW)
-        return drained(s, me, true) ? 0 : -EAGAIN;
+        return drained(s, me, true) ? 0 : in_vain(-EAGAIN);
     for (struct spin spin = spin_begin(); spin_once(&spin);)
         if (drained(s, me, false))
             return 0;

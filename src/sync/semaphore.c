@@ -301,7 +301,7 @@ static inline int try_plain(struct body *b)
                                                                memory_order_relaxed)))
                 return 0;
     } while (unlikely(atomic_load(&b->pocket) == FULL));
-    return -EAGAIN;
+    return in_vain(-EAGAIN);
 }
 
 /* How many permits there are. */
@@ -317,7 +317,7 @@ static int take_into(const struct header *h, uint32_t k)
     for (;;) {
         uint64_t word = settled(h);
         if (!value_of(b, word))
-            return -EAGAIN;
+            return in_vain(-EAGAIN);
         if (atomic_load(&cells_of(h)->spilled) && count_owned(h) >= owned_of(h)) {
             if (atomic_load(&b->word) == word)
                 return -ENOSPC;
@@ -334,7 +334,7 @@ static int take_into(const struct header *h, uint32_t k)
 static int try_owned_once(const struct header *h, owner_t me)
 {
     if (!value_of(body_of(h), atomic_load(&body_of(h)->word)))
-        return -EAGAIN;
+        return in_vain(-EAGAIN);
     int k = claim_any(h, me);
     int rc = k < 0 ? -ENOSPC : take_into(h, (uint32_t)k);
     if (rc && k >= 0)

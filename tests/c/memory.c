@@ -420,3 +420,20 @@ TEST(a_small_limit_on_file_sizes_makes_a_smaller_region)
     }
     end_child(pid, 0);
 }
+
+TEST(the_sentence_is_about_the_last_failure)
+{
+    shoal_lock *lock;
+    ASSERT_OK(shoal_lock_create(&lock, NULL));
+    ASSERT_ERR(shoal_lock_release(lock), -EPERM);
+    ASSERT_TRUE(strstr(shoal_error_detail(), "nobody holds") != NULL);
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    ASSERT_ERR(shoal_lock_acquire(lock, SHOAL_NOW), -EAGAIN);
+    ASSERT_TRUE(strstr(shoal_error_detail(), "at once") != NULL);
+    ASSERT_ERR(shoal_lock_acquire(lock, shoal_after(0.001)), -ETIMEDOUT);
+    ASSERT_TRUE(strstr(shoal_error_detail(), "deadline") != NULL);
+    ASSERT_OK(shoal_lock_release(lock));
+    ASSERT_ERR(shoal_lock_release(lock), -EPERM);
+    ASSERT_TRUE(strstr(shoal_error_detail(), "nobody holds") != NULL);
+    shoal_lock_close(lock);
+}
