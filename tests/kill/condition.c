@@ -222,17 +222,17 @@ static void wait_before(void *p, int i)
     let_go(p);
 }
 
-/* Partner 0 sleeps elsewhere, and longest: it hears of the victim's death first, and has to wake the other. */
-static void wait_behind_another(void *p, int i)
+/* All but the last partner sleep elsewhere and take all the roles there are to watch the family; so the last hears of no death itself, and has to be woken. */
+static void wait_unaware(void *p, int i)
 {
     struct state *s = p;
 
-    if (i == 0) {
+    if (i < ROLES) {
         kill_partner_ready();
         ASSERT_OK(shoal_event_wait(s->event, SHOAL_FOREVER));
         return;
     }
-    family_await_sleepers(s->event, 1);
+    family_await_sleepers(s->event, ROLES);
     wait_before(s, i);
 }
 
@@ -250,7 +250,7 @@ static void survive_notifying(void *p, int i)
 }
 
 KILL_SCENARIO(condition_notified, .setup = setup, .prepare = family_prepare, .victim = notify_one,
-              .after = after, .partner = wait_behind_another, .partners = 2,
+              .after = after, .partner = wait_unaware, .partners = ROLES + 1,
               .survivor = survive_notifying, .stopped = beside, .final = last);
 
 /* ---- the victim gives what a dead one had to another ---- */
