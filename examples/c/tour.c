@@ -1,124 +1,313 @@
-/* tour.c - what `make run` shows: processes and locks, and what is left when one of them is killed. */
+/* tour.c - a tour of processes and locks: what `make run` shows. Each step is a function; main is at the end. */
+#include "check.h"
+#include <errno.h>
 #include <shoal/shoal.h>
-
-#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-#define WORKERS 4
-#define ROUNDS 50000
+/* Handles are inherited: what is made before a process is started can be used in it. */
+static shoal_lock *lock;
+static shoal_event *ready;
 
-struct shared {
-    long counter;
-};
+/* Memory that all processes of the tour share. */
+static struct shared {
+    long count;
+    double killed, woken;
+    char told[160];
+} * shared;
 
-struct work {
-    shoal_lock *lock;
-    shoal_semaphore *permits;
-    shoal_event *ready;
-    struct shared *shared;
-};
-
-/* Gives the result back; ends the program if it is a failure. */
-static int must(int result, const char *what)
+static double now(void)
 {
-    if (result < 0) {
-        fprintf(stderr, "%s: %s (%s)\n", what, shoal_strerror(result), shoal_error_detail());
-        exit(1);
-    }
-    return result;
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static int count(void *argument)
+static void nap(void)
 {
-    struct work *work = argument;
-    for (int i = 0; i < ROUNDS; i++) {
-        must(shoal_lock_acquire(work->lock, SHOAL_FOREVER), "acquire");
-        work->shared->counter++;
-        must(shoal_lock_release(work->lock), "release");
-    }
-    return 0;
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 }
 
-static int take_and_wait(void *argument)
+static shoal_process *start(shoal_target target, void *argument, const char *name)
 {
-    struct work *work = argument;
-    must(shoal_lock_acquire(work->lock, SHOAL_FOREVER), "acquire");
-    must(shoal_semaphore_acquire_owned(work->permits, SHOAL_FOREVER), "acquire_owned");
-    must(shoal_event_set(work->ready), "set");
-    pause();
-    return 0;
+    shoal_process *process;
+    check(shoal_process_start(&process, target, argument, &(shoal_process_options){.name = name}));
+    return process;
 }
 
-static void count_together(struct work *work)
+/* Waits for its end; gives back its exit code. */
+static int finish(shoal_process *process)
 {
-    shoal_process *workers[WORKERS];
-    for (int i = 0; i < WORKERS; i++)
-        must(shoal_process_start(&workers[i], count, work, NULL), "start");
-    for (int i = 0; i < WORKERS; i++) {
-        int code;
-        must(shoal_process_join(workers[i], SHOAL_FOREVER), "join");
-        must(shoal_process_exit_code(workers[i], &code), "exit_code");
-        printf("  %s, pid %d, ended with %d\n", shoal_process_name(workers[i]),
-               (int)shoal_process_pid(workers[i]), code);
-        must(shoal_process_close(workers[i]), "close");
-    }
-    printf("  the counter says %ld, as it must: %d processes x %d\n\n", work->shared->counter,
-           WORKERS, ROUNDS);
-}
-
-static void kill_a_holder(struct work *work)
-{
-    const shoal_process_options options = {.name = "the victim"};
-    shoal_process *victim;
-    shoal_holder holder;
     int code;
+    check(shoal_process_join(process, SHOAL_FOREVER));
+    check(shoal_process_exit_code(process, &code));
+    check(shoal_process_close(process));
+    return code;
+}
 
-    must(shoal_process_start(&victim, take_and_wait, work, &options), "start");
-    must(shoal_event_wait(work->ready, SHOAL_FOREVER), "wait");
-    must(shoal_lock_holder(work->lock, &holder), "holder");
-    printf("  %s (pid %d) holds the lock and a permit; permits left: %d\n", holder.name,
-           (int)holder.pid, shoal_semaphore_value(work->permits));
-    must(shoal_process_kill(victim), "kill");
-    printf("  it is killed\n");
+/* ---- processes ---- */
 
-    int result = must(shoal_lock_acquire(work->lock, SHOAL_FOREVER), "acquire");
-    printf("  acquire gives %d (%s)\n  %s\n", result, shoal_strerror(result), shoal_error_detail());
-    must(shoal_lock_release(work->lock), "release");
-    must(shoal_process_join(victim, SHOAL_FOREVER), "join");
-    must(shoal_process_exit_code(victim, &code), "exit_code");
-    printf("  its exit code is %d; permits left: %d\n\n", code,
-           shoal_semaphore_value(work->permits));
-    must(shoal_process_close(victim), "close");
+static int square(void *argument)
+{
+    const int *number = argument;
+    return *number * *number;
+}
+
+static void processes(void)
+{
+    shoal_process *children[3];
+    int codes[3];
+
+    printf("Processes      ");
+    for (int i = 0; i < 3; i++) {
+        int number = i + 2;
+        children[i] = start(square, &number, NULL);
+        printf("%s has pid %d%s", shoal_process_name(children[i]),
+               (int)shoal_process_pid(children[i]), i < 2 ? ", " : ".\n");
+    }
+    for (int i = 0; i < 3; i++)
+        codes[i] = finish(children[i]);
+    printf("               They squared 2, 3 and 4 and returned %d, %d and %d.\n", codes[0],
+           codes[1], codes[2]);
+}
+
+/* ---- a lock, and memory that it protects ---- */
+
+enum { COUNTERS = 4, EACH = 100000 };
+
+static int counter(void *argument)
+{
+    (void)argument;
+    for (int i = 0; i < EACH; i++) {
+        check(shoal_lock_acquire(lock, SHOAL_FOREVER));
+        shared->count++;
+        check(shoal_lock_release(lock));
+    }
+    return 0;
+}
+
+static void counting(void)
+{
+    shoal_process *children[COUNTERS];
+    double begun = now();
+
+    for (int i = 0; i < COUNTERS; i++)
+        children[i] = start(counter, NULL, NULL);
+    for (int i = 0; i < COUNTERS; i++)
+        finish(children[i]);
+    printf("Lock           %d processes added 1 to shared memory, %d times each, under a lock:\n"
+           "               %ld, after %.0f ms.\n",
+           COUNTERS, EACH, shared->count, (now() - begun) * 1e3);
+}
+
+/* ---- death of a holder ---- */
+
+static int hog(void *argument)
+{
+    (void)argument;
+    check(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    check(shoal_event_set(ready));
+    pause(); /* for good: it is going to be killed */
+    return 0;
+}
+
+static int heir(void *argument)
+{
+    (void)argument;
+    check(shoal_event_set(ready));
+    int result = check(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    shared->woken = now();
+    if (result == SHOAL_OWNER_DIED) /* the place to mend what the lock protects */
+        snprintf(shared->told, sizeof shared->told, "%s", shoal_error_detail());
+    check(shoal_lock_release(lock));
+    return 0;
+}
+
+static void death(void)
+{
+    shoal_holder holder;
+
+    shoal_process *first = start(hog, NULL, "hog");
+    check(shoal_event_wait(ready, SHOAL_FOREVER));
+    check(shoal_lock_holder(lock, &holder));
+    printf("Death          %s (pid %d) holds the lock, heir waits for it; hog is killed.\n",
+           holder.name, (int)holder.pid);
+
+    check(shoal_event_clear(ready));
+    shoal_process *second = start(heir, NULL, "heir");
+    check(shoal_event_wait(ready, SHOAL_FOREVER));
+    nap(); /* by now it sleeps, most likely */
+
+    shared->killed = now();
+    check(shoal_process_kill(first));
+    finish(second);
+    finish(first);
+    printf("               %.0f us later heir has it, and is told:\n"
+           "               \"%s\"\n",
+           (shared->woken - shared->killed) * 1e6, shared->told);
+}
+
+/* ---- a condition ---- */
+
+static shoal_condition *counted;
+
+static int cook(void *argument)
+{
+    const int *meals = argument;
+    for (int i = 0; i < *meals; i++) {
+        check(shoal_lock_acquire(lock, SHOAL_FOREVER));
+        shared->count++;
+        check(shoal_condition_notify(counted, 1));
+        check(shoal_lock_release(lock));
+    }
+    return 0;
+}
+
+static int enough(void *argument)
+{
+    const int *wanted = argument;
+    return shared->count >= *wanted;
+}
+
+static void condition(void)
+{
+    int each = 10, wanted = 20;
+
+    check(shoal_condition_create(&counted, lock, NULL, NULL));
+    shared->count = 0;
+    shoal_process *one = start(cook, &each, NULL), *two = start(cook, &each, NULL);
+
+    check(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    check(shoal_condition_wait_for(counted, enough, &wanted, SHOAL_FOREVER, NULL));
+    printf("Condition      Two cooks notify; the guest slept until %ld meals were there.\n",
+           shared->count);
+    check(shoal_lock_release(lock));
+
+    finish(one);
+    finish(two);
+    shoal_condition_close(counted);
+}
+
+/* ---- a barrier, one of whose parties dies ---- */
+
+static shoal_barrier *barrier;
+
+static int party(void *argument)
+{
+    (void)argument;
+    return shoal_barrier_wait(barrier, SHOAL_FOREVER) == -ECANCELED; /* broken */
+}
+
+static void broken_barrier(void)
+{
+    check(shoal_barrier_create(&barrier, 3, NULL));
+    shoal_process *one = start(party, NULL, NULL), *two = start(party, NULL, NULL);
+    while (check(shoal_barrier_n_waiting(barrier)) < 2)
+        nap();
+
+    check(shoal_process_kill(one));
+    int told = finish(two);
+    finish(one);
+    printf("Barrier        Of three parties one is killed while it waits: %s.\n",
+           told ? "the other need not wait for it" : "nobody was told");
+    shoal_barrier_close(barrier);
+}
+
+/* ---- permits that come back ---- */
+
+static shoal_semaphore *permits;
+
+static int taker(void *argument)
+{
+    (void)argument;
+    check(shoal_semaphore_acquire_owned(permits, SHOAL_FOREVER));
+    check(shoal_event_set(ready));
+    pause(); /* for good: it is going to be killed */
+    return 0;
+}
+
+static void owned_permits(void)
+{
+    check(shoal_semaphore_create(&permits, 2, &(shoal_semaphore_options){.owned = 2}));
+    check(shoal_event_clear(ready));
+    shoal_process *process = start(taker, NULL, NULL);
+    check(shoal_event_wait(ready, SHOAL_FOREVER));
+    int before = check(shoal_semaphore_value(permits));
+    check(shoal_process_kill(process));
+    finish(process);
+    printf("Semaphore      %d of 2 permits was left; the owner of the other is killed: %d again.\n",
+           before, check(shoal_semaphore_value(permits)));
+    shoal_semaphore_close(permits);
+}
+
+/* ---- daemons end with their parent ---- */
+
+static int daemon_of_boss(void *argument)
+{
+    return hog(argument);
+}
+
+static int boss(void *argument)
+{
+    shoal_process *process;
+    check(shoal_process_start(&process, daemon_of_boss, argument,
+                              &(shoal_process_options){.name = "imp", .flags = SHOAL_DAEMON}));
+    pause(); /* for good: it is going to be killed */
+    return 0;
+}
+
+static void daemons(void)
+{
+    check(shoal_event_clear(ready));
+    shoal_process *process = start(boss, NULL, "boss");
+    check(shoal_event_wait(ready, SHOAL_FOREVER)); /* the daemon holds the lock */
+
+    double begun = now();
+    check(shoal_process_kill(process));
+    check(shoal_lock_acquire(lock, SHOAL_FOREVER)); /* we have it: the daemon is dead */
+    printf("Daemons        boss is killed: %.1f ms later its daemon imp is gone too.\n",
+           (now() - begun) * 1e3);
+    check(shoal_lock_release(lock));
+    finish(process);
+}
+
+/* ---- ---- */
+
+static void statistics(void)
+{
+    shoal_statistics s;
+    check(shoal_memory_statistics(&s));
+    printf("Statistics     %u objects and %llu KiB in use, %u process; %llu were killed, "
+           "%llu repairs.\n",
+           s.objects, (unsigned long long)s.used / 1024, s.processes, (unsigned long long)s.deaths,
+           (unsigned long long)s.repairs);
 }
 
 int main(void)
 {
-    const shoal_memory_options zero = {.flags = SHOAL_ZERO};
-    const shoal_semaphore_options owned = {.owned = 1};
-    struct work work;
     shoal_memory *memory;
-    shoal_statistics statistics;
 
-    printf("shoal %s, on %d CPUs\n\n", shoal_version(), shoal_cpu_count());
-    must(shoal_memory_create(&memory, sizeof(struct shared), &zero), "memory");
-    work.shared = shoal_memory_address(memory);
-    must(shoal_lock_create(&work.lock, NULL), "lock");
-    must(shoal_semaphore_create(&work.permits, 1, &owned), "semaphore");
-    must(shoal_event_create(&work.ready, NULL), "event");
+    printf("shoal %s: any process may be killed at any instruction.\n\n", shoal_version());
+    check(
+        shoal_memory_create(&memory, sizeof *shared, &(shoal_memory_options){.flags = SHOAL_ZERO}));
+    shared = shoal_memory_address(memory);
+    check(shoal_lock_create(&lock, NULL));
+    check(shoal_event_create(&ready, NULL));
 
-    printf("%d processes count together, under one lock:\n", WORKERS);
-    count_together(&work);
-    printf("A process is killed while it holds a lock and a semaphore's permit:\n");
-    kill_a_holder(&work);
+    processes();
+    counting();
+    death();
+    condition();
+    broken_barrier();
+    owned_permits();
+    daemons();
 
-    shoal_event_close(work.ready);
-    shoal_semaphore_close(work.permits);
-    shoal_lock_close(work.lock);
+    shoal_event_close(ready);
+    shoal_lock_close(lock);
     shoal_memory_close(memory);
-    must(shoal_memory_statistics(&statistics), "statistics");
-    printf("What is left of it: %u objects, %u process, %llu death repaired.\n", statistics.objects,
-           statistics.processes, (unsigned long long)statistics.deaths);
+    statistics();
     return 0;
 }
