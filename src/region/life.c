@@ -95,8 +95,7 @@ static void inherit_repairs(uint32_t s, uint32_t me)
 /* Types give back what the gone have in the objects that the process held. */
 static void repair_objects(uint32_t s)
 {
-    uint32_t high = atomic_load(&view.region->groups_high);
-    for (uint32_t g = 0; g < high; g++) {
+    for (uint32_t g = 0; (g = object_next_group(s, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, s);
         for (unsigned i = 0; row && i < GROUP; i++) {
             struct header *h = header_at(g * GROUP + i);

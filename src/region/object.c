@@ -33,6 +33,41 @@ const unsigned char *object_row(uint32_t group, uint32_t slot)
     return slot < UNIT / GROUP || region_is_populated(row) ? row : NULL;
 }
 
+/* ---- which groups this process may hold something in: so that a fork and an end need not look at all ---- */
+
+static _Atomic uint64_t held_groups[MOST_OBJECTS / GROUP / 64];
+
+static void note_group(uint32_t g)
+{
+    uint64_t bit = 1ull << g % 64;
+    if (!(atomic_load(&held_groups[g / 64]) & bit))
+        atomic_fetch_or(&held_groups[g / 64], bit);
+}
+
+uint32_t object_next_group(uint32_t slot, uint32_t g)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    if (slot != process_self.slot)
+        return g < high ? g : UINT32_MAX;
+    while (g < high) {
+        uint64_t rest = atomic_load(&held_groups[g / 64]) >> g % 64;
+        if (rest)
+            return g + (uint32_t)__builtin_ctzll(rest);
+        g = (g / 64 + 1) * 64;
+    }
+    return UINT32_MAX;
+}
+
+/* Nothing is held in g any more. A thread that adopts the group meanwhile owns it first and then sees the bit gone, or we see that it owns it. */
+static void forget_group(uint32_t g)
+{
+    atomic_fetch_and(&held_groups[g / 64], ~(1ull << g % 64));
+    owner_t owner = atomic_load(&group_at(g)->owner);
+    uint64_t record = owner ? atomic_load(&record_at(owner_record(owner))->word) : 0;
+    if (owner && ((uint32_t)(record >> 16) & 0xffff) == process_self.slot)
+        note_group(g);
+}
+
 /* ---- groups: where a thread creates ---- */
 
 static uint64_t free_mask(uint32_t g)
@@ -47,6 +82,7 @@ static uint64_t free_mask(uint32_t g)
 /* Memory behind the group's parts that this process writes, and its payload run. */
 static int group_ready(uint32_t g, unsigned c)
 {
+    note_group(g);
     struct group *group = group_at(g);
     int rc = region_populate(header_at(g * GROUP), GROUP * sizeof(struct header));
     if (!rc)
@@ -465,8 +501,7 @@ void object_close(void *opaque, enum type type)
 
 void object_release_all(uint32_t slot)
 {
-    uint32_t high = atomic_load(&view.region->groups_high);
-    for (uint32_t g = 0; g < high; g++) {
+    for (uint32_t g = 0; (g = object_next_group(slot, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, slot);
         for (unsigned i = 0; row && i < GROUP; i++)
             if (row[i] != HOLD_NONE)
@@ -501,6 +536,7 @@ static int hold(uint32_t id, uint32_t generation, enum type type)
     int rc = region_populate(hold_row(id / GROUP, process_self.slot), GROUP);
     if (rc)
         return rc;
+    note_group(id / GROUP);
     atomic_exchange(hold_byte(id, process_self.slot), HOLD_HELD);
     uint64_t s = atomic_load(&h->state);
     while (state_generation(s) == generation && state_status(s) == OBJECT_LIVE) {
@@ -567,8 +603,7 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
 
 int object_copy_holds(uint32_t from, uint32_t to)
 {
-    uint32_t high = atomic_load(&view.region->groups_high);
-    for (uint32_t g = 0; g < high; g++) {
+    for (uint32_t g = 0; (g = object_next_group(from, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, from);
         uint64_t some = 0, words[GROUP / 8];
         if (!row)
@@ -576,8 +611,10 @@ int object_copy_holds(uint32_t from, uint32_t to)
         memcpy(words, row, GROUP);
         for (unsigned i = 0; i < GROUP / 8; i++)
             some |= words[i];
-        if (!some)
+        if (!some) {
+            forget_group(g);
             continue;
+        }
         int rc = region_populate(hold_row(g, to), GROUP);
         if (rc)
             return rc;
@@ -614,6 +651,8 @@ void object_forget(void)
     for (uint32_t id = 0; id < high * GROUP; id++)
         if (atomic_load(&handles[id].check))
             atomic_store(&handles[id].check, 0);
+    for (unsigned i = 0; i < sizeof held_groups / sizeof *held_groups; i++)
+        atomic_store(&held_groups[i], 0);
 }
 
 int object_attach(void)

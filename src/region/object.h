@@ -76,6 +76,8 @@ void object_close(void *opaque, enum type type);
 /* ---- for life.c ---- */
 /* Closes in the name of `slot` what its hold row says, for every object; what it was creating is undone. */
 void object_release_all(uint32_t slot);
+/* The first group at or after g in which the slot may hold something, UINT32_MAX if there is none. */
+uint32_t object_next_group(uint32_t slot, uint32_t g);
 /* The hold row, or NULL if no memory lies behind it (nobody of that slot ever held anything there). */
 const unsigned char *object_row(uint32_t group, uint32_t slot);
 /* Copies the caller's holds to a child's row, before the fork. Under process_self.mutex. */
