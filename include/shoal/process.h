@@ -18,6 +18,10 @@ extern "C" {
 
 typedef struct shoal_process shoal_process;
 
+/* Daemons use the signal SIGRTMAX - 2: leave its handler in place and the signal unblocked. Two things are beyond it: a daemon that blocks it, or is stopped, when its parent
+ * is killed (not at a normal end, which sends SIGKILL) ends when it is unblocked or continued; a daemon started by exec from a thread other than the first ends with that thread if its program
+ * makes no call of shoal. */
+
 /* What a child runs; what it returns is its exit code (its low 8 bits, as for exit). */
 typedef int (*shoal_target)(void *argument);
 
@@ -56,7 +60,8 @@ SHOAL_API int shoal_process_start_exec(shoal_process **ret, const char *path, ch
                                        const shoal_process_options *options);
 
 /* A fork server: a child without threads, forked now from this process; call it before threads start. Later shoal_process_start_clean has it fork; the target must be
- * code that was loaded then, and sees the memory of then, but a copy of the `size` bytes at argument. The child's parent, for join and daemon, is the caller. */
+ * code that was loaded then, and sees the memory of then, but a copy of the `size` bytes at argument. The child's parent, for join and daemon, is the caller, which
+ * must be the process that started the server. -EPIPE: it has none, or it is gone. stop: -EBUSY while a child that it forked still runs. */
 SHOAL_API int shoal_forkserver_start(void);
 SHOAL_API int shoal_forkserver_stop(void);
 SHOAL_API int shoal_process_start_clean(shoal_process **ret, shoal_target target,

@@ -93,7 +93,7 @@ static void insert(struct os_process *list, size_t at, struct os_process new)
 
 int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
 {
-    _Alignas(8) char buffer[4096];
+    _Alignas(8) char buffer[4096] = {0};
     long got = 0;
     int error = errno, result = 0;
     int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -124,7 +124,7 @@ struct list {
 static bool add(pid_t pid, void *argument)
 {
     struct list *list = argument;
-    struct os_process one;
+    struct os_process one = {.pid = 0};
     if (os_process_look(pid, &one))
         return false;
     if (list->found < list->n)
@@ -142,7 +142,7 @@ long os_process_list(struct os_process *ret, size_t n)
 
 int os_process_signal(const struct os_process *process, int signal)
 {
-    struct os_process now;
+    struct os_process now = {.pid = 0};
     int error = errno;
     int fd = os_features()->pidfd ? os_pidfd_open(process->pid) : -ENOSYS;
     int rc = fd == -ESRCH ? -ESRCH : os_process_look(process->pid, &now);

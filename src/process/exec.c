@@ -27,6 +27,7 @@ int shoal_process_start_exec(shoal_process **ret, const char *path, char *const 
                              const shoal_process_options *options)
 {
     struct launch l;
+    int before = errno;
     if (!ret || !path || !argv || !argv[0])
         return fail(-EINVAL, "start_exec: no %s",
                     !ret    ? "place for the handle"
@@ -41,6 +42,7 @@ int shoal_process_start_exec(shoal_process **ret, const char *path, char *const 
         run_program(&l, path, argv);
     }
     rc = launch_end(&l, pid, errno);
+    errno = before;
     if (!rc)
         *ret = child_handle(l.child);
     return rc;

@@ -236,6 +236,7 @@ int shoal_process_start_clean(shoal_process **ret, shoal_target target, const vo
     owner_t me;
     int status[2] = {-1, -1}, fds[REQUEST_FDS], rc = self(&me);
     unsigned n = 0;
+    int before = errno;
     if (rc)
         return rc;
     if (!ret || !target || (size && !argument))
@@ -286,5 +287,6 @@ drop:
 out:
     pthread_mutex_unlock(&children->server_mutex);
     free(bytes);
+    errno = before;
     return rc;
 }

@@ -487,18 +487,23 @@ static int refused(void *argument)
     return 0;
 }
 
-TEST(process_start_fails_where_the_system_allows_no_more)
+static void limit_and_start(void)
 {
     shoal_process *p = NULL;
     struct rlimit none = {0, 0};
-    if (!geteuid()) { /* root is not limited; another user is */
-        ASSERT_OK(shoal_process_authkey((unsigned char[64]){0}, 64));
+    ASSERT_NOT_NULL(shoal_process_current());
+    if (!geteuid()) /* root is not limited; another user is */
         ASSERT_SYS(syscall(SYS_setresuid, 65534, 65534, 65534));
-    }
     ASSERT_SYS(setrlimit(RLIMIT_NPROC, &none));
     ASSERT_ERR(shoal_process_start(&p, refused, NULL, NULL), -EAGAIN);
     ASSERT_NULL(p);
     ASSERT_EQ_INT(shoal_process_active_children(NULL, 0), 0);
+}
+
+TEST(process_start_fails_where_the_system_allows_no_more)
+{
+    ASSERT_NOT_NULL(shoal_process_current());
+    ends_well(child(limit_and_start));
 }
 
 TEST(process_authkey_is_inherited)
