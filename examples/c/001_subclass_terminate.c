@@ -15,8 +15,8 @@ static int run(void *argument)
     const struct piao *self = argument;
 
     printf("%s is piaoing\n", self->name);
-    srand((unsigned)getpid());
-    sleep(1 + (unsigned)rand() % 4);
+    srandom((unsigned)getpid());
+    sleep(1 + (unsigned)(random() % 4));
     printf("%s is piao end\n", self->name);
     return 0;
 }

@@ -10,8 +10,8 @@ static int piao(void *argument)
     const char *name = argument;
 
     printf("%s piaoing\n", name);
-    srand((unsigned)getpid());
-    sleep(1 + (unsigned)rand() % 4);
+    srandom((unsigned)getpid());
+    sleep(1 + (unsigned)(random() % 4));
     printf("%s piao end\n", name);
     return 0;
 }
