@@ -37,7 +37,7 @@ extern "C" {
 #define SHOAL_NOW 0             /* try, never wait */
 #define SHOAL_FOREVER INT64_MAX /* wait without end */
 
-/* The deadline `seconds` from now. Negative or NaN: SHOAL_NOW. More than 292 years: SHOAL_FOREVER. */
+/* The deadline `seconds` from now. 0, negative or NaN: SHOAL_NOW. More than 292 years: SHOAL_FOREVER. */
 SHOAL_API int64_t shoal_after(double seconds);
 
 /* A short text for a result of any call ("no such object", never NULL, never freed). Takes negative and positive results. */

@@ -22,7 +22,8 @@ typedef struct shoal_process shoal_process;
  * is killed (not at a normal end, which sends SIGKILL) ends when it is unblocked or continued; a daemon started by exec from a thread other than the first ends with that thread if its program
  * makes no call of shoal. */
 
-/* What a child runs; what it returns is its exit code (its low 8 bits, as for exit). */
+/* What a child runs; the low 8 bits of what it returns are its exit code. Returning flushes the standard streams and
+ * detaches, but runs none of the program's atexit handlers; a target that calls exit runs them. */
 typedef int (*shoal_target)(void *argument);
 
 typedef struct shoal_limit {
@@ -48,8 +49,10 @@ typedef struct shoal_process_options {
     int nice; /* added to the parent's niceness */
 } shoal_process_options;
 
-/* Starts target(argument) in a child made by fork. Standard output is flushed first, so that nothing appears twice. On success *ret is a handle
- * of the parent. Options that the child cannot carry out (a directory that does not exist) are reported here, and no child is left.
+/* Starts target(argument) in a child made by fork: the child has its own copy of the memory of this moment, so argument
+ * may point to anything, locals too. Standard output is flushed first, so that nothing appears twice. On success *ret is
+ * a handle of the parent. Nobody waits for children at the parent's end: who wants them to finish, joins them. Options
+ * that the child cannot carry out (a directory that does not exist) are reported here, and no child is left.
  * -EAGAIN, -ENOMEM: the system's or the region's limit on processes. Threads: only the calling one exists in the child; in a program with
  * threads use shoal_process_start_clean. */
 SHOAL_API int shoal_process_start(shoal_process **ret, shoal_target target, void *argument,
@@ -94,7 +97,7 @@ SHOAL_API int shoal_process_kill(shoal_process *process);      /* SIGKILL */
 /* SIGKILL to it and every descendant: all that is attached to the family below it or that /proc shows below it. They are stopped first, so that none
  * escapes by forking. Returns how many were killed. */
 SHOAL_API int shoal_process_kill_tree(shoal_process *process);
-/* Gives up the handle: of a child that has ended and was joined, or runs on unattended (-EBUSY: it runs; join or kill it first). */
+/* Gives up the handle of a child that has ended, joined or not. -EBUSY: it runs; join or kill it first. */
 SHOAL_API int shoal_process_close(shoal_process *process);
 
 /* The calling process and its parent: handles that live as long as the process; join on them is -EDEADLK, -ECHILD. parent is NULL in the root. */
@@ -112,7 +115,7 @@ SHOAL_API int shoal_process_set_authkey(const unsigned char *key, size_t size);
 SHOAL_API int shoal_cpu_count(void);
 
 /* Called in any process that notices, after it has repaired what a dead process left: from inside a call of shoal, so it may not call shoal itself.
- * One per process; NULL: none. `signal` is not known to others than the parent. */
+ * One per process, inherited by children; NULL: none. It is the process that repairs which tells, not always the parent. */
 typedef struct shoal_death {
     pid_t pid;
     char name[48];
