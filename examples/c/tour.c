@@ -34,7 +34,9 @@ static void nap(void)
 static shoal_process *start(shoal_target target, void *argument, const char *name)
 {
     shoal_process *process;
-    check(shoal_process_start(&process, target, argument, &(shoal_process_options){.name = name}));
+    /* Daemons, so that nobody stays behind if the tour is interrupted. */
+    check(shoal_process_start(&process, target, argument,
+                              &(shoal_process_options){.name = name, .flags = SHOAL_DAEMON}));
     return process;
 }
 
@@ -245,16 +247,9 @@ static void owned_permits(void)
 
 /* ---- daemons end with their parent ---- */
 
-static int daemon_of_boss(void *argument)
-{
-    return hog(argument);
-}
-
 static int boss(void *argument)
 {
-    shoal_process *process;
-    check(shoal_process_start(&process, daemon_of_boss, argument,
-                              &(shoal_process_options){.name = "imp", .flags = SHOAL_DAEMON}));
+    start(hog, argument, "imp");
     pause(); /* for good: it is going to be killed */
     return 0;
 }
