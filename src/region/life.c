@@ -130,6 +130,20 @@ static void free_records(uint32_t s, uint32_t generation, bool creates)
     atomic_store(&first->word, record_make(generation + 1, s, false));
 }
 
+void life_forked(uint32_t s, uint32_t generation)
+{
+    _Atomic uint32_t *forked = &view.slots[s].forked;
+    uint32_t now = atomic_load(forked);
+    while ((int32_t)(generation + 1 - now) > 0 &&
+           !atomic_compare_exchange_weak(forked, &now, generation + 1))
+        ;
+}
+
+static bool is_forked(struct slot *slot, uint32_t generation)
+{
+    return (int32_t)(atomic_load(&slot->forked) - (generation + 1)) >= 0;
+}
+
 /* Children of the gone one that were reserved and not yet born. */
 static void release_unborn(uint32_t parent)
 {
@@ -140,7 +154,7 @@ static void release_unborn(uint32_t parent)
             record_slot(atomic_load(&record_at((uint32_t)w >> 8)->word)) != parent)
             continue;
         /* From here on nobody asks after the parent, whose record will be another's. */
-        atomic_fetch_or(&view.slots[t].flags, SLOT_FLAG_FORKED);
+        life_forked(t, (uint32_t)(w >> 32));
         life_look(t, true);
     }
 }
@@ -245,8 +259,9 @@ static void repair(uint32_t s, uint64_t word, bool by_itself)
     bool sleepers = rouse_sleepers();
     if (death)
         atomic_fetch_add(&view.region->deaths, 1);
-    atomic_store(&slot->pid, 0);
+    /* A leaving process may be overtaken as soon as its pid is 0, and the slot be a newborn's: nothing is written after that but by the last step. */
     atomic_store(&slot->flags, 0);
+    atomic_store(&slot->pid, 0);
     /* One step, and only if the right was not taken from us: a leaving process has done all by now, and may be overtaken while it is merely slow. */
     atomic_compare_exchange_strong(&slot->word, &word, slot_make(generation + 1, 0, SLOT_FREE));
     if (sleepers && !by_itself)
@@ -298,7 +313,8 @@ static bool confirm(uint32_t s, bool marked)
         return true;
     if (os_process_ended(pid) == 1)
         return true;
-    /* The number may be another process's by now, or the process has left by exec, or its exit is under way: who does not map the region is not ours. */
+    /* The number may be another process's by now, or the process has left by exec: who maps something, but not the region, is not ours. Who maps nothing is a
+     * first thread that has ended; others may still run, so that is not yet a death. */
     int maps = os_process_maps(pid, view.device, view.inode);
     if (maps == 0)
         return true;
@@ -318,25 +334,38 @@ static bool confirm(uint32_t s, bool marked)
            os_byte_locked_by(fd, s, &holder) == 0;
 }
 
+/* The slot whose child is looked for, and whether it was reserved by a parent (else by a process for itself). */
+struct search {
+    const struct slot *slot;
+    bool by_parent;
+};
+
 /* A process that maps the region and has no slot: perhaps the child that was being born. */
 static bool slotless(pid_t pid, void *argument)
 {
-    const struct slot *slot = argument;
+    const struct search *search = argument;
     struct os_process process;
-    /* What began before the slot was reserved is not its child: most of what cannot be read drops out here. */
-    if (!os_process_look(pid, &process) && process.start < slot->reserved_at)
+    /* What began before the slot was reserved is nobody's child of then: most of what cannot be read drops out here. */
+    if (search->by_parent && !os_process_look(pid, &process) &&
+        process.start < search->slot->reserved_at)
         return false;
     int maps = os_process_maps(pid, view.device, view.inode);
-    if (maps == 0 || maps == -ENOENT || maps == -ESRCH) /* others come and go meanwhile */
+    /* Others come and go meanwhile; one that maps nothing is about to end. */
+    if (maps == 0 || maps == -ENOENT || maps == -ESRCH || maps == -ENODATA)
         return false;
-    /* A child before its attach is its parent's user; and nobody's child is the first process, which may be closed even to its own user (in a container). */
-    if (maps < 0 && (pid == 1 || os_process_foreign(pid)))
+    if (maps < 0 && os_process_foreign(pid)) /* a child before its attach is its parent's user */
         return false;
+    /* It has a slot if one names it that is its own for certain, and not that of a dead process whose number it has got. */
     uint32_t high = atomic_load(&view.region->slots_high);
-    for (uint32_t s = 1; s < high; s++)
-        if (slot_status(atomic_load(&view.slots[s].word)) != SLOT_FREE &&
-            atomic_load(&view.slots[s].pid) == pid)
+    for (uint32_t s = 1; s < high; s++) {
+        struct slot *slot = &view.slots[s];
+        enum slot_status status = slot_status(atomic_load(&slot->word));
+        if (atomic_load(&slot->pid) == pid &&
+            (status == SLOT_STARTING ||
+             ((status == SLOT_ALIVE || status == SLOT_LEAVING) &&
+              os_robust_held(atomic_load(os_robust_word(&slot->life))))))
             return false;
+    }
     return true;
 }
 
@@ -345,7 +374,6 @@ static bool slotless(pid_t pid, void *argument)
 static enum life look_unborn(uint32_t s, uint64_t word)
 {
     struct slot *slot = &view.slots[s];
-    uint32_t flags = atomic_load(&slot->flags);
     uint32_t parent = record_slot(atomic_load(&record_at((uint32_t)word >> 8)->word));
     pid_t pid = atomic_load(&slot->pid);
     if (pid) {
@@ -354,9 +382,10 @@ static enum life look_unborn(uint32_t s, uint64_t word)
     } else {
         bool parent_lives =
             parent && slot_status(atomic_load(&view.slots[parent].word)) == SLOT_ALIVE;
-        if (parent_lives && !(flags & SLOT_FLAG_FORKED))
+        if (parent_lives && !is_forked(slot, (uint32_t)(word >> 32)))
             return LIFE_WELL;
-        if (os_each_process(slotless, slot) != 0 || atomic_load(&slot->pid))
+        struct search search = {slot, (uint32_t)word >> 8};
+        if (os_each_process(slotless, &search) != 0 || atomic_load(&slot->pid))
             return LIFE_UNARMED;
     }
     return atomic_load(&slot->word) == word ? take_and_repair(s, word) : LIFE_WELL;

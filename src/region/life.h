@@ -32,6 +32,9 @@ unsigned life_look_all(bool confirm_unarmed, int64_t *soonest);
 /* For a slot whose process is known to have ended (reaped by its parent): repairs it now, if {slot, generation} is still it. */
 void life_ended(uint32_t slot, uint32_t generation);
 
+/* Notes that the fork for which {slot, generation} was reserved is over. */
+void life_forked(uint32_t slot, uint32_t generation);
+
 /* Gives up all that this process has, as a repairer would, its own slot included. */
 void life_leave(void);
 

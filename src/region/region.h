@@ -109,6 +109,7 @@ static_assert(sizeof(struct record) == 64, "one cache line");
 /* A process.
  *   word, life       see docs/design.md 2, 3
  *   pid … name       written by the process itself (name, parent, flags, key: by its parent before the fork) before ALIVE; read by all after an acquire load of word
+ *   forked           generation + 1 of the last reservation whose parent's fork is over, with or without a child; only grows, as a parent may be late and the slot another's by then
  *   exit_status      written by the process at its normal end, by the fork server for its children; futex-waited by who joins through it
  *   charged          added to by the process, subtracted from by whoever frees its objects; a hint, counted anew when a quota seems exceeded
  */
@@ -128,16 +129,18 @@ struct slot {
     char identity[NAME]; /* "" or "1:2": what the default names of its children begin with */
     /* {generation:32, slot:32} from the root down, 0 after the last; more are left out */
     uint64_t ancestors[ANCESTORS];
-    uint64_t reserved_at; /* clock ticks since boot: its process, if there is one, began no earlier */
-    uint64_t reserved[7];
+    uint64_t
+        reserved_at; /* clock ticks since boot: its process, if there is one, began no earlier */
+    _Atomic uint32_t forked;
+    uint32_t unused;
+    uint64_t reserved[6];
 };
 enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
 enum {
     SLOT_FLAG_DAEMON = 1,
     SLOT_FLAG_CLEAN = 2, /* ended by itself: not counted as a death */
     SLOT_FLAG_LOCKED =
-        8, /* its process holds a lock on byte `slot` of the file: where /proc cannot tell */
-    SLOT_FLAG_FORKED = 4 /* STARTING: the parent's fork is over, with or without a child */
+        8 /* its process holds a lock on byte `slot` of the file: where /proc cannot tell */
 };
 static_assert(sizeof(struct slot) == 512, "slots fill whole cache lines and pages");
 

@@ -259,7 +259,7 @@ static void after_fork_parent(void)
 {
     struct birth *b = &self_birth;
     if (b->prepared && b->slot)
-        atomic_fetch_or(&view.slots[b->slot].flags, SLOT_FLAG_FORKED);
+        life_forked(b->slot, b->generation);
     pthread_mutex_unlock(&process_self.mutex);
     pthread_mutex_unlock(&process_self.attach_mutex);
 }
@@ -274,6 +274,12 @@ static void after_fork_child(void)
     shoal_thread.me = 0;
     if (!b->prepared)
         return;
+    if (b->slot) {
+        /* Nobody takes it from a child that exists; if somebody has all the same, it is not ours to write to: we attach anew. */
+        uint64_t w = atomic_load(&view.slots[b->slot].word);
+        if (slot_status(w) != SLOT_STARTING || w >> 32 != b->generation)
+            b->slot = 0;
+    }
     if (b->slot)
         atomic_store(&view.slots[b->slot].pid, os_getpid());
     if (b->flags & BIRTH_EXEC)
