@@ -111,7 +111,7 @@ bool os_robust_held(uint32_t value);   /* held by a living thread */
 int os_pidfd_open(pid_t pid); /* descriptor or -errno */
 /* 1: has ended (or is a zombie); 0: a process of this number runs; -errno: cannot tell. */
 int os_process_ended(pid_t pid);
-/* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno. */
+/* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno; -ENODATA: it lists nothing at all, as when the first thread has ended, be it alone or as the first of all. */
 int os_process_maps(pid_t pid, dev_t device, ino_t inode);
 /* Whether it certainly runs as another user, so that what cannot be read of it need not be. */
 bool os_process_foreign(pid_t pid);

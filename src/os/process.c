@@ -82,10 +82,12 @@ int os_process_maps(pid_t pid, dev_t device, ino_t inode)
     path_of(path, pid, "/maps");
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd;
+    bool empty = true;
     while (n >= 0) {
         n = read(fd, text + kept, sizeof text - kept);
         if (n <= 0)
             break;
+        empty = false;
         size_t have = kept + (size_t)n;
         if (memmem(text, have, needle, length)) {
             result = 1;
@@ -96,6 +98,8 @@ int os_process_maps(pid_t pid, dev_t device, ino_t inode)
     }
     if (n < 0)
         result = -errno;
+    else if (empty)
+        result = -ENODATA;
     if (fd >= 0)
         close(fd);
     errno = error;

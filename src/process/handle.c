@@ -98,7 +98,7 @@ struct child *child_own(const shoal_process *process, const char *what, int *rc)
         *rc = fail(-EDEADLK, "%s: process %s is the calling one", what, child->name);
         return NULL;
     }
-    if (child->kind == PARENT || child->owner != getpid()) {
+    if (child->kind == PARENT || child->owner != os_getpid()) {
         *rc = fail(-ECHILD, "%s: process %s (pid %d) was not started by the calling one", what,
                    child->name, (int)child->pid);
         return NULL;
@@ -120,7 +120,7 @@ static bool more_unused(void)
 struct child *child_new(enum child_kind kind)
 {
     if (!children->owner)
-        children->owner = getpid();
+        children->owner = os_getpid();
     if (!children->unused && !more_unused())
         return NULL;
     struct child *child = children->unused;
@@ -179,7 +179,7 @@ int shoal_process_close(shoal_process *process)
         return rc;
     if (child->kind == SELF || child->kind == PARENT)
         return fail(-EINVAL, "close: the handle of %s lives as long as this process", child->name);
-    if (child->owner == getpid() && !child_look(child))
+    if (child->owner == os_getpid() && !child_look(child))
         return fail(-EBUSY, "close: process %s (pid %d) runs; join or kill it first", child->name,
                     (int)child->pid);
     pthread_mutex_lock(&child_mutex);
@@ -224,7 +224,7 @@ static void from_slot(struct child *child, enum child_kind kind, uint32_t s, uin
                             .tag = tag,
                             .kind = kind,
                             .pid = atomic_load(&slot->pid),
-                            .owner = getpid(),
+                            .owner = os_getpid(),
                             .family = view.region->family,
                             .slot = s,
                             .generation = generation,

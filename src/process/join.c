@@ -78,7 +78,7 @@ bool child_ended(struct child *child, bool *fresh)
 void child_gone(const struct child *child)
 {
     if (child_in_family(child) && self_known())
-        life_ended(child->slot, child->generation);
+        life_ended(child->slot, child->generation, child->status >= 0);
 }
 
 bool child_look(struct child *child)

@@ -3,6 +3,7 @@
  * Its children are the kernel's children of its own, so it takes their statuses and passes them on. It ends when its parent closes the socket, or ends:
  * other processes may hold copies of the parent's end, so it watches the parent too.
  */
+#include "region/life.h"
 #include "process/forkserver.h"
 #include <poll.h>
 #include <signal.h>
@@ -191,6 +192,7 @@ void server_run(int fd, pid_t parent)
     struct timespec slice = {.tv_nsec = 50000000};
     sigset_t blocked, waiting;
     socket_fd = fd;
+    life_on_death = NULL; /* whose deaths are told where the program asked for it */
     parent_fd = os_features()->pidfd ? os_pidfd_open(parent) : -1;
     sigaction(SIGCHLD, &child, &old_child);
     sigaction(SIGINT, &ignore, &old_interrupt); /* a terminal sends it to all; the parent decides */

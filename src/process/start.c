@@ -97,7 +97,7 @@ static int born(struct launch *l, pid_t pid, int error)
     b->name[0] = 0;
     if (pid < 0) {
         if (b->slot)
-            life_ended(b->slot, b->generation);
+            life_ended(b->slot, b->generation, true);
         return fail(-error, "start: fork: %s", strerror(error));
     }
     l->child->pid = pid;

@@ -55,7 +55,7 @@ int wire_send_request(int fd, const struct request *r, const int fds[], unsigned
         struct cmsghdr *c = CMSG_FIRSTHDR(&message);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(n * sizeof(int));
+        c->cmsg_len = (socklen_t)CMSG_LEN(n * sizeof(int)); /* its type is libc's affair */
         memcpy(CMSG_DATA(c), fds, n * sizeof(int));
     }
     while ((sent = sendmsg(fd, &message, MSG_NOSIGNAL)) < 0 && errno == EINTR)

@@ -237,12 +237,12 @@ static void fill_roles(void)
 }
 
 /* The whole of it, for a slot that this thread has the right to repair (or that is leaving). */
-static void repair(uint32_t s, uint64_t word, bool by_itself)
+static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
 {
     struct slot *slot = &view.slots[s];
     uint32_t generation = (uint32_t)(word >> 32);
     int32_t pid = atomic_load(&slot->pid);
-    bool death = !by_itself && !(slot->flags & SLOT_FLAG_CLEAN) && pid;
+    bool death = !by_itself && !orderly && !(slot->flags & SLOT_FLAG_CLEAN) && pid;
     char name[NAME];
     memcpy(name, slot->name, NAME);
 
@@ -278,20 +278,20 @@ void life_leave(void)
     if (!atomic_compare_exchange_strong(&view.slots[s].word, &w, mine))
         return;
     leaving = s;
-    repair(s, mine, true);
+    repair(s, mine, true, true);
     leaving = 0;
 }
 
 /* ---- noticing ---- */
 
 /* Takes the right to repair and uses it. */
-static enum life take_and_repair(uint32_t s, uint64_t word)
+static enum life take_and_repair(uint32_t s, uint64_t word, bool orderly)
 {
     uint64_t mine = slot_make((uint32_t)(word >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
     if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine))
         return LIFE_WELL; /* somebody else did */
     repairing++;
-    repair(s, mine, false);
+    repair(s, mine, false, orderly);
     repairing--;
     if (repairing)
         return LIFE_REPAIRED;
@@ -300,7 +300,7 @@ static enum life take_and_repair(uint32_t s, uint64_t word)
     for (uint32_t t = 1; t < high; t++) {
         uint64_t w = atomic_load(&view.slots[t].word);
         if (slot_status(w) == SLOT_DEAD && (uint32_t)w >> 8 == owner_record(shoal_thread.me))
-            repair(t, w, false);
+            repair(t, w, false, false);
     }
     return LIFE_REPAIRED;
 }
@@ -353,7 +353,8 @@ static bool slotless(pid_t pid, void *argument)
     /* Others come and go meanwhile; one that maps nothing is about to end. */
     if (maps == 0 || maps == -ENOENT || maps == -ESRCH || maps == -ENODATA)
         return false;
-    if (maps < 0 && os_process_foreign(pid)) /* a child before its attach is its parent's user */
+    /* A child before its attach is its parent's user; and nobody's child is the first process, which may be closed even to its own user (in a container). */
+    if (maps < 0 && (pid == 1 || os_process_foreign(pid)))
         return false;
     /* It has a slot if one names it that is its own for certain, and not that of a dead process whose number it has got. */
     uint32_t high = atomic_load(&view.region->slots_high);
@@ -388,7 +389,7 @@ static enum life look_unborn(uint32_t s, uint64_t word)
         if (os_each_process(slotless, &search) != 0 || atomic_load(&slot->pid))
             return LIFE_UNARMED;
     }
-    return atomic_load(&slot->word) == word ? take_and_repair(s, word) : LIFE_WELL;
+    return atomic_load(&slot->word) == word ? take_and_repair(s, word, false) : LIFE_WELL;
 }
 
 enum life life_look(uint32_t s, bool confirm_unarmed)
@@ -416,7 +417,7 @@ enum life life_look(uint32_t s, bool confirm_unarmed)
         return LIFE_UNARMED;
     if (!confirm(s, marked))
         return marked ? LIFE_UNSURE : LIFE_UNARMED;
-    return take_and_repair(s, word);
+    return take_and_repair(s, word, false);
 }
 
 unsigned life_look_all(bool confirm_unarmed, int64_t *soonest)
@@ -445,7 +446,7 @@ void life_ask(owner_t owner)
         life_look(s, true);
 }
 
-void life_ended(uint32_t s, uint32_t generation)
+void life_ended(uint32_t s, uint32_t generation, bool orderly)
 {
     uint64_t word = atomic_load(&view.slots[s].word);
     enum slot_status status = slot_status(word);
@@ -454,5 +455,5 @@ void life_ended(uint32_t s, uint32_t generation)
     if (status == SLOT_DEAD)
         life_look(s, true);
     else
-        take_and_repair(s, word);
+        take_and_repair(s, word, orderly && status == SLOT_STARTING);
 }

@@ -29,8 +29,9 @@ enum life { LIFE_WELL, LIFE_UNSURE, LIFE_UNARMED, LIFE_REPAIRED };
 enum life life_look(uint32_t slot, bool confirm_unarmed);
 /* Looks at all slots; how many were repaired. *soonest: the slice in ns after which to look again, INT64_MAX if none is in doubt. */
 unsigned life_look_all(bool confirm_unarmed, int64_t *soonest);
-/* For a slot whose process is known to have ended (reaped by its parent): repairs it now, if {slot, generation} is still it. */
-void life_ended(uint32_t slot, uint32_t generation);
+/* For a slot whose process is known to have ended (reaped by its parent): repairs it now, if {slot, generation} is still it. `orderly`: it ended by
+ * itself, which is no death of one that never attached (a program started by exec that does not use shoal). */
+void life_ended(uint32_t slot, uint32_t generation, bool orderly);
 
 /* Notes that the fork for which {slot, generation} was reserved is over. */
 void life_forked(uint32_t slot, uint32_t generation);

@@ -246,7 +246,7 @@ static void before_fork(void)
         atomic_fetch_or(&slot->flags, b->flags & SLOT_FLAG_DAEMON);
         memcpy(slot->name, b->name, NAME);
         if (object_copy_holds(process_self.slot, b->slot)) {
-            life_ended(b->slot, b->generation);
+            life_ended(b->slot, b->generation, true);
             b->slot = 0;
         }
     }
