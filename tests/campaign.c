@@ -14,6 +14,7 @@
  */
 #define _GNU_SOURCE
 #include "kill/audit.h"
+#include "region/self.h"
 #include "runner/check.h"
 
 #include <errno.h>
@@ -120,6 +121,19 @@ static int came_to_nothing(int rc)
     return rc == -EAGAIN || rc == -ETIMEDOUT;
 }
 
+/* What we hold is ours: if it is not, it is told whether we are taken for dead. */
+static void must_release(int rc, const char *what)
+{
+    const struct slot *slot = &view.slots[process_self.slot];
+
+    if (rc)
+        FAIL("releasing %s: %d; slot %u, generation %u: word %#llx, pid %d; record %#llx, me %#llx",
+             what, rc, process_self.slot, process_self.generation,
+             (unsigned long long)atomic_load(&slot->word), (int)atomic_load(&slot->pid),
+             (unsigned long long)atomic_load(&shoal_thread.record->word),
+             (unsigned long long)shoal_thread.me);
+}
+
 /* ---- what workers do ---- */
 
 static void use_lock(void)
@@ -152,7 +166,8 @@ static void use_lock(void)
     __atomic_store_n(&mine->under_way, 0, __ATOMIC_SEQ_CST);
     /* Whoever comes next finds 0 here, or is told. */
     __atomic_store_n(&shared->inside[i], 0, __ATOMIC_SEQ_CST);
-    ASSERT_OK(i < 2 ? shoal_lock_release(locks[i]) : shoal_rlock_release(rlocks[i - 2]));
+    must_release(i < 2 ? shoal_lock_release(locks[i]) : shoal_rlock_release(rlocks[i - 2]),
+                 "a lock");
 }
 
 static void use_rwlock(void)
@@ -182,7 +197,7 @@ static void use_rwlock(void)
         linger();
         ASSERT_EQ_INT(__atomic_load_n(&data->read_left, __ATOMIC_SEQ_CST), left);
     }
-    ASSERT_OK(shoal_rwlock_release(rwlock));
+    must_release(shoal_rwlock_release(rwlock), "the rwlock");
 }
 
 static void use_owned(void)
@@ -193,7 +208,7 @@ static void use_owned(void)
         return;
     ASSERT_OK(rc);
     linger();
-    ASSERT_OK(shoal_semaphore_release_owned(owned));
+    must_release(shoal_semaphore_release_owned(owned), "an owned permit");
 }
 
 static int take_signal(int64_t deadline)

@@ -209,6 +209,22 @@ void family_await_sleepers(const void *opaque, int n)
         nap();
 }
 
+void family_look(void)
+{
+    int64_t soonest;
+    owner_t me;
+
+    ASSERT_OK(self(&me));
+    life_look_all(true, &soonest);
+}
+
+void family_alive(void)
+{
+    ASSERT_EQ_U64(atomic_load(&view.slots[process_self.slot].word),
+                  slot_make(process_self.generation, 0, SLOT_ALIVE));
+    ASSERT_FALSE(owner_dead(shoal_thread.me));
+}
+
 void family_await(int *word)
 {
     while (!__atomic_load_n(word, __ATOMIC_SEQ_CST))

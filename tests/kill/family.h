@@ -47,6 +47,11 @@ uint64_t family_state(void *s);
 int family_sleepers(const void *opaque);
 void family_await_sleepers(const void *opaque, int n);
 
+/* Looks at all lives, and repairs whom it finds dead. */
+void family_look(void);
+/* The caller's slot is still its own. */
+void family_alive(void);
+
 /* Sleeping and waking on a word of the note. */
 void family_await(int *word);
 void family_set(int *word);

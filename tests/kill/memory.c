@@ -13,6 +13,7 @@ struct state {
     size_t size;
     const char *name;
     int fill; /* so many of the size were created before: 64 fill a group */
+    shoal_lock *lock;
     shoal_memory *memory;
     shoal_memory *others[64];
 };
@@ -369,5 +370,56 @@ static void attach(void *p)
 
 KILL_SCENARIO(detach, .setup = setup_large, .prepare = prepare_holds, .victim = detach,
               .survivor = survive, .final = last, .state = family_state);
+/* Others look at one who leaves and is stopped in the middle; if they free its slot, a newborn takes it, whom the leaver must not harm. */
+static void *setup_with_lock(void)
+{
+    struct state *s = setup_small();
+
+    ASSERT_OK(shoal_lock_create(&s->lock, NULL));
+    family_ready(s->note);
+    return s;
+}
+
+static void look_and_fork(void *p, int i)
+{
+    struct state *s = p;
+    int status;
+
+    (void)i;
+    kill_partner_ready();
+    kill_await_stopped();
+    family_look();
+    pid_t pid = fork();
+    ASSERT_SYS(pid);
+    if (!pid) {
+        ASSERT_OK(shoal_lock_acquire(s->lock, SHOAL_FOREVER));
+        family_set(&s->note->at[0]);
+        kill_await_over();
+        family_alive();
+        ASSERT_OK(shoal_lock_release(s->lock));
+        exit(0);
+    }
+    ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
+    ASSERT_EQ_INT(status, 0);
+}
+
+static void beside_newborn(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    family_await(&s->note->at[0]);
+    family_look();
+}
+
+static void last_without_spares(void *p)
+{
+    family_prepare(p);
+    last(p);
+}
+
+KILL_SCENARIO(detach_meets_look, .setup = setup_with_lock, .victim = detach,
+              .partner = look_and_fork, .survivor = survive, .stopped = beside_newborn,
+              .final = last_without_spares);
 KILL_SCENARIO(attach, .setup = setup_small, .prepare = prepare_detached, .victim = attach,
               .survivor = survive, .final = last, .state = family_state);
