@@ -1,5 +1,6 @@
 /* event: what sync.h promises. */
 #include "processes.h"
+#include <sched.h>
 
 static shoal_event *event, *back;
 static _Atomic long *shared;
@@ -178,5 +179,45 @@ TEST(event_ping_pong_loses_nothing)
     pthread_create(&thread, NULL, answer_in_thread, NULL);
     ask();
     pthread_join(thread, NULL);
+    done();
+}
+
+/* ---- what a set event promises though it was set before ---- */
+
+enum { TIMES = 300000 };
+
+static void meet(long round)
+{
+    atomic_fetch_add(&shared[0], 1);
+    for (int i = 0; atomic_load(&shared[0]) < 2 * round; i++)
+        if (i % 1000 == 999)
+            sched_yield();
+}
+
+static void produce(void)
+{
+    for (long round = 1; round <= TIMES; round++) {
+        meet(2 * round - 1);
+        atomic_store_explicit(&shared[16], 1, memory_order_relaxed);
+        ASSERT_OK(shoal_event_set(event));
+        meet(2 * round);
+    }
+}
+
+/* Whoever clears an event and then looks sees what its setters did before, or finds it set again. */
+TEST(event_that_was_set_already_still_tells_of_what_came_before)
+{
+    setup();
+    pid_t pid = child(produce);
+    for (long round = 1; round <= TIMES; round++) {
+        atomic_store(&shared[16], 0);
+        ASSERT_OK(shoal_event_set(event));
+        meet(2 * round - 1);
+        ASSERT_OK(shoal_event_clear(event));
+        long seen = atomic_load_explicit(&shared[16], memory_order_relaxed);
+        meet(2 * round);
+        ASSERT_TRUE(seen || shoal_event_is_set(event));
+    }
+    ends_well(pid);
     done();
 }
