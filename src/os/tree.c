@@ -53,13 +53,19 @@ static bool parse(const char *text, struct os_process *ret)
     ret->state = p[2];
     p += 4;
     ret->parent = (pid_t)number(&p);
-    for (int field = 4; field < 22; field++) {
+    uint64_t threads = 1;
+    for (int field = 5; field <= 22; field++) {
         p = strchr(p, ' ');
         if (!p)
             return false;
-        p++;
+        const char *at = ++p;
+        if (field == 20)
+            threads = number(&at);
     }
     ret->start = number(&p);
+    /* The state is the first thread's, which may end before others do. */
+    if (ret->state == 'Z' && threads > 1)
+        ret->state = 'S';
     return true;
 }
 

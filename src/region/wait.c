@@ -47,8 +47,22 @@ static void leave_role(struct os_robust *role)
         os_futex_wake(os_robust_word(role), 1);
 }
 
+/* A life word wakes one sleeper, once. One that leaves while it still looks at a life again and again lets another do so: it marks nothing any more. */
+static void pass_on_doubts(void)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t s = 1; s < high; s++) {
+        _Atomic uint32_t *life = os_robust_word(&view.slots[s].life);
+        if (s != process_self.slot && slot_status(atomic_load(&view.slots[s].word)) >= SLOT_ALIVE &&
+            !os_robust_held(atomic_load(life)))
+            os_futex_wake(life, 1);
+    }
+}
+
 void wait_end(struct waiter *w)
 {
+    if (unlikely(w->doubt))
+        pass_on_doubts();
     if (w->role)
         leave_role(w->role);
     atomic_store_explicit(w->frame, 0, memory_order_release);
@@ -153,6 +167,7 @@ static bool look(struct waiter *w, bool unarmed, int64_t *slice)
     int64_t soonest;
     unsigned repaired = life_look_all(unarmed, &soonest);
     *slice = INT64_MAX;
+    w->doubt = soonest != INT64_MAX;
     if (soonest == 0) { /* a marked life word that is not confirmed: soon, then less often */
         *slice = w->slice;
         w->slice = sooner(w->slice * 2, UNARMED_SLICE);

@@ -25,6 +25,7 @@ struct waiter {
     uint32_t group;         /* of slots that it watches */
     int64_t slice;          /* how soon to look at doubtful lives again; grows */
     bool slices;            /* membarrier was refused: sleep in slices */
+    bool doubt;             /* its last look left a life in doubt: somebody must go on looking */
 };
 
 int wait_begin(struct waiter *w, uint32_t id);

@@ -1,0 +1,154 @@
+/* Lives that are no plain ones: processes that go on without their first thread, children that ran no fork handler, programs that stand in for others; and wake-ups that get lost when
+ * whoever was told of a death, or of a thread's end, has something else to do. */
+#include "processes.h"
+
+static _Atomic long *words;
+static shoal_lock *lock;
+static shoal_event *event;
+
+static void begin(void)
+{
+    words = words_open();
+    ASSERT_OK(shoal_lock_create(&lock, NULL));
+    ASSERT_OK(shoal_event_create(&event, NULL));
+}
+
+static void finish(void)
+{
+    lock = shoal_lock_close(lock);
+    event = shoal_event_close(event);
+    words_close();
+}
+
+/* ---- the first thread has ended ---- */
+
+static void *hold_on(void *unused)
+{
+    (void)unused;
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    atomic_store(&words[0], 1);
+    while (!atomic_load(&words[1])) /* computes: no call of shoal */
+        nap();
+    ASSERT_EQ_INT(shoal_lock_release(lock), 0);
+    return NULL;
+}
+
+/* Holds the lock in a further thread; the first one, which was attached, ends. */
+static void headless(void)
+{
+    pthread_t thread;
+    ASSERT_EQ_INT(shoal_lock_locked(lock), 0);
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    ASSERT_OK(shoal_lock_release(lock));
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, hold_on, NULL), 0);
+    until_word(&words[0], 1);
+    pthread_exit(NULL);
+}
+
+/* Until the first thread of a process has ended, and others run. */
+static void until_headless(pid_t pid)
+{
+    for (;; nap()) {
+        char path[64], line[400];
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+        FILE *f = fopen(path, "re");
+        ASSERT_NOT_NULL(f);
+        line[fread(line, 1, sizeof line - 1, f)] = 0;
+        fclose(f);
+        if (strrchr(line, ')')[2] == 'Z')
+            return;
+    }
+}
+
+TEST(life_a_process_whose_first_thread_has_ended_lives)
+{
+    begin();
+    pid_t pid = child(headless);
+    until_headless(pid);
+    ASSERT_ERR(shoal_lock_acquire(lock, SHOAL_NOW), -EAGAIN);
+    ASSERT_ERR(shoal_lock_acquire(lock, shoal_after(0.2)), -ETIMEDOUT);
+    atomic_store(&words[1], 1);
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_lock_release(lock));
+    ends_well(pid);
+    finish();
+}
+
+TEST(life_a_process_whose_first_thread_has_ended_can_die)
+{
+    begin();
+    pid_t pid = child(headless);
+    until_headless(pid);
+    ASSERT_ERR(shoal_lock_acquire(lock, shoal_after(0.05)), -ETIMEDOUT);
+    ASSERT_SYS(kill(pid, SIGKILL));
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_lock_release(lock));
+    ASSERT_SYS(waitpid(pid, NULL, 0));
+    finish();
+}
+
+static int headless_target(void *unused)
+{
+    (void)unused;
+    headless();
+    return 0;
+}
+
+TEST(life_a_tree_whose_top_has_lost_its_first_thread_can_be_killed)
+{
+    shoal_process *p;
+    begin();
+    ASSERT_OK(shoal_process_start(&p, headless_target, NULL, NULL));
+    until_headless(shoal_process_pid(p));
+    ASSERT_EQ_INT(shoal_process_kill_tree(p), 1);
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_close(p));
+    finish();
+}
+
+/* ---- who was told goes away ---- */
+
+static void wait_for_event(void)
+{
+    ASSERT_OK(shoal_event_wait(event, SHOAL_FOREVER));
+    atomic_store(&words[3], 1);
+    until_word(&words[4], 1);
+}
+
+static void wait_for_lock(void)
+{
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_lock_release(lock));
+}
+
+static void headless_when_told(void)
+{
+    pthread_t thread;
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    ASSERT_OK(shoal_lock_release(lock));
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, hold_on, NULL), 0);
+    until_word(&words[2], 1);
+    pthread_exit(NULL);
+}
+
+/* The end of the first thread tells one sleeper to keep an eye on the process. That sleeper leaves, then the process dies. */
+TEST(life_a_watcher_that_leaves_tells_another_of_a_process_in_doubt)
+{
+    begin();
+    pid_t holder = child(headless_when_told);
+    until_word(&words[0], 1);
+    pid_t first = child(wait_for_event);
+    until_asleep(first);
+    pid_t second = child(wait_for_lock);
+    until_asleep(second);
+    atomic_store(&words[2], 1);
+    until_headless(holder);
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    ASSERT_OK(shoal_event_set(event));
+    until_word(&words[3], 1);
+    kill_and_reap(holder);
+    ends_well(second);
+    atomic_store(&words[4], 1);
+    ends_well(first);
+    finish();
+}
