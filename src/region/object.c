@@ -481,14 +481,21 @@ void object_close(void *opaque, enum type type)
             shoal_thread.free_ids[c] |= 1ull << id % GROUP;
             return;
         }
-        if (unlikely(atomic_load_explicit(&group_at(id / GROUP)->owner, memory_order_relaxed) !=
-                     shoal_thread.me))
-            atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_CLOSING,
-                                  memory_order_release);
-        atomic_store_explicit(&h->state,
-                              state_make(handle->generation + 1, process_self.slot, OBJECT_DEAD),
-                              memory_order_release);
-        finish(id, process_self.slot);
+        uint64_t dead = state_make(handle->generation + 1, process_self.slot, OBJECT_DEAD);
+        if (likely(atomic_load_explicit(&group_at(id / GROUP)->owner, memory_order_relaxed) ==
+                   shoal_thread.me)) {
+            atomic_store_explicit(&h->state, dead, memory_order_release);
+            finish(id, process_self.slot);
+            return;
+        }
+        uint64_t live = state_make(handle->generation, 0, OBJECT_LIVE);
+        unsigned char closing = HOLD_CLOSING;
+        atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_CLOSING, memory_order_release);
+        /* It holds nothing any more: another, which closes what it found by a stale reference, may come first. */
+        if (atomic_compare_exchange_strong(&h->state, &live, dead))
+            finish(id, process_self.slot);
+        else
+            atomic_compare_exchange_strong(hold_byte(id, process_self.slot), &closing, HOLD_NONE);
         return;
     }
     pthread_mutex_lock(&process_self.mutex);
