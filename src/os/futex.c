@@ -101,6 +101,17 @@ void os_robust_prepare(void)
     pthread_once(&prepared, prepare);
 }
 
+bool os_robust_works(void)
+{
+    struct os_robust probe = fresh;
+    bool works = false;
+    if (!pthread_mutex_trylock(mutex_of(&probe))) {
+        works = (atomic_load(os_robust_word(&probe)) & FUTEX_TID_MASK) == (uint32_t)os_gettid();
+        pthread_mutex_unlock(mutex_of(&probe));
+    }
+    return works;
+}
+
 void os_robust_init(struct os_robust *robust)
 {
     *robust = fresh;

@@ -98,6 +98,8 @@ struct os_robust {
     _Alignas(8) unsigned char mutex[OS_ROBUST_SIZE];
 };
 void os_robust_prepare(void); /* once, before all others */
+/* Whether libc and the kernel agree on who the calling thread is: not in a child that was made by a bare system call, whose end marks nothing. */
+bool os_robust_works(void);
 void os_robust_init(struct os_robust *robust);
 /* 1: taken, 0: a living thread has it. One left behind by a dead thread is taken. */
 bool os_robust_try(struct os_robust *robust);

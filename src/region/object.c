@@ -634,7 +634,7 @@ int object_copy_holds(uint32_t from, uint32_t to)
     return 0;
 }
 
-void object_check_handles(void)
+void object_check_handles(bool raw)
 {
     uint32_t high = atomic_load(&view.region->groups_high);
     for (uint32_t g = 0; g < high; g++) {
@@ -643,7 +643,9 @@ void object_check_handles(void)
             struct handle *handle = &handles[id];
             bool held = row && row[id % GROUP] == HOLD_HELD;
             uint32_t check = atomic_load(&handle->check);
-            if (check && !held && hold(id, handle->generation, (enum type)(check >> 8)))
+            if (check && !held &&
+                ((raw && !handle->shared) ||
+                 hold(id, handle->generation, (enum type)(check >> 8))))
                 atomic_store(&handle->check, 0);
             else if (!check && row && row[id % GROUP] != HOLD_NONE)
                 release(id, process_self

@@ -82,8 +82,9 @@ uint32_t object_next_group(uint32_t slot, uint32_t g);
 const unsigned char *object_row(uint32_t group, uint32_t slot);
 /* Copies the caller's holds to a child's row, before the fork. Under process_self.mutex. */
 int object_copy_holds(uint32_t from, uint32_t to);
-/* In a fresh child: handles whose object it does not hold (another thread opened it during the fork, or the child attached anew) hold it now, or become bad if it is gone. */
-void object_check_handles(void);
+/* In a fresh child: handles whose object it does not hold (another thread opened it during the fork, or the child attached anew) hold it now, or become bad if it is gone.
+ * `raw`: the parent knows nothing of this child, so what it shares with nobody it may free at any time, and the child cannot have it. */
+void object_check_handles(bool raw);
 /* All handles of this process become bad. */
 void object_forget(void);
 int object_attach(void); /* makes the handle table */

@@ -100,7 +100,7 @@ static inline enum object_status state_status(uint64_t state)
 struct record {
     _Atomic uint64_t word;
     _Atomic uint32_t tid;
-    uint32_t reserved;
+    uint32_t next_spare; /* of the same process, whose threads have ended; under its attach_mutex */
     _Atomic uint64_t frames[FRAMES];
     uint64_t reserved2[2];
 };

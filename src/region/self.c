@@ -53,8 +53,9 @@ int owner_died(owner_t dead, const char *what)
 static int claim_record(uint32_t *ret)
 {
     /* A record stays with its process when its thread ends, so that what that thread still holds names a living process. */
-    if (process_self.spares) {
-        *ret = process_self.spare[--process_self.spares];
+    if (process_self.spare) {
+        *ret = process_self.spare;
+        process_self.spare = record_at(*ret)->next_spare;
         return 0;
     }
     for (uint32_t r = SLOTS; r < RECORDS; r++) {
@@ -105,8 +106,8 @@ static void thread_end(void *argument)
         os_robust_release(
             &view.slots[process_self.slot]
                  .life); /* another thread takes it at its next call; till then its death is looked for */
-    if (process_self.spares < sizeof process_self.spare / sizeof *process_self.spare)
-        process_self.spare[process_self.spares++] = r;
+    record_at(r)->next_spare = process_self.spare;
+    process_self.spare = r;
     t->me = 0;
     atomic_fetch_sub(&process_self.threads, 1);
     pthread_mutex_unlock(&process_self.attach_mutex);
@@ -117,7 +118,7 @@ void self_arm(void)
     struct slot *slot = &view.slots[process_self.slot];
     if (likely(os_robust_held(atomic_load(os_robust_word(&slot->life)))))
         return;
-    if (os_robust_try(&slot->life))
+    if (process_self.keep.robust && os_robust_try(&slot->life))
         shoal_thread.holds_life = true;
 }
 
@@ -201,12 +202,12 @@ static void adopt_slot(uint32_t s, uint32_t generation)
     process_self.generation = generation;
     atomic_store(&slot->pid, os_getpid());
     os_robust_init(&slot->life);
-    os_robust_try(&slot->life);
+    bool armed = process_self.keep.robust && os_robust_try(&slot->life);
     atomic_store(&record_at(s)->word, record_make(generation, s, true));
-    process_self.spares = 0;
+    process_self.spare = 0;
     atomic_store(&process_self.threads, 0);
     use_record(s);
-    shoal_thread.holds_life = true;
+    shoal_thread.holds_life = armed;
     process_self.keep.asymmetric = view.region->asymmetric;
     atomic_store(&slot->word, slot_make(generation, 0, SLOT_ALIVE));
     int fd = os_features()->proc ? -1 : region_fd();
@@ -217,9 +218,9 @@ static void adopt_slot(uint32_t s, uint32_t generation)
 
 static void at_exit(void)
 {
-    if (!self_known())
+    if (!atomic_load(&process_self.attached))
         return;
-    if (atomic_load(&process_self.threads) > 1) {
+    if (!shoal_thread.me || atomic_load(&process_self.threads) > 1) {
         /* Others may still be inside: the kernel's mark, after they are gone, is what gives everything back. */
         atomic_fetch_or(&view.slots[process_self.slot].flags, SLOT_FLAG_CLEAN);
         return;
@@ -235,6 +236,7 @@ static void before_fork(void)
         self_attach(); /* a thread's first call */
     pthread_mutex_lock(&process_self.attach_mutex);
     pthread_mutex_lock(&process_self.mutex);
+    atomic_fetch_add(&process_self.keep.forks, 1);
     b->keep = process_self.keep;
     b->prepared = self_known();
     if (!b->prepared)
@@ -250,9 +252,7 @@ static void before_fork(void)
             b->slot = 0;
         }
     }
-    atomic_fetch_add(&process_self.keep.forks, 1);
     b->several = atomic_load(&process_self.threads) > 1;
-    b->keep = process_self.keep;
 }
 
 static void after_fork_parent(void)
@@ -260,6 +260,7 @@ static void after_fork_parent(void)
     struct birth *b = &self_birth;
     if (b->prepared && b->slot)
         life_forked(b->slot, b->generation);
+    atomic_fetch_add(&process_self.keep.forks, 1);
     pthread_mutex_unlock(&process_self.mutex);
     pthread_mutex_unlock(&process_self.attach_mutex);
 }
@@ -271,6 +272,8 @@ static void after_fork_child(void)
     process_self = (struct process){.mutex = PTHREAD_MUTEX_INITIALIZER,
                                     .attach_mutex = PTHREAD_MUTEX_INITIALIZER,
                                     .keep = b->keep};
+    /* Here and in the parent once more: another thread may have made an object between the handler before the fork and the fork, and then both have it. */
+    atomic_fetch_add(&process_self.keep.forks, 1);
     shoal_thread.me = 0;
     if (!b->prepared)
         return;
@@ -288,7 +291,7 @@ static void after_fork_child(void)
         return;
     adopt_slot(b->slot, b->generation);
     if (b->several)
-        object_check_handles();
+        object_check_handles(false);
 }
 
 static int number(const char *name, int otherwise)
@@ -303,7 +306,9 @@ static void configure(void)
     process_self.keep.spin = number("SHOAL_TEST_SPIN", 60);
     process_self.keep.yield = process_self.keep.spin ? 50000 : 0;
     process_self.keep.net = number("SHOAL_TEST_NET", 1);
-    process_self.keep.waitv = os_features()->futex_waitv && os_features()->robust;
+    process_self.keep.robust = os_features()->robust && os_robust_works();
+    process_self.keep.waitv = os_features()->futex_waitv && process_self.keep.robust;
+    process_self.keep.known = true;
 }
 
 static void first_time(void)
@@ -360,6 +365,7 @@ static int attach_process(void)
             return fail(rc, "no region: %s", strerror(-rc));
     }
     /* The root, or a child of a raw clone: a slot of its own, no holds. */
+    bool raw = !process_self.keep.known;
     configure();
     bool root = atomic_load(&view.region->slots_high) == 1;
     struct birth b = {.slot = 0};
@@ -374,7 +380,7 @@ static int attach_process(void)
     }
     adopt_slot(b.slot, b.generation);
     if (!root)
-        object_check_handles();
+        object_check_handles(raw);
     return 0;
 }
 

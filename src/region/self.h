@@ -36,9 +36,8 @@ struct process {
     _Atomic unsigned threads;     /* of this process that are attached */
     pthread_mutex_t mutex;        /* open, close, fork */
     pthread_mutex_t attach_mutex; /* attaching and leaving of threads, fork */
-    unsigned spares;              /* records of threads that have ended */
+    uint32_t spare;               /* records of threads that have ended: the first, 0 for none */
     _Atomic bool creates;         /* a thread of it has owned an object group */
-    uint32_t spare[256];
     struct keep {
         _Atomic uint32_t
             forks;     /* how often this process forked: handles older than the last are shared */
@@ -47,6 +46,8 @@ struct process {
         bool net;      /* the waiting net; off under SHOAL_TEST_NET=0 */
         bool waitv;
         bool asymmetric;
+        bool robust; /* the end of its threads marks what they hold */
+        bool known;  /* these are set; not in a child that ran no handler */
     } keep;
 };
 extern struct process *process_page; /* never NULL */

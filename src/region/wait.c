@@ -184,7 +184,7 @@ static int park_plain(struct waiter *w, const _Atomic uint32_t *word, uint32_t v
     uint32_t groups = (watch_end() + WATCH_GROUP - 1) / WATCH_GROUP;
     int64_t slice;
     /* Without robust words nobody would inherit a dead one's role: everybody looks. */
-    bool watcher = !os_features()->robust || take_role(w, groups);
+    bool watcher = !process_self.keep.robust || take_role(w, groups);
     if (watcher && look(w, true, &slice))
         return 0;
     int64_t until = os_now() + (watcher ? PLAIN_SLICE : PLAIN_SLICE_ORDINARY);

@@ -1,6 +1,8 @@
 /* Lives that are no plain ones: processes that go on without their first thread, children that ran no fork handler, programs that stand in for others; and wake-ups that get lost when
  * whoever was told of a death, or of a thread's end, has something else to do. */
 #include "processes.h"
+#include "region/region.h"
+#include <sys/syscall.h>
 
 static _Atomic long *words;
 static shoal_lock *lock;
@@ -150,5 +152,113 @@ TEST(life_a_watcher_that_leaves_tells_another_of_a_process_in_doubt)
     ends_well(second);
     atomic_store(&words[4], 1);
     ends_well(first);
+    finish();
+}
+
+/* ---- children that ran no handler ---- */
+
+static void raw_hold(void)
+{
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    atomic_store(&words[0], 1);
+    for (;;)
+        pause();
+}
+
+static pid_t raw_child(void (*body)(void))
+{
+    pid_t pid = (pid_t)ASSERT_SYS(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
+    if (!pid) {
+        body();
+        _exit(0);
+    }
+    return pid;
+}
+
+TEST(life_the_death_of_a_child_that_ran_no_handler_is_noticed)
+{
+    shoal_reference r;
+    begin();
+    ASSERT_OK(shoal_lock_reference(lock, &r));
+    pid_t pid = raw_child(raw_hold);
+    until_word(&words[0], 1);
+    ASSERT_ERR(shoal_lock_acquire(lock, shoal_after(0.05)), -ETIMEDOUT);
+    ASSERT_SYS(kill(pid, SIGKILL));
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_lock_release(lock));
+    ASSERT_SYS(waitpid(pid, NULL, 0));
+    finish();
+}
+
+static void raw_wait(void)
+{
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_lock_release(lock));
+}
+
+TEST(life_a_child_that_ran_no_handler_waits_and_watches_like_any_other)
+{
+    shoal_reference r;
+    begin();
+    ASSERT_OK(shoal_lock_reference(lock, &r));
+    pid_t holder = child(raw_hold);
+    until_word(&words[0], 1);
+    pid_t pid = raw_child(raw_wait);
+    until_asleep(pid);
+    kill_and_reap(holder);
+    ends_well(pid);
+    finish();
+}
+
+static shoal_lock *private_lock;
+
+static void raw_private(void)
+{
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    ASSERT_ERR(shoal_lock_acquire(private_lock, SHOAL_NOW), -EBADF);
+    ASSERT_OK(shoal_lock_release(lock));
+}
+
+/* Nobody tells the parent that its objects have one more user: so what it could close without a look is not that child's. */
+TEST(life_a_child_that_ran_no_handler_has_what_was_referenced)
+{
+    shoal_reference r;
+    begin();
+    ASSERT_OK(shoal_lock_reference(lock, &r));
+    ASSERT_OK(shoal_lock_create(&private_lock, NULL));
+    ends_well(raw_child(raw_private));
+    private_lock = shoal_lock_close(private_lock);
+    finish();
+}
+
+/* ---- threads that come and go ---- */
+
+static pthread_barrier_t together;
+
+static void *come_and_go(void *unused)
+{
+    (void)unused;
+    ASSERT_ERR(shoal_event_wait(event, shoal_after(0.001)), -ETIMEDOUT);
+    pthread_barrier_wait(&together);
+    return NULL;
+}
+
+TEST(life_records_of_threads_that_have_ended_are_used_again)
+{
+    enum { THREADS = 300, TIMES = 3 };
+    pthread_t threads[THREADS];
+    pthread_attr_t small;
+    begin();
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 65536);
+    pthread_barrier_init(&together, NULL, THREADS);
+    for (int n = 0; n < TIMES; n++) {
+        for (int i = 0; i < THREADS; i++)
+            ASSERT_EQ_INT(pthread_create(&threads[i], &small, come_and_go, NULL), 0);
+        for (int i = 0; i < THREADS; i++)
+            ASSERT_EQ_INT(pthread_join(threads[i], NULL), 0);
+    }
+    ASSERT_LE_U64(atomic_load(&view.region->records_high), SLOTS + THREADS);
+    pthread_barrier_destroy(&together);
     finish();
 }
