@@ -4,16 +4,22 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
-/* Beside the test program. */
+/* Beside the test program. Asked before main: the runner's own mount namespace makes the answer a path from outside in a chroot. */
+static char member_path[4200];
+
+__attribute__((constructor)) static void find_member(void)
+{
+    ssize_t n = readlink("/proc/self/exe", member_path, 4096);
+    while (n > 0 && member_path[n - 1] != '/')
+        n--;
+    if (n > 0)
+        snprintf(member_path + n, sizeof member_path - (size_t)n, "shoal-member");
+}
+
 static char *member(void)
 {
-    static char path[4200];
-    ssize_t n = readlink("/proc/self/exe", path, 4096);
-    ASSERT_GT_INT(n, 0);
-    while (path[n - 1] != '/')
-        n--;
-    snprintf(path + n, sizeof path - (size_t)n, "shoal-member");
-    return path;
+    ASSERT_TRUE(member_path[0]);
+    return member_path;
 }
 
 /* argv wants them writable. */
