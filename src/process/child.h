@@ -104,6 +104,8 @@ int launch_begin(struct launch *l, const shoal_process_options *options, bool re
 int launch_end(struct launch *l, pid_t pid, int error);
 /* In the child: becomes what was asked for, or ends. */
 void launch_settle(const struct launch *l);
+/* In the child, where no exec follows: tells the parent that all went well. */
+void launch_ready(const struct launch *l);
 _Noreturn void launch_fail(const struct launch *l, int result);
 /* The end of a child that returned from its target. */
 _Noreturn void process_finish(int code);

@@ -128,6 +128,7 @@ static int start(const struct request *r, const struct unpacked *u, const int fd
     if (!pid) {
         leave_server();
         launch_settle(&l);
+        launch_ready(&l);
         for (unsigned i = 0; i < n; i++)
             close(fds[i]);
         process_finish(r->target(u->argument));

@@ -165,6 +165,11 @@ void launch_settle(const struct launch *l)
         struct slot *slot = &view.slots[b->slot];
         slot->parent = l->follows_slot;
         slot->parent_generation = l->follows_generation;
+        /* inherited from it, not from the server */
+        const struct slot *parent = &view.slots[l->follows_slot];
+        slot->authkey_size = parent->authkey_size;
+        memcpy(slot->authkey, parent->authkey, sizeof slot->authkey);
+        atomic_store(&slot->quota, atomic_load(&parent->quota));
     }
     if (b->flags & SLOT_FLAG_DAEMON)
         daemon_arm(l->parent, l->follows, l->follows_start);
@@ -176,6 +181,14 @@ void launch_settle(const struct launch *l)
     int rc = option_apply(l->options);
     if (rc)
         launch_fail(l, rc);
+}
+
+void launch_ready(const struct launch *l)
+{
+    if (l->report[1] < 0)
+        return;
+    close(l->report[0]); /* the pipe's end says so */
+    close(l->report[1]);
 }
 
 void process_finish(int code)
@@ -205,11 +218,7 @@ int shoal_process_start(shoal_process **ret, shoal_target target, void *argument
     pid_t pid = fork();
     if (!pid) {
         launch_settle(&l);
-        if (l.report[1] >= 0) {
-            /* The pipe's end means that all went well. */
-            close(l.report[0]);
-            close(l.report[1]);
-        }
+        launch_ready(&l);
         process_finish(target(argument));
     }
     rc = launch_end(&l, pid, errno);

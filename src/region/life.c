@@ -125,7 +125,7 @@ static void free_records(uint32_t s, uint32_t generation, bool creates)
     struct record *first = record_at(s);
     for (unsigned i = 0; i < FRAMES; i++)
         atomic_store(&first->frames[i], 0);
-    if (creates)
+    if (creates && !MUTANT(24))
         object_disown(owner_make(generation, s));
     atomic_store(&first->word, record_make(generation + 1, s, false));
 }
@@ -219,9 +219,9 @@ static void wake_ready(_Atomic uint32_t *event, struct header *header)
 /* Everybody who sleeps looks again. The bit is set first and the barrier drains the stores of living releasers: either such a one sees the bit, or we see its store. */
 static bool rouse_sleepers(void)
 {
-    if (!each_frame(set_bit))
+    if (!MUTANT(14) && !each_frame(set_bit))
         return false;
-    if (view.region->asymmetric)
+    if (view.region->asymmetric && !MUTANT(15))
         os_membarrier();
     return each_frame(wake_ready);
 }
@@ -249,22 +249,28 @@ static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
     if (!by_itself) {
         atomic_fetch_add(&view.region->repairs, 1);
         dig_grave(s, word);
-        inherit_repairs(s, owner_record(shoal_thread.me));
+        if (!MUTANT(18))
+            inherit_repairs(s, owner_record(shoal_thread.me));
     }
-    repair_objects(s);
-    object_release_all(s);
-    release_unborn(s);
+    if (!MUTANT(19))
+        repair_objects(s);
+    if (!MUTANT(23))
+        object_release_all(s);
+    if (!MUTANT(20))
+        release_unborn(s);
     /* A process that never created knows that no group is its own: looking at them all would be a page fault for each. */
     free_records(s, generation, !by_itself || atomic_load(&process_self.creates));
-    bool sleepers = rouse_sleepers();
+    bool sleepers = !MUTANT(13) && rouse_sleepers();
     if (death)
         atomic_fetch_add(&view.region->deaths, 1);
     /* A leaving process may be overtaken as soon as its pid is 0, and the slot be a newborn's: nothing is written after that but by the last step. */
     atomic_store(&slot->flags, 0);
     atomic_store(&slot->pid, 0);
     /* One step, and only if the right was not taken from us: a leaving process has done all by now, and may be overtaken while it is merely slow. */
+    if (MUTANT(21))
+        word = atomic_load(&slot->word);
     atomic_compare_exchange_strong(&slot->word, &word, slot_make(generation + 1, 0, SLOT_FREE));
-    if (sleepers && !by_itself)
+    if (sleepers && !by_itself && !MUTANT(16))
         fill_roles();
     if (death && life_on_death)
         life_on_death(pid, name);
@@ -288,20 +294,25 @@ void life_leave(void)
 static enum life take_and_repair(uint32_t s, uint64_t word, bool orderly)
 {
     uint64_t mine = slot_make((uint32_t)(word >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
-    if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine))
+    repairing++; /* before the right is ours: a signal handler that comes now must not use it too */
+    if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine)) {
+        repairing--;
         return LIFE_WELL; /* somebody else did */
-    repairing++;
-    repair(s, mine, false, orderly);
-    repairing--;
-    if (repairing)
-        return LIFE_REPAIRED;
-    /* What it had been repairing is ours by now. */
-    uint32_t high = atomic_load(&view.region->slots_high);
-    for (uint32_t t = 1; t < high; t++) {
-        uint64_t w = atomic_load(&view.slots[t].word);
-        if (slot_status(w) == SLOT_DEAD && (uint32_t)w >> 8 == owner_record(shoal_thread.me))
-            repair(t, w, false, false);
     }
+    repair(s, mine, false, orderly);
+    /* What it had been repairing is ours by now, and what that one had. */
+    for (bool found = repairing == 1; found;) {
+        uint32_t high = atomic_load(&view.region->slots_high);
+        found = false;
+        for (uint32_t t = 1; t < high; t++) {
+            uint64_t w = atomic_load(&view.slots[t].word);
+            if (slot_status(w) == SLOT_DEAD && (uint32_t)w >> 8 == owner_record(shoal_thread.me)) {
+                repair(t, w, false, false);
+                found = true;
+            }
+        }
+    }
+    repairing--;
     return LIFE_REPAIRED;
 }
 
@@ -404,8 +415,9 @@ enum life life_look(uint32_t s, bool confirm_unarmed)
     case SLOT_STARTING: return confirm_unarmed ? look_unborn(s, word) : LIFE_UNARMED;
     case SLOT_DEAD: {
         uint32_t r = (uint32_t)word >> 8, by = record_slot(atomic_load(&record_at(r)->word));
-        return by && by != s && by != process_self.slot ? life_look(by, confirm_unarmed)
-                                                        : LIFE_WELL;
+        return !MUTANT(17) && by && by != s && by != process_self.slot
+                   ? life_look(by, confirm_unarmed)
+                   : LIFE_WELL;
     }
     case SLOT_ALIVE:
     case SLOT_LEAVING: break;
@@ -452,7 +464,9 @@ void life_ended(uint32_t s, uint32_t generation, bool orderly)
     enum slot_status status = slot_status(word);
     if ((uint32_t)(word >> 32) != generation || status == SLOT_FREE)
         return;
-    if (status == SLOT_DEAD)
+    /* The slot may have become that of another process than the one that was reaped: a program that a wrapper started in the background. */
+    pid_t pid = atomic_load(&view.slots[s].pid);
+    if (status == SLOT_DEAD || (pid && os_process_ended(pid) != 1))
         life_look(s, true);
     else
         take_and_repair(s, word, orderly && status == SLOT_STARTING);

@@ -327,9 +327,12 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
     struct header *h = header_at(id);
     uint32_t generation = state_generation(atomic_load_explicit(&h->state, memory_order_relaxed));
     /* The hold first: whoever repairs us looks at what we hold. */
-    atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_HELD, memory_order_relaxed);
+    if (!MUTANT(25))
+        atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_HELD, memory_order_relaxed);
     atomic_store_explicit(&h->state, state_make(generation, process_self.slot, OBJECT_CREATING),
                           memory_order_release);
+    if (MUTANT(25))
+        atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_HELD, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst);
     h->type = (uint16_t)type;
     h->flags = 0;
@@ -341,8 +344,11 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
     if (unlikely(content > LARGE)) {
         uint64_t units = (content + UNIT - 1) / UNIT;
         atomic_store_explicit(&h->payload, 0, memory_order_relaxed);
-        h->units = (uint32_t)units; /* before the run is taken: together they are the truth */
+        /* before the run is taken: together they are the truth */
+        h->units = MUTANT(34) ? 0 : (uint32_t)units;
         rc = unit_alloc(&h->payload, (uint32_t)units);
+        if (MUTANT(34))
+            h->units = (uint32_t)units;
         if (!rc && zero != OBJECT_SPARSE)
             rc = region_populate(header_payload(h), content);
         else if (!rc && name)
@@ -430,20 +436,22 @@ static void release(uint32_t id, uint32_t slot)
     struct header *h = header_at(id);
     _Atomic unsigned char *byte = hold_byte(id, slot);
     unsigned char closing = HOLD_CLOSING;
-    atomic_exchange(byte, HOLD_CLOSING); /* a full fence: marked before it looks */
+    atomic_exchange(byte, MUTANT(26)   ? HOLD_NONE
+                          : MUTANT(27) ? HOLD_HELD
+                                       : HOLD_CLOSING); /* a full fence: marked before it looks */
     for (;;) {
         uint32_t forks = atomic_load(&view.region->forks);
         uint64_t s = atomic_load(&h->state);
         enum object_status status = state_status(s);
         if (status == OBJECT_DEAD || status == OBJECT_CREATING) {
-            if (((uint32_t)s >> 8) != slot)
+            if ((uint32_t)s >> 8 != slot && !MUTANT(28))
                 break; /* another's work */
             finish(id, slot);
             return;
         }
         if (status == OBJECT_FREE || held_by_others(id, slot))
             break;
-        if (atomic_load(&view.region->forks) != forks)
+        if (atomic_load(&view.region->forks) != forks && !MUTANT(29))
             continue;
         if (atomic_compare_exchange_strong(&h->state, &s,
                                            state_make(state_generation(s) + 1, slot,
@@ -529,7 +537,7 @@ int object_reference(const void *opaque, enum type type, const char *what, shoal
     int rc = self(&me);
     if (rc)
         return rc;
-    handle_of(opaque)->shared = 1;
+    handle_of(opaque)->shared = !MUTANT(32);
     *ret = (shoal_reference){.family = view.region->family,
                              .id = header_id(h),
                              .generation = handle_of(opaque)->generation};
@@ -550,12 +558,14 @@ static int hold(uint32_t id, uint32_t generation, enum type type)
         if (h->type != type)
             break;
         if (atomic_compare_exchange_strong(&h->state, &s,
-                                           state_make(generation, ((uint32_t)s >> 8) + 1,
+                                           state_make(generation, ((uint32_t)s >> 8) + !MUTANT(30),
                                                       OBJECT_LIVE)))
             return 0;
     }
     bool other_type = state_generation(s) == generation && state_status(s) == OBJECT_LIVE;
-    release(id,
+    if (!MUTANT(31))
+        release(
+            id,
             process_self
                 .slot); /* our byte may have kept its closer, or a later life's, from freeing it */
     return other_type ? -EINVAL : -ESTALE;
@@ -626,7 +636,7 @@ int object_copy_holds(uint32_t from, uint32_t to)
         if (rc)
             return rc;
         for (unsigned i = 0; i < GROUP; i++)
-            if (row[i] == HOLD_HELD)
+            if (row[i] == HOLD_HELD && !MUTANT(33))
                 atomic_store_explicit(hold_byte(g * GROUP + i, to), HOLD_HELD,
                                       memory_order_relaxed);
     }

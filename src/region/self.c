@@ -258,7 +258,7 @@ static void before_fork(void)
 static void after_fork_parent(void)
 {
     struct birth *b = &self_birth;
-    if (b->prepared && b->slot)
+    if (b->prepared && b->slot && !MUTANT(55))
         life_forked(b->slot, b->generation);
     atomic_fetch_add(&process_self.keep.forks, 1);
     pthread_mutex_unlock(&process_self.mutex);

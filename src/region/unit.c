@@ -83,7 +83,8 @@ static int guard_take(void)
         rc = owner_acquire_slow(&view.region->guard, &view.region->guard_event, WAIT_GUARD, me,
                                 SHOAL_FOREVER, &dead);
     if (rc == SHOAL_OWNER_DIED) {
-        rebuild();
+        if (!MUTANT(35))
+            rebuild();
         rc = 0;
     }
     return rc;

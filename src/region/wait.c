@@ -43,7 +43,7 @@ static void leave_role(struct os_robust *role)
                         atomic_load_explicit(&view.region->records_high, memory_order_relaxed) -
                         SLOTS;
     os_robust_release(role);
-    if (sleepers > ROLES)
+    if (sleepers > ROLES && !MUTANT(10))
         os_futex_wake(os_robust_word(role), 1);
 }
 
@@ -61,7 +61,7 @@ static void pass_on_doubts(void)
 
 void wait_end(struct waiter *w)
 {
-    if (unlikely(w->doubt))
+    if (unlikely(w->doubt) && !MUTANT(12))
         pass_on_doubts();
     if (w->role)
         leave_role(w->role);
@@ -72,8 +72,9 @@ void wait_end(struct waiter *w)
 
 uint32_t wait_announce(struct waiter *w, _Atomic uint32_t *event)
 {
-    uint32_t seen = atomic_fetch_or(event, SLEEPERS) | SLEEPERS;
-    if (process_self.keep.asymmetric && !os_membarrier())
+    uint32_t seen =
+        MUTANT(6) && w->role ? atomic_load(event) : atomic_fetch_or(event, SLEEPERS) | SLEEPERS;
+    if (process_self.keep.asymmetric && !MUTANT(7) && !os_membarrier())
         w->slices = true;
     return seen;
 }
@@ -82,7 +83,10 @@ void wait_wake_slow(_Atomic uint32_t *event, int n)
 {
     uint32_t e = atomic_load(event);
     while (e & SLEEPERS)
-        if (atomic_compare_exchange_weak(event, &e, (e + 2) & ~(uint32_t)SLEEPERS)) {
+        if (MUTANT(8) && os_futex_wake(event, n) >= 0) {
+            atomic_fetch_and(event, ~(uint32_t)SLEEPERS);
+            return;
+        } else if (atomic_compare_exchange_weak(event, &e, (e + 2) & ~(uint32_t)SLEEPERS)) {
             os_futex_wake(event, n);
             return;
         }
@@ -269,7 +273,7 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
     if (!watcher) {
         uint32_t group = w->group;
         take_role(w, groups);
-        if (rc > 0)
+        if (rc > 0 && !MUTANT(11))
             pass_on(w, group, groups);
     }
     look(w, rc == -ETIMEDOUT, &slice);
@@ -284,6 +288,8 @@ static int owner_take(_Atomic owner_t *word, owner_t me, owner_t *dead)
     owner_t w = atomic_load(word);
     while (!w || owner_dead(w)) {
         owner_t was = w;
+        if (MUTANT(1))
+            atomic_store(word, w = 0);
         if (atomic_compare_exchange_strong(word, &w, me)) {
             *dead = was;
             return was ? 2 : 1;
@@ -314,10 +320,12 @@ int owner_acquire_slow(_Atomic owner_t *word, _Atomic uint32_t *event, uint32_t 
         if (rc)
             return rc;
         for (;;) {
-            uint32_t seen = wait_announce(&w, event);
+            uint32_t seen = MUTANT(9) ? 0 : wait_announce(&w, event);
             got = owner_take(word, me, dead);
             if (got)
                 break;
+            if (MUTANT(9))
+                seen = wait_announce(&w, event);
             rc = wait_park(&w, event, seen, deadline);
             if (rc)
                 break;

@@ -81,14 +81,16 @@ int owner_acquire_slow(_Atomic owner_t *word, _Atomic uint32_t *event, uint32_t 
 static inline bool owner_try(_Atomic owner_t *word, owner_t me)
 {
     owner_t none = 0;
-    return atomic_compare_exchange_strong_explicit(word, &none, me, memory_order_acquire,
+    return atomic_compare_exchange_strong_explicit(word, &none, me,
+                                                   MUTANT(3) ? memory_order_relaxed
+                                                             : memory_order_acquire,
                                                    memory_order_relaxed);
 }
 /* *word == me, and nobody else changes it meanwhile. */
 static inline void owner_release(_Atomic owner_t *word, _Atomic uint32_t *event)
 {
     if (likely(process_self.keep.asymmetric)) {
-        atomic_store_explicit(word, 0, memory_order_release);
+        atomic_store_explicit(word, 0, MUTANT(2) ? memory_order_relaxed : memory_order_release);
         atomic_signal_fence(memory_order_seq_cst);
     } else {
         atomic_exchange(word, 0);
@@ -96,7 +98,7 @@ static inline void owner_release(_Atomic owner_t *word, _Atomic uint32_t *event)
         atomic_thread_fence(memory_order_seq_cst);
 #endif
     }
-    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS))
+    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS) && !MUTANT(4))
         wait_wake_slow(event, 1);
 }
 

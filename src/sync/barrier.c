@@ -97,7 +97,8 @@ static void look_for_dead(struct header *h, bool (*gone)(owner_t))
         owner_t owner = atomic_load(&cells[i].owner);
         if (!owner || !gone(owner))
             continue;
-        break_phase(body_of(h), phase_of(atomic_load(&cells[i].phase)));
+        if (!MUTANT(46))
+            break_phase(body_of(h), phase_of(atomic_load(&cells[i].phase)));
         atomic_compare_exchange_strong(&cells[i].owner, &owner, 0);
     }
 }
@@ -210,7 +211,7 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, u
         }
         while (phase_of(s) == p && !(s & BROKEN) && (s & COUNT_MASK) < b->parties) {
             bool last = (s & COUNT_MASK) + 1 == b->parties;
-            uint64_t then = last && !action ? (p + 1) << 32 : s + 1;
+            uint64_t then = last && !action && !MUTANT(47) ? (p + 1) << 32 : s + 1;
             if (atomic_compare_exchange_weak(&b->state, &s, then)) {
                 *phase = p;
                 *cell = mine;
@@ -295,7 +296,8 @@ int shoal_barrier_reset(shoal_barrier *barrier)
         return 0;
     for (uint32_t i = 0; i < n; i++) {
         uint64_t unmarked = p << 32;
-        atomic_compare_exchange_strong(&cells[i].phase, &unmarked, unmarked | MARK);
+        if (!MUTANT(48))
+            atomic_compare_exchange_strong(&cells[i].phase, &unmarked, unmarked | MARK);
     }
     atomic_compare_exchange_strong(&b->state, &s, (p + 1) << 32);
     wait_wake(&b->event, INT_MAX);

@@ -180,7 +180,7 @@ static bool notify_cell(struct cell *cell, uint64_t from)
     while (word & WAITING)
         if (atomic_compare_exchange_weak(&cell->word, &word,
                                          (word & (OWNER_MASK | SLEEPING)) | NOTIFIED | from)) {
-            if (word & SLEEPING)
+            if (word & SLEEPING && !MUTANT(45))
                 os_futex_wake(sleeping_word(cell), 1);
             return true;
         }
@@ -206,7 +206,7 @@ static void settle_slow(struct header *h)
     uint32_t dirty = atomic_load(&b->dirty), high = atomic_load(&b->high);
     do {
         for (uint32_t i = 0; i < high; i++)
-            if (atomic_load(&cells[i].word) & FROM)
+            if (atomic_load(&cells[i].word) & FROM && !MUTANT(44))
                 finish_giving(cells, &cells[i]);
         for (uint32_t i = 0; i < high; i++) {
             while (is_orphan(atomic_load(&cells[i].word))) {
@@ -524,7 +524,7 @@ static void repair(struct header *h)
                                              word & NOTIFIED ? word & (NOTIFIED | FROM | INDEX_MASK)
                                                              : 0))
             ;
-        some |= is_orphan(atomic_load(&cells[i].word));
+        some |= !MUTANT(41) && is_orphan(atomic_load(&cells[i].word));
     }
     uint32_t dirty = atomic_load(&b->dirty);
     while (some && !atomic_compare_exchange_weak(&b->dirty, &dirty, (dirty + 2) | 1))
@@ -538,11 +538,11 @@ static void rouse(struct header *h)
     uint32_t high = atomic_load(&body_of(h)->high);
     for (uint32_t i = 0; i < high; i++) {
         uint64_t word = atomic_load(&cells[i].word);
-        if ((word & NOTIFIED) && (word & SLEEPING))
+        if ((word & NOTIFIED) && (word & SLEEPING) && !MUTANT(42))
             os_futex_wake(sleeping_word(&cells[i]), 1);
     }
     uint64_t least = 0;
-    for (int left = orphans(h); left > 0 && (cell = oldest(h, least)); left--) {
+    for (int left = MUTANT(43) ? 0 : orphans(h); left > 0 && (cell = oldest(h, least)); left--) {
         least = atomic_load(&cell->ticket) + 1;
         uint64_t word = atomic_load(&cell->word);
         while (word & WAITING) {

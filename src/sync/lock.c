@@ -57,6 +57,8 @@ static int release_slow(struct body *b)
     owner_t owner = atomic_load(&b->owner);
     while (owner && !owner_dead(owner))
         if (atomic_compare_exchange_strong(&b->owner, &owner, 0)) {
+            if (MUTANT(5))
+                return 0;
             wait_wake(&b->event, 1);
             return 0;
         }

@@ -207,7 +207,7 @@ static int try_read(struct header *h, owner_t me, owner_t *dead)
     int rc = claim(shares_of(h), me, &cell);
     if (rc)
         return rc;
-    w = atomic_load(&b->writer);
+    w = MUTANT(49) ? w : atomic_load(&b->writer);
     while (unlikely(w)) {
         if (keeps_readers_out(w)) {
             owner_release(cell, &b->drain);
@@ -216,7 +216,7 @@ static int try_read(struct header *h, owner_t me, owner_t *dead)
         if (!owner_dead(w)) /* somebody was told, and reads */
             break;
         was = w;
-        if (atomic_compare_exchange_strong(&b->writer, &w, w & FLAGS ? me | TOLD : 0)) {
+        if (atomic_compare_exchange_strong(&b->writer, &w, w & FLAGS && !MUTANT(50) ? me | TOLD : 0)) {
             w = 0;
             break;
         }
@@ -294,7 +294,8 @@ static bool try_write(struct body *b, owner_t me, owner_t *dead)
     owner_t w = atomic_load_explicit(&b->writer, memory_order_relaxed);
     while (!w || owner_dead(w)) {
         owner_t was = w;
-        if (atomic_compare_exchange_strong(&b->writer, &w, w & FLAGS ? me | DIED : me)) {
+        if (atomic_compare_exchange_strong(&b->writer, &w,
+                                           w & FLAGS && !MUTANT(52) ? me | DIED : me)) {
             *dead = was;
             return true;
         }
@@ -407,7 +408,10 @@ int shoal_rwlock_release(shoal_rwlock *lock)
         atomic_store_explicit(share, c - 1, memory_order_relaxed);
         return 0;
     }
-    owner_release(share, &b->drain);
+    if (MUTANT(51))
+        atomic_store(share, 0);
+    else
+        owner_release(share, &b->drain);
     if (unlikely(w == (me | TOLD)))
         free_writer(b, 0);
     return 0;
@@ -498,7 +502,8 @@ static void rouse(struct header *h)
     _Atomic uint32_t *const events[] = {&body_of(h)->writers, &body_of(h)->drain};
     for (unsigned i = 0; i < 2; i++) {
         atomic_fetch_or(events[i], SLEEPERS);
-        wait_wake_slow(events[i], 1);
+        if (!MUTANT(53))
+            wait_wake_slow(events[i], 1);
     }
 }
 

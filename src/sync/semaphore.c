@@ -146,7 +146,7 @@ static void help(const struct header *h, uint64_t word)
     uint64_t count = atomic_load(&cell->count), now = atomic_load(&b->word);
     if (!same_change(b, now, word))
         return;
-    if ((count & 1) == (change_of(b, word) == RETURN))
+    if (MUTANT(40) || (count & 1) == (change_of(b, word) == RETURN))
         atomic_compare_exchange_strong(&cell->count, &count, count + 1);
     while (same_change(b, now, word))
         if (atomic_compare_exchange_weak(&b->word, &now, now & ~named))
@@ -161,6 +161,8 @@ static uint64_t settled(const struct header *h)
         uint64_t word = atomic_load(&b->word);
         if (!h->size || change_of(b, word) == NONE)
             return word;
+        if (MUTANT(38))
+            return word & ~(3ull << bits(b->bound));
         help(h, word);
     }
 }
@@ -395,7 +397,7 @@ static int acquire_slow(const struct header *h, owner_t me, int64_t deadline)
             break;
     }
     wait_end(&w);
-    if (available(b)) /* the baton, also from one that takes nothing */
+    if (available(b) && !MUTANT(36)) /* the baton, also from one that takes nothing */
         wait_wake(&b->event, 1);
     return rc;
 }
@@ -435,6 +437,8 @@ static inline bool fill_pocket(struct body *b)
     filling = true;
     atomic_signal_fence(memory_order_seq_cst);
     bool mine = atomic_load_explicit(&b->pocket, memory_order_relaxed) == me;
+    if (MUTANT(37) && !mine)
+        mine = b->bound == SHOAL_SEMAPHORE_MAX - 1;
     if (likely(mine)) {
         if (likely(process_self.keep.asymmetric)) {
             atomic_store_explicit(&b->pocket, FULL, memory_order_release);
@@ -508,6 +512,8 @@ int shoal_semaphore_release_owned(shoal_semaphore *semaphore)
             continue;
         help(h, next);
         atomic_store_explicit(&cells_of(h)->cell[k].owner, 0, memory_order_release);
+        if (MUTANT(39))
+            return 0;
         wait_wake(&b->event, 1);
         return 0;
     }

@@ -273,3 +273,41 @@ TEST(process_clean_daemons_end_at_the_callers_normal_end)
 {
     clean_daemons_end(false);
 }
+
+static int waits_for_ever(void *argument)
+{
+    (void)argument;
+    while (pause())
+        ;
+    return 0;
+}
+
+TEST(process_a_clean_start_with_options_returns_while_the_child_runs)
+{
+    shoal_process *p = NULL;
+    shoal_process_options options = {.nice = 1};
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_OK(shoal_process_start_clean(&p, waits_for_ever, "", 1, &options));
+    ASSERT_EQ_INT(shoal_process_is_alive(p), 1);
+    ASSERT_OK(shoal_process_kill(p));
+    ASSERT_EQ_INT(joined(p), -SIGKILL);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+static int tells_its_key(void *argument)
+{
+    unsigned char key[64];
+    (void)argument;
+    int n = shoal_process_authkey(key, sizeof key);
+    return n == 3 && !memcmp(key, "new", 3) ? 7 : 1;
+}
+
+TEST(process_a_clean_child_has_its_parents_key_of_now)
+{
+    shoal_process *p = NULL;
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_OK(shoal_process_set_authkey((const unsigned char *)"new", 3));
+    ASSERT_OK(shoal_process_start_clean(&p, tells_its_key, "", 1, NULL));
+    ASSERT_EQ_INT(joined(p), 7);
+    ASSERT_OK(shoal_forkserver_stop());
+}
