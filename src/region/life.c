@@ -295,7 +295,7 @@ static enum life take_and_repair(uint32_t s, uint64_t word, bool orderly)
 {
     uint64_t mine = slot_make((uint32_t)(word >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
     repairing++; /* before the right is ours: a signal handler that comes now must not use it too */
-    if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine)) {
+    if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine) && !MUTANT(22)) {
         repairing--;
         return LIFE_WELL; /* somebody else did */
     }
