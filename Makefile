@@ -24,11 +24,11 @@ test:
 bench: build
 	@$(BUILD)/bench/shoal-bench --json $(BUILD)/bench.json $(if $(ONLY),"$(ONLY)")
 
-# KILLS=: how many processes the random campaign kills; ONLY=: a part
+# KILLS=: how many processes the random campaign kills; ONLY=: steps or scenarios, see tools/torture
 torture:
 	@tools/setup test
 	@tools/build $(BUILD)
-	@KILLS="$(KILLS)" ONLY="$(ONLY)" tools/run-tests torture $(BUILD)
+	@KILLS="$(KILLS)" ONLY="$(ONLY)" tools/torture $(BUILD)
 
 # ONLY=: names of steps
 lint:
