@@ -172,6 +172,33 @@ TEST(process_clean_children_take_options)
     ASSERT_OK(shoal_forkserver_stop());
 }
 
+TEST(process_start_of_a_clean_child_with_options_does_not_wait_for_its_end)
+{
+    shoal_process *p = NULL;
+    int zero = 0;
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_OK(shoal_process_start_clean(&p, sleep_long, &zero, sizeof zero,
+                                        &(shoal_process_options){.directory = "/"}));
+    ASSERT_EQ_INT(shoal_process_is_alive(p), 1);
+    ASSERT_OK(shoal_process_kill(p));
+    ASSERT_EQ_INT(joined(p), -SIGKILL);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+static int tells_key(void *argument)
+{
+    unsigned char key[64];
+    return shoal_process_authkey(key, sizeof key) == 1 ? key[0] : *(int *)argument;
+}
+
+TEST(process_clean_children_inherit_the_key_of_their_parent)
+{
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_OK(shoal_process_set_authkey((const unsigned char *)"K", 1)); /* after the server */
+    ASSERT_EQ_INT(joined(started(tells_key, 0)), 'K');
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
 static void *start_many(void *argument)
 {
     for (int i = 0; i < 10; i++)
