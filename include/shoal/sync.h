@@ -21,7 +21,7 @@ extern "C" {
 #endif
 
 typedef struct shoal_sync_options {
-    const char *name; /* at most 47 bytes, shown by inspection and in errors; NULL: none */
+    const char *name; /* at most 47 bytes, kept for inspection; NULL: none */
     unsigned flags;   /* see each object; otherwise 0 */
 } shoal_sync_options;
 
@@ -148,7 +148,7 @@ SHOAL_API int shoal_condition_release(shoal_condition *condition);
  * Waiters are notified oldest first. A waiter that dies is forgotten; a notification that it had received goes to the next. */
 SHOAL_API int shoal_condition_wait(shoal_condition *condition, int64_t deadline);
 /* Waits until predicate(argument) is not 0, which it returns (if positive); asks it with the lock held. -ETIMEDOUT if it is still 0 at the deadline. *died, if not NULL, is
- * set to 1 if the lock came from a dead holder at any time. */
+ * set to 1 if the lock came from a dead holder at any time, and otherwise left as it is. */
 SHOAL_API int shoal_condition_wait_for(shoal_condition *condition, int (*predicate)(void *argument),
                                        void *argument, int64_t deadline, int *died);
 /* The caller holds the lock (-EPERM otherwise). Wakes up to n waiters; returns how many. */
