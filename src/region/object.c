@@ -322,7 +322,7 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
         return rc;
     rc = take_id(c, &id);
     if (unlikely(rc))
-        return rc == -ENOMEM ? fail(rc, "no memory for an object of %zu bytes", size) : rc;
+        return rc == -ENOMEM ? fail(rc, "no room or no memory for another object") : rc;
 
     struct header *h = header_at(id);
     uint32_t generation = state_generation(atomic_load_explicit(&h->state, memory_order_relaxed));
@@ -654,8 +654,7 @@ void object_check_handles(bool raw)
             bool held = row && row[id % GROUP] == HOLD_HELD;
             uint32_t check = atomic_load(&handle->check);
             if (check && !held &&
-                ((raw && !handle->shared) ||
-                 hold(id, handle->generation, (enum type)(check >> 8))))
+                ((raw && !handle->shared) || hold(id, handle->generation, (enum type)(check >> 8))))
                 atomic_store(&handle->check, 0);
             else if (!check && row && row[id % GROUP] != HOLD_NONE)
                 release(id, process_self
