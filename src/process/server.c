@@ -3,8 +3,8 @@
  * Its children are the kernel's children of its own, so it takes their statuses and passes them on. It ends when its parent closes the socket, or ends:
  * other processes may hold copies of the parent's end, so it watches the parent too.
  */
-#include "region/life.h"
 #include "process/forkserver.h"
+#include "region/life.h"
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -373,9 +373,8 @@ static bool slotless(pid_t pid, void *argument)
         struct slot *slot = &view.slots[s];
         enum slot_status status = slot_status(atomic_load(&slot->word));
         if (atomic_load(&slot->pid) == pid &&
-            (status == SLOT_STARTING ||
-             ((status == SLOT_ALIVE || status == SLOT_LEAVING) &&
-              os_robust_held(atomic_load(os_robust_word(&slot->life))))))
+            (status == SLOT_STARTING || ((status == SLOT_ALIVE || status == SLOT_LEAVING) &&
+                                         os_robust_held(atomic_load(os_robust_word(&slot->life))))))
             return false;
     }
     return true;

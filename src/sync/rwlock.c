@@ -216,7 +216,8 @@ static int try_read(struct header *h, owner_t me, owner_t *dead)
         if (!owner_dead(w)) /* somebody was told, and reads */
             break;
         was = w;
-        if (atomic_compare_exchange_strong(&b->writer, &w, w & FLAGS && !MUTANT(50) ? me | TOLD : 0)) {
+        if (atomic_compare_exchange_strong(&b->writer, &w,
+                                           w & FLAGS && !MUTANT(50) ? me | TOLD : 0)) {
             w = 0;
             break;
         }
