@@ -31,9 +31,14 @@ int os_memory_create(uint64_t *size, uint64_t least, int *ret_fd, void **ret_bas
         return -errno;
     fchmod(fd, 0600);
     uint64_t n = *size;
-    if (!getrlimit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY)
+    if (!getrlimit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY) {
         while (n > file.rlim_cur && n > least)
             n /= 2; /* ftruncate beyond it would be a signal */
+        if (n > file.rlim_cur) {
+            close(fd);
+            return -EFBIG;
+        }
+    }
     for (; n >= least; n /= 2) {
         if (ftruncate(fd, (off_t)n))
             continue;

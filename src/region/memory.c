@@ -135,5 +135,10 @@ const char *shoal_strerror(int result)
     case -EDEADLK: return "would wait for itself";
     case -EOWNERDEAD: return "the deadline passed; held, its former holder died";
     }
-    return result >= 0 ? "success" : strerror(-result);
+    if (result >= 0)
+        return "success";
+    /* For a number that means nothing libc's text would be a buffer that does not last. */
+    if (result < -EHWPOISON || result == -41 || result == -58)
+        return "unknown error";
+    return strerror(-result);
 }

@@ -342,14 +342,36 @@ static int join_family(void)
     if (rc)
         return fail(rc, "the parent's region cannot be joined: %s", strerror(-rc));
     rc = object_attach();
-    if (!rc && slot_status(atomic_load(&view.slots[slot].word)) == SLOT_STARTING &&
+    if (rc) {
+        region_unmap();
+        return fail(rc, "the parent's region cannot be joined: %s", strerror(-rc));
+    }
+    if (slot_status(atomic_load(&view.slots[slot].word)) == SLOT_STARTING &&
         atomic_load(&view.slots[slot].word) >> 32 == generation)
         adopt_slot(slot, generation);
-    else if (!rc)
+    else
         rc = fail(-ESTALE, "the slot that the parent reserved is no longer this process's");
     if (!rc && self_on_join)
         self_on_join();
     return rc;
+}
+
+/* All of it or nothing: the next call begins anew. */
+static int begin_family(uint64_t reserve)
+{
+    int rc = region_create(reserve);
+    if (!rc) {
+        rc = object_attach();
+        if (rc)
+            region_unmap();
+    }
+    switch (rc) {
+    case 0: return 0;
+    case -EINVAL: return fail(rc, "a region reserves 1 TiB at most");
+    case -EFBIG: return fail(rc, "no region: the limit on the size of files is below 64 MiB");
+    case -ENOMEM: return fail(rc, "no room for a region of 100 MiB of address space");
+    default: return fail(rc, "no region: %s", strerror(-rc));
+    }
 }
 
 static int attach_process(void)
@@ -358,11 +380,9 @@ static int attach_process(void)
         int rc = join_family();
         if (rc != -ENOENT)
             return rc;
-        rc = region_create(0);
-        if (!rc)
-            rc = object_attach();
+        rc = begin_family(0);
         if (rc)
-            return fail(rc, "no region: %s", strerror(-rc));
+            return rc;
     }
     /* The root, or a child of a raw clone: a slot of its own, no holds. */
     bool raw = !process_self.keep.known;
@@ -389,9 +409,7 @@ int self_init(uint64_t reserve)
     pthread_once(&once, first_time);
     pthread_mutex_lock(&process_self.attach_mutex);
     int rc = view.base ? fail(-EALREADY, "this process belongs to a family already")
-                       : region_create(reserve);
-    if (!rc)
-        rc = object_attach();
+                       : begin_family(reserve);
     pthread_mutex_unlock(&process_self.attach_mutex);
     return rc ? rc : self_attach();
 }

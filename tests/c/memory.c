@@ -437,3 +437,61 @@ TEST(the_sentence_is_about_the_last_failure)
     ASSERT_TRUE(strstr(shoal_error_detail(), "nobody holds") != NULL);
     shoal_lock_close(lock);
 }
+
+/* In a process of its own, whose region cannot be made or just so. */
+static int two_creates(void)
+{
+    shoal_lock *lock;
+    shoal_event *event;
+    int rc = shoal_lock_create(&lock, NULL), again = shoal_event_create(&event, NULL);
+    if (rc != again)
+        return 2;
+    if (!rc)
+        return shoal_lock_acquire(lock, SHOAL_NOW) || shoal_event_set(event) ? 3 : 1;
+    return (rc == -ENOMEM || rc == -EFBIG) && shoal_error_detail()[0] ? 0 : 4;
+}
+
+static int two_creates_within(int resource, rlim_t most)
+{
+    int status;
+    pid_t pid = fork();
+    ASSERT_SYS(pid);
+    if (!pid) {
+        const struct rlimit limit = {most, most};
+        _exit(setrlimit(resource, &limit) ? 5 : two_creates());
+    }
+    ASSERT_SYS(waitpid(pid, &status, 0));
+    ASSERT_TRUE(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+TEST(memory_region_that_does_not_fit_is_an_error_of_every_call)
+{
+#ifdef __SANITIZE_ADDRESS__
+    SKIP("the sanitizer's own address space does not fit");
+#endif
+    int made = 0, refused = 0;
+    for (rlim_t most = 8 << 20; most <= 256 << 20; most += 8 << 20) {
+        int ended = two_creates_within(RLIMIT_AS, most);
+        ASSERT_LE_INT(ended, 1);
+        made += ended == 1;
+        refused += ended == 0;
+    }
+    ASSERT_GT_INT(made, 0);
+    ASSERT_GT_INT(refused, 0);
+}
+
+TEST(memory_region_beyond_the_limit_of_files_is_an_error_and_no_signal)
+{
+    ASSERT_EQ_INT(two_creates_within(RLIMIT_FSIZE, 1 << 20), 0);
+    ASSERT_EQ_INT(two_creates_within(RLIMIT_FSIZE, 0), 0);
+}
+
+TEST(memory_text_of_a_result_lasts)
+{
+    const char *text = shoal_strerror(-99999), *other = shoal_strerror(INT32_MIN);
+    ASSERT_STR(text, "unknown error");
+    ASSERT_STR(other, "unknown error");
+    for (int i = 0; i < 200; i++)
+        ASSERT_TRUE(shoal_strerror(-i) == shoal_strerror(-i));
+}
