@@ -159,12 +159,14 @@ static void release_unborn(uint32_t parent)
     }
 }
 
-/* What a frame's id sleeps on: its eventcount and its type, false if it is gone. */
-static bool sleeps_on(uint64_t frame, _Atomic uint32_t **event, struct header **header)
+/* What a frame says that its thread sleeps on: its eventcount and its type, false if it is gone. `shield`: it is kept from being freed and becoming something else
+ * under our hands, however slow we are, by a hold of the slot that is repaired; otherwise only what has been shielded is seen. */
+static bool sleeps_on(uint32_t s, bool shield, const _Atomic uint64_t *frame,
+                      _Atomic uint32_t **event, struct header **header)
 {
-    if (!frame)
+    uint64_t id = atomic_load(frame);
+    if (!id--)
         return false;
-    uint64_t id = frame - 1;
     *header = NULL;
     *event = NULL;
     if (id == WAIT_GUARD) {
@@ -172,6 +174,10 @@ static bool sleeps_on(uint64_t frame, _Atomic uint32_t **event, struct header **
         return true;
     }
     if (id >= (uint64_t)atomic_load(&view.region->groups_high) * GROUP)
+        return false;
+    /* Its process gives up its hold after the sleeper has left: either it sees ours, or we see the frame empty. */
+    if (!(shield ? object_shield((uint32_t)id, s) && atomic_load(frame) == id + 1
+                 : object_shielded((uint32_t)id, s)))
         return false;
     *header = header_at((uint32_t)id);
     if (state_status(atomic_load(&(*header)->state)) != OBJECT_LIVE || (*header)->type >= TYPES ||
@@ -182,7 +188,9 @@ static bool sleeps_on(uint64_t frame, _Atomic uint32_t **event, struct header **
     return true;
 }
 
-static unsigned each_frame(void (*visit)(_Atomic uint32_t *event, struct header *header))
+/* How many there seemed to be. */
+static unsigned each_frame(uint32_t s, bool shield,
+                           void (*visit)(_Atomic uint32_t *event, struct header *header))
 {
     uint32_t ranges[2][2] = {{1, atomic_load(&view.region->slots_high)},
                              {SLOTS, atomic_load(&view.region->records_high)}};
@@ -190,12 +198,14 @@ static unsigned each_frame(void (*visit)(_Atomic uint32_t *event, struct header 
     for (unsigned k = 0; k < 2; k++)
         for (uint32_t r = ranges[k][0]; r < ranges[k][1]; r++)
             for (unsigned i = 0; i < FRAMES; i++) {
+                const _Atomic uint64_t *frame = &record_at(r)->frames[i];
                 _Atomic uint32_t *event;
                 struct header *header;
-                if (sleeps_on(atomic_load(&record_at(r)->frames[i]), &event, &header)) {
+                if (!atomic_load(frame))
+                    continue;
+                n++;
+                if (sleeps_on(s, shield, frame, &event, &header))
                     visit(event, header);
-                    n++;
-                }
             }
     return n;
 }
@@ -203,7 +213,7 @@ static unsigned each_frame(void (*visit)(_Atomic uint32_t *event, struct header 
 static void set_bit(_Atomic uint32_t *event, struct header *header)
 {
     (void)header;
-    if (event)
+    if (event && !MUTANT(14))
         atomic_fetch_or(event, SLEEPERS);
 }
 
@@ -217,13 +227,15 @@ static void wake_ready(_Atomic uint32_t *event, struct header *header)
 }
 
 /* Everybody who sleeps looks again. The bit is set first and the barrier drains the stores of living releasers: either such a one sees the bit, or we see its store. */
-static bool rouse_sleepers(void)
+static bool rouse_sleepers(uint32_t s)
 {
-    if (!MUTANT(14) && !each_frame(set_bit))
+    if (!each_frame(s, true, set_bit))
         return false;
     if (view.region->asymmetric && !MUTANT(15))
         os_membarrier();
-    return each_frame(wake_ready);
+    each_frame(s, false, wake_ready);
+    object_release_all(s);
+    return true;
 }
 
 static void fill_roles(void)
@@ -260,9 +272,14 @@ static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
         release_unborn(s);
     /* A process that never created knows that no group is its own: looking at them all would be a page fault for each. */
     free_records(s, generation, !by_itself || atomic_load(&process_self.creates));
-    bool sleepers = !MUTANT(13) && rouse_sleepers();
+    bool sleepers = !MUTANT(13) && rouse_sleepers(s);
     if (death)
         atomic_fetch_add(&view.region->deaths, 1);
+    /* Until now the kernel marks it if it dies; before the slot is free, since it is its next process's then. */
+    if (by_itself && shoal_thread.holds_life) {
+        shoal_thread.holds_life = false;
+        os_robust_release(&slot->life);
+    }
     /* A leaving process may be overtaken as soon as its pid is 0, and the slot be a newborn's: nothing is written after that but by the last step. */
     atomic_store(&slot->flags, 0);
     atomic_store(&slot->pid, 0);

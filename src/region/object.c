@@ -524,6 +524,25 @@ void object_release_all(uint32_t slot)
     }
 }
 
+/* ---- shields ---- */
+
+bool object_shield(uint32_t id, uint32_t slot)
+{
+    if (region_populate(hold_row(id / GROUP, slot), GROUP))
+        return false;
+    if (slot == process_self.slot)
+        note_group(id / GROUP);
+    if (atomic_load(hold_byte(id, slot)) != HOLD_HELD)
+        atomic_exchange(hold_byte(id, slot), HOLD_HELD); /* a full fence */
+    return true;
+}
+
+bool object_shielded(uint32_t id, uint32_t slot)
+{
+    const unsigned char *row = object_row(id / GROUP, slot);
+    return row && row[id % GROUP] == HOLD_HELD;
+}
+
 /* ---- references ---- */
 
 int object_reference(const void *opaque, enum type type, const char *what, shoal_reference *ret)

@@ -76,6 +76,15 @@ void object_close(void *opaque, enum type type);
 /* ---- for life.c ---- */
 /* Closes in the name of `slot` what its hold row says, for every object; what it was creating is undone. */
 void object_release_all(uint32_t slot);
+/* For a repairer, which touches objects that others sleep on: `slot`, which is repaired and holds nothing any more, holds the object. False: no memory. It may be any life of the object, so the
+ * caller looks again at what led it there; and only objects that somebody sleeps on (their handles are shared) are closed with a look at holds. */
+bool object_shield(uint32_t id, uint32_t slot);
+bool object_shielded(uint32_t id, uint32_t slot);
+/* The calling process sleeps on it: it is not closed without a look any more. */
+static inline void object_slept_on(uint32_t id)
+{
+    handles[id].shared = 1;
+}
 /* The first group at or after g in which the slot may hold something, UINT32_MAX if there is none. */
 uint32_t object_next_group(uint32_t slot, uint32_t g);
 /* The hold row, or NULL if no memory lies behind it (nobody of that slot ever held anything there). */

@@ -448,12 +448,8 @@ int self_leave(void)
         pthread_mutex_unlock(&process_self.attach_mutex);
         return fail(-EBUSY, "other threads of this process use shoal");
     }
-    /* Before the slot is free, since it is its next process's then. Dying from here on is noticed by looking. */
-    if (shoal_thread.holds_life)
-        os_robust_release(&view.slots[process_self.slot].life);
     life_leave();
     shoal_thread.me = 0;
-    shoal_thread.holds_life = false;
     atomic_store(&process_self.threads, 0);
     atomic_store(&process_self.attached, 0);
     pthread_mutex_unlock(&process_self.attach_mutex);

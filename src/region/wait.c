@@ -1,6 +1,7 @@
 /* Sleeping, watching over the family while asleep, and waking (docs/design.md 3 and 4). */
 #include "region/wait.h"
 #include "region/life.h"
+#include "region/object.h"
 #include <limits.h>
 
 enum { NET = 2000000000, UNARMED_SLICE = 20000000, UNSURE_SLICE = 100000 };
@@ -32,6 +33,8 @@ int wait_begin(struct waiter *w, uint32_t id)
     *w = (struct waiter){.frame = &t->record->frames[t->depth], .slice = UNSURE_SLICE};
     t->depth++; /* before the frame is written: a handler that comes now takes the next */
     atomic_signal_fence(memory_order_seq_cst);
+    if (id != WAIT_GUARD)
+        object_slept_on(id); /* before the frame says so */
     atomic_store(w->frame, (uint64_t)id + 1);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* Other programs as members of the family. */
 #include "processes.h"
+#include "region/region.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -181,4 +182,31 @@ TEST(process_program_that_is_a_daemon_ends_with_its_parent)
 TEST(process_program_that_is_a_daemon_and_has_joined_takes_its_children_along)
 {
     daemon_program_ends("stay", 2);
+}
+
+/* A shell that starts the program in the background ends before it. */
+TEST(process_program_lives_on_when_the_one_that_started_it_has_ended)
+{
+    static char shell[] = "sh", option[] = "-c", script[] = "\"$0\" stay \"$1\" & read line; exit 0";
+    _Atomic long *words;
+    char *argv[] = {shell, option, script, member(), counter(&words), NULL};
+    shoal_statistics s;
+    shoal_process *p;
+    int ends[2];
+    ASSERT_SYS(pipe2(ends, O_CLOEXEC));
+    shoal_process_options options = {.stdin_fd = ends[0]};
+    ASSERT_OK(shoal_process_start_exec(&p, "/bin/sh", argv, &options));
+    until_word(&words[0], 2); /* it, and a child of its own */
+    close(ends[0]);
+    close(ends[1]);
+    ASSERT_EQ_INT(joined(p), 0);
+    ASSERT_OK(shoal_memory_statistics(&s));
+    ASSERT_EQ_INT(s.processes, 3);
+    ASSERT_EQ_U64(s.deaths, 0);
+    for (uint32_t i = 1; i < atomic_load(&view.region->slots_high); i++)
+        if (atomic_load(&view.slots[i].pid) != getpid() &&
+            slot_status(atomic_load(&view.slots[i].word)) == SLOT_ALIVE)
+            ASSERT_SYS(kill(atomic_load(&view.slots[i].pid), SIGKILL));
+    until_deaths(2);
+    words_close();
 }
