@@ -1,7 +1,7 @@
 /* Lives that are no plain ones: processes that go on without their first thread, children that ran no fork handler, programs that stand in for others; and wake-ups that get lost when
  * whoever was told of a death, or of a thread's end, has something else to do. */
 #include "processes.h"
-#include "region/region.h"
+#include "region/object.h"
 #include <sys/syscall.h>
 
 static _Atomic long *words;
@@ -167,6 +167,8 @@ static void raw_hold(void)
 
 static pid_t raw_child(void (*body)(void))
 {
+    if (!os_features()->wipe_on_fork)
+        SKIP("without MADV_WIPEONFORK such a child cannot know that it is one");
     pid_t pid = (pid_t)ASSERT_SYS(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
     if (!pid) {
         body();
@@ -260,5 +262,40 @@ TEST(life_records_of_threads_that_have_ended_are_used_again)
     }
     ASSERT_LE_U64(atomic_load(&view.region->records_high), SLOTS + THREADS);
     pthread_barrier_destroy(&together);
+    finish();
+}
+
+/* ---- what a repairer touches ---- */
+
+static void nothing(void)
+{
+}
+
+/* A repairer may be slow: what it found by a sleeper's frame stays what it is until it is done, also when the sleeper has left and closed it. */
+TEST(life_an_object_that_a_repairer_looks_at_is_not_used_anew)
+{
+    shoal_statistics before, s;
+    shoal_event *other;
+    begin();
+    ends_well(child(nothing));
+    until_deaths(1);
+    shoal_event_close(event);
+    ASSERT_OK(shoal_event_create(&event, NULL)); /* which no fork has shared */
+    enum { GONE = 2 }; /* its slot */
+    ASSERT_EQ_INT(slot_status(atomic_load(&view.slots[GONE].word)), SLOT_FREE);
+    ASSERT_ERR(shoal_event_wait(event, shoal_after(0.001)), -ETIMEDOUT);
+    struct header *h = header_of(event, TYPE_EVENT);
+    ASSERT_OK(shoal_memory_statistics(&before));
+    ASSERT_TRUE(object_shield(header_id(h), GONE));
+    event = shoal_event_close(event);
+    ASSERT_OK(shoal_event_create(&other, NULL));
+    ASSERT_TRUE(header_of(other, TYPE_EVENT) != h);
+    shoal_event_close(other);
+    ASSERT_OK(shoal_memory_statistics(&s));
+    ASSERT_EQ_INT(s.objects, before.objects);
+    object_release_all(GONE);
+    ASSERT_OK(shoal_memory_statistics(&s));
+    ASSERT_EQ_INT(s.objects, before.objects - 1);
+    ASSERT_OK(shoal_event_create(&event, NULL));
     finish();
 }
