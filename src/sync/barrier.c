@@ -10,7 +10,7 @@
  * waited in the broken phase before it moves the state on. So one that wakes late, after any number of further phases, still learns what happened in its own.
  *
  * A party claims a cell (CAS 0 -> me), writes the phase into it, then counts itself; it clears the cell when it leaves.
- * Deaths. A dead owner in a cell of the current phase breaks it, if it is not tripped: seen by the repairer, and by waiters each time they look.
+ * Deaths. A dead owner in a cell of the current phase breaks it, if it is not tripped: seen by the repairer, by waiters each time they look, and by the last to arrive before it trips.
  *   After its claim, before it is counted: it breaks the phase too; it was in wait.           Counted, or running the action: breaks.
  *   After the trip, before it woke anybody: the phase is tripped; the repairer wakes (docs/design.md 3, step 4).
  *   After the break, likewise. While leaving: the phase is past; its cell is cleared.
@@ -119,6 +119,19 @@ static void look_for_new_dead(struct header *h)
     atomic_store(&b->seen, graves);
 }
 
+/* Asks after the lives of all who are in it: whoever is about to trip it may be the first to notice a death. Mere loads where all live. */
+static void ask_all(struct header *h)
+{
+    struct cell *cells;
+    uint32_t n = cells_of(h, &cells);
+    for (uint32_t i = 0; i < n; i++) {
+        owner_t owner = atomic_load_explicit(&cells[i].owner, memory_order_relaxed);
+        if (owner)
+            life_ask(owner);
+    }
+    look_for_new_dead(h);
+}
+
 /* ---- waiting ---- */
 
 /* A free cell, which now says {me, phase}; NULL: all are in use at this moment. */
@@ -190,10 +203,16 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, u
 {
     struct body *b = body_of(h);
     struct spin patience = spin_begin();
+    bool asked = false;
     for (;;) {
         uint64_t s = atomic_load(&b->state), p = phase_of(s);
         if (s & BROKEN)
             return is_broken();
+        if (!asked && (s & COUNT_MASK) + 1 == b->parties) {
+            asked = true;
+            ask_all(h);
+            continue;
+        }
         if ((s & COUNT_MASK) == b->parties) { /* the action runs; our turn comes after it */
             int rc = wait_past(h, p, deadline);
             if (rc)
@@ -211,6 +230,8 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, u
         }
         while (phase_of(s) == p && !(s & BROKEN) && (s & COUNT_MASK) < b->parties) {
             bool last = (s & COUNT_MASK) + 1 == b->parties;
+            if (last && !asked)
+                break;
             uint64_t then = last && !action && !MUTANT(47) ? (p + 1) << 32 : s + 1;
             if (atomic_compare_exchange_weak(&b->state, &s, then)) {
                 *phase = p;
