@@ -2,7 +2,7 @@
  * harness_main.c: main of a program of registered scenarios.
  *
  *     program [--only SUBSTRING] [--mode kill|stop|repair] [--thin N] [--rotate K] [--deadline SECONDS]
- *             [--failures N] [--verbose] [--list] [--cover PATTERN ...] [--known FILE]
+ *             [--failures N] [--verbose] [--list] [--cover PATTERN ...] [--known FILE] [--below TEXT]
  *
  * Each scenario runs in every mode that it allows. --thin N tries every N-th point; --rotate K says
  * with which to begin, and differs by itself from scenario to scenario. --failures N: a scenario
@@ -15,6 +15,8 @@
  *
  *     function: text of the source line ## reason
  *
+ * --below TEXT leaves out instructions whose source file's path has not this text in it: tests have functions of the same names.
+ *
  * Last line: "N passed, N failed" and ", N skipped" if any; one of these is a scenario in one mode,
  * and the coverage.
  */
@@ -23,6 +25,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+
+#define MAX_PATTERNS 512
 
 static struct kill_scenario *first, **last = &first;
 
@@ -37,7 +41,7 @@ static int usage(const char *program)
     fprintf(stderr,
             "usage: %s [--only SUBSTRING] [--mode kill|stop|repair] [--thin N] [--rotate K]\n"
             "       [--deadline SECONDS] [--failures N] [--verbose] [--list] [--cover PATTERN] "
-            "[--known FILE]\n",
+            "[--known FILE] [--below TEXT]\n",
             program);
     return 2;
 }
@@ -74,7 +78,7 @@ int main(int argc, char **argv)
 {
     struct kill_options o = {0};
     struct sums sums = {0};
-    const char *only = NULL, *known = NULL, *patterns[32];
+    const char *only = NULL, *known = NULL, *patterns[MAX_PATTERNS];
     unsigned modes = KILL_MODE_KILL | KILL_MODE_STOP | KILL_MODE_REPAIR;
     int list = 0, pattern_count = 0;
 
@@ -102,7 +106,9 @@ int main(int argc, char **argv)
             o.max_failures = atoi(value);
         else if (!strcmp(argv[i], "--known"))
             known = value;
-        else if (!strcmp(argv[i], "--cover") && pattern_count < 32)
+        else if (!strcmp(argv[i], "--below"))
+            cover_below = value;
+        else if (!strcmp(argv[i], "--cover") && pattern_count < MAX_PATTERNS)
             patterns[pattern_count++] = value;
         else if (!strcmp(argv[i], "--mode") && !strcmp(value, "kill"))
             modes = KILL_MODE_KILL;

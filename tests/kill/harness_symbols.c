@@ -273,6 +273,8 @@ static int is_known(const char *known, const char *function, const char *text)
     return found;
 }
 
+const char *cover_below;
+
 struct tally {
     int stores, tried, elsewhere, known, missing;
 };
@@ -295,6 +297,12 @@ static void cover_instruction(struct module *m, const struct symbol *s, uint64_t
     }
     if ((flags & COVER_STORED) && !(flags & COVER_REGION)) {
         tally->elsewhere++;
+        return;
+    }
+    char file[600];
+    if (cover_below &&
+        (!source_line(m, address, file, sizeof(file)) || !strstr(file, cover_below))) {
+        tally->stores--;
         return;
     }
     source_text(m, s, address, source, sizeof(source));
