@@ -220,6 +220,8 @@ static void set_bit(_Atomic uint32_t *event, struct header *header)
 static void wake_ready(_Atomic uint32_t *event, struct header *header)
 {
     const struct type_repair *type = header ? life_types[header->type] : NULL;
+    if (leaving && type && type->undisturbed && type->undisturbed(header))
+        return;
     if (event && (!type || !type->ready || type->ready(header)))
         wait_wake_slow(event, type && type->ready ? 1 : INT_MAX);
     if (type && type->rouse)

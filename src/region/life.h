@@ -66,6 +66,8 @@ struct type_repair {
     _Atomic uint32_t *(*event)(struct header *);
     /* Whether a sleeper might be able to go on; called after the sleepers bit was set, before wake-ups. NULL: always. */
     bool (*ready)(struct header *);
+    /* Whether a process that leaves in order can have left nobody to wake, so that its end need not wake all who sleep here. NULL: never. */
+    bool (*undisturbed)(struct header *);
     /* For types whose sleepers sleep elsewhere than on the eventcount: wakes them all. NULL: none. */
     void (*rouse)(struct header *);
 };

@@ -112,4 +112,10 @@ static _Atomic uint32_t *event_of(struct header *h)
     return &body_of(h)->event;
 }
 
-const struct type_repair event_repair = {.event = event_of};
+/* Who leaves in order is in no call; that it may be, from a signal handler, is why a set event is not taken for undisturbed. */
+static bool undisturbed(struct header *h)
+{
+    return !(atomic_load(&body_of(h)->word) & 1);
+}
+
+const struct type_repair event_repair = {.event = event_of, .undisturbed = undisturbed};
