@@ -51,7 +51,7 @@ int wire_send_request(int fd, const struct request *r, const int fds[], unsigned
     if (n) {
         memset(&control, 0, sizeof control);
         message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE(n * sizeof(int));
+        message.msg_controllen = (socklen_t)CMSG_SPACE(n * sizeof(int));
         struct cmsghdr *c = CMSG_FIRSTHDR(&message);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
