@@ -18,7 +18,8 @@ extern "C" {
 
 typedef struct shoal_process shoal_process;
 
-/* Daemons use the signal SIGRTMAX - 2: leave its handler in place and the signal unblocked. Two things are beyond it: a daemon that blocks it, or is stopped, when its parent
+/* Daemons use the signal SIGRTMAX - 2: leave its handler in place and the signal unblocked. Three things are beyond it: a program that a daemon's exec started and that makes no call of shoal
+ * ends with its parent, but what it has started itself lives on if the parent was killed; a daemon that blocks it, or is stopped, when its parent
  * is killed (not at a normal end, which sends SIGKILL) ends when it is unblocked or continued; a daemon started by exec from a thread other than the first ends with that thread if its program
  * makes no call of shoal. */
 
@@ -114,7 +115,7 @@ SHOAL_API int shoal_process_set_authkey(const unsigned char *key, size_t size);
 /* How many CPUs this process may use: its affinity, and its cgroup's quota rounded up. At least 1. */
 SHOAL_API int shoal_cpu_count(void);
 
-/* Called in any process that notices, after it has repaired what a dead process left: from inside a call of shoal, so it may not call shoal itself.
+/* Called in any process that notices, after it has repaired what a dead process left: from inside a call of shoal, with its private locks held: if it calls shoal it may wait for itself for ever.
  * One per process, inherited by children; NULL: none. It is the process that repairs which tells, not always the parent. */
 typedef struct shoal_death {
     pid_t pid;
