@@ -4,12 +4,13 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 struct state {
     struct note *note;
     const struct kind *kind;
-    void *object;
+    void *object, *other;
 };
 
 struct kind {
@@ -19,6 +20,13 @@ struct kind {
     int (*locked)(void *object);
     int recovers; /* 1: who takes it from the dead is told */
 };
+
+static void nap(void)
+{
+    struct timespec t = {0, 500000};
+
+    nanosleep(&t, NULL);
+}
 
 /* ---- the kinds ---- */
 
@@ -241,12 +249,24 @@ static void hold_until_over(void *p, int i)
     leave(s);
 }
 
-/* Partners who want what the victim holds. */
+/* Partners who want what the victim holds. None ends before all had it, as an end would wake the others: that must be the release's work. */
+static void linger(struct state *s, int all)
+{
+    while (__atomic_load_n(&s->note->taken, __ATOMIC_SEQ_CST) < all)
+        nap();
+}
+
 static void want(void *p, int i)
 {
     (void)i;
     kill_await_begun();
     use(p);
+    linger(p, 3);
+}
+
+static void await_three(void *p)
+{
+    linger(p, 3);
 }
 
 /* The one who held it last died with it; whoever takes it repairs. */
@@ -269,6 +289,7 @@ static void take_over(void *p)
 
     ASSERT_EQ_INT(s->kind->acquire(s->object, SHOAL_FOREVER),
                   s->kind->recovers ? SHOAL_OWNER_DIED : 0);
+    s->note->entered = 1;
     ASSERT_OK(s->kind->release(s->object));
     s->note->entered = 2;
 }
@@ -293,6 +314,8 @@ static void last_two(void *p)
     family_settle();
     if (s->note->entered == 2)
         ASSERT_EQ_INT(s->note->died, 0);
+    if (s->note->entered == 0)
+        ASSERT_EQ_INT(s->note->died, s->kind->recovers);
     ASSERT_LE_INT(s->note->died, 1);
     ASSERT_EQ_INT(s->kind->acquire(s->object, SHOAL_NOW), 0);
     ASSERT_OK(s->kind->release(s->object));
@@ -345,8 +368,8 @@ static void steal(void *p, int i)
                   .victim = acquire_and_release, .partner = hold_until_over, .survivor = survive, \
                   .final = last, .flags = KILL_ENDS_ASLEEP);                                      \
     KILL_SCENARIO(name##_released_to_sleepers, .setup = setup_##name, .prepare = prepare_held,    \
-                  .victim = release_only, .partner = want, .partners = 3, .final = last,          \
-                  .flags = KILL_EVERY_INSTRUCTION);                                               \
+                  .victim = release_only, .after = await_three, .partner = want, .partners = 3,   \
+                  .final = last, .flags = KILL_EVERY_INSTRUCTION);                                \
     KILL_SCENARIO(name##_taken_over, .setup = setup_##name, .prepare = prepare_dead,              \
                   .victim = take_over, .survivor = survive_two, .state = family_state,            \
                   .final = last_two);                                                             \
@@ -389,8 +412,92 @@ static void release_unless(void *p, int i)
 }
 
 KILL_SCENARIO(lock_released_by_another, .setup = setup_other, .prepare = family_prepare,
-              .victim = release_only, .partner = want, .partners = 2, .survivor = release_unless,
-              .final = last);
+              .victim = release_only, .after = await_three, .partner = want, .partners = 3,
+              .survivor = release_unless, .final = last);
+
+/* ---- who notices the death sleeps on something else, and so must wake those who sleep on the lock ---- */
+
+static void *setup_two(void)
+{
+    struct state *s = setup_lock();
+
+    ASSERT_OK(s->kind->create(&s->other));
+    ASSERT_EQ_INT(s->kind->acquire(s->other, SHOAL_FOREVER), 0); /* by the case's process */
+    family_ready(s->note);
+    return s;
+}
+
+/* Partner 0 sleeps first, so a death wakes it first; it stays until a survivor lets it go. */
+static void want_one_of_two(void *p, int i)
+{
+    struct state *s = p;
+
+    if (i == 0) {
+        kill_partner_ready();
+        ASSERT_EQ_INT(s->kind->acquire(s->other, SHOAL_FOREVER), 0);
+        ASSERT_OK(s->kind->release(s->other));
+        return;
+    }
+    kill_await_begun();
+    use(s);
+}
+
+static void let_first_go(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    linger(s, 1);
+    ASSERT_OK(s->kind->release(s->other));
+}
+
+KILL_SCENARIO(lock_released_beside_a_watcher, .setup = setup_two, .prepare = prepare_held,
+              .victim = release_only, .partner = want_one_of_two, .partners = 2,
+              .survivor = let_first_go, .survivors = 1, .final = last);
+
+/* ---- a lock is released while somebody is about to sleep: at each point of it ---- */
+
+static int held_by_partner(struct state *s)
+{
+    shoal_holder holder;
+
+    ASSERT_OK(shoal_lock_holder(s->object, &holder));
+    return holder.pid && holder.pid == __atomic_load_n(&s->note->at[1], __ATOMIC_SEQ_CST);
+}
+
+/* Partner 0 holds it until the victim stands; partner 1 releases it in the run in which nobody stands, or after the last point. */
+static void release_meanwhile(void *p, int i)
+{
+    struct state *s = p;
+
+    if (i == 0) {
+        ASSERT_OK(s->kind->acquire(s->object, SHOAL_FOREVER));
+        __atomic_store_n(&s->note->at[1], getpid(), __ATOMIC_SEQ_CST);
+        kill_partner_ready();
+        kill_await_stopped();
+    } else {
+        kill_partner_ready();
+        kill_await_asleep(1);
+    }
+    int mine = i == 0 || !(kill_victim_is_stopped() || kill_victim_was_killed());
+    if (mine && held_by_partner(s))
+        ASSERT_OK(s->kind->release(s->object));
+    if (i == 0)
+        family_set(&s->note->at[0]);
+    kill_await_over(); /* an end would wake who sleeps */
+}
+
+static void beside_released(void *p, int i)
+{
+    struct state *s = p;
+
+    family_await(&s->note->at[0]);
+    beside(p, i);
+}
+
+KILL_SCENARIO(lock_released_meanwhile, .setup = setup_lock, .prepare = family_prepare,
+              .victim = acquire_and_release, .partner = release_meanwhile, .partners = 2,
+              .survivor = survive, .stopped = beside_released, .final = last);
 
 /* ---- once ---- */
 
