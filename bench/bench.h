@@ -1,7 +1,9 @@
-/* bench.h - one benchmark is one struct: two candidates, timed side by side in short rounds that alternate (ours, theirs, ours, …).
+/* bench.h - one benchmark is one struct: two candidates, timed side by side in short rounds that
+ * alternate (ours, theirs, ours, …).
  *
- * A candidate is a function that does one round, some 10 to 30 ms of work, and returns its figure (nanoseconds per operation, mostly). To add a row: write
- * the two functions, and an entry in the list at the end of the file.
+ * A candidate is a function that does one round, some 10 to 30 ms of work, and returns its figure
+ * (nanoseconds per operation, mostly). To add a row: write the two functions, and an entry in the
+ * list at the end of the file.
  */
 #ifndef SHOAL_BENCH_H
 #define SHOAL_BENCH_H
@@ -71,9 +73,11 @@ struct bench_shared {
 };
 extern struct bench_shared *bench_shared;
 
-/* Runs body(0) here and body(1) in a child, each on its core as the row is pinned; both begin at once. Returns the nanoseconds that body(0) took. */
+/* Runs body(0) here and body(1) in a child, each on its core as the row is pinned; both begin at
+ * once. Returns the nanoseconds that body(0) took. */
 double bench_pair(void (*body)(int who));
-/* Gives n processes the same body; returns when all have ended. `meanwhile` runs here once all have started. */
+/* Gives n processes the same body; returns when all have ended. `meanwhile` runs here once all have
+ * started. */
 void bench_crowd(unsigned n, void (*body)(int who), void (*meanwhile)(const int *pids, unsigned n));
 
 #endif

@@ -1,7 +1,10 @@
-/* shoal-bench [--list] [--json FILE] [PART] - measures, prints a table, writes the same to FILE. PART: only rows whose name contains it.
+/* shoal-bench [--list] [--json FILE] [PART] - measures, prints a table, writes the same to FILE.
+ * PART: only rows whose name contains it.
  *
- * A row's figure and its yardstick's are medians of rounds that alternate; its ratio is the median of the rounds' ratios, so that what disturbs the machine
- * for longer than a round disturbs both alike. Exit status 1: something could not be measured. A target that is missed is a result, not an error.
+ * A row's figure and its yardstick's are medians of rounds that alternate; its ratio is the median
+ * of the rounds' ratios, so that what disturbs the machine for longer than a round disturbs both
+ * alike. Exit status 1: something could not be measured. A target that is missed is a result, not
+ * an error.
  */
 #include "bench.h"
 #include "world.h"

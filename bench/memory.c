@@ -86,7 +86,8 @@ static double create_lock(void)
     return took;
 }
 
-/* All memory behind the region, its tables and the bookkeeping of who holds what included, before and after. */
+/* All memory behind the region, its tables and the bookkeeping of who holds what included, before
+ * and after. */
 static double bytes_of_lock(void)
 {
     shoal_statistics before, after;

@@ -386,7 +386,8 @@ static void watch_crowd(const int *pids, unsigned n)
     shoal_lock_release(lock());
 }
 
-/* Milliseconds of CPU per second. The window is as long as the time after which each sleeper looks around once. */
+/* Milliseconds of CPU per second. The window is as long as the time after which each sleeper looks
+ * around once. */
 static double crowd(void)
 {
     shoal_lock_acquire(lock(), SHOAL_FOREVER);

@@ -176,7 +176,8 @@ static void open_world(enum world world)
     }
     if (!s->pid) {
         here = world;
-        /* The others' pipes are the driver's: a server must see its own end when the driver closes it. */
+        /* The others' pipes are the driver's: a server must see its own end when the driver closes
+         * it. */
         for (int w = 0; w < WORLDS; w++)
             if (servers[w].pid > 0 && w != (int)world) {
                 close(servers[w].command);

@@ -1,6 +1,8 @@
-/* What a process believes of its parent: the variable SHOAL_FAMILY and the file that it names (started by exec, a program joins the family that they describe).
- * The input is the variable's text, a zero byte, and what the file begins with; "%d" in the text stands for the file's descriptor. Whatever they say, the first call is an
- * error or works, and the process can leave again. */
+/* What a process believes of its parent: the variable SHOAL_FAMILY and the file that it names
+ * (started by exec, a program joins the family that they describe). The input is the variable's
+ * text, a zero byte, and what the file begins with; "%d" in the text stands for the file's
+ * descriptor. Whatever they say, the first call is an error or works, and the process can leave
+ * again. */
 #include "region/self.h"
 #include <shoal/shoal.h>
 #include <stdio.h>

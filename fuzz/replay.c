@@ -1,4 +1,5 @@
-/* Runs a fuzzer's function over the files of its corpus: program FOLDER. Closes with `N passed, N failed`; what breaks it ends it. */
+/* Runs a fuzzer's function over the files of its corpus: program FOLDER. Closes with `N passed, N
+ * failed`; what breaks it ends it. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* 001_daemon_join_timeout.c - a daemon that has much to do: waiting for it with a deadline is in vain, and it ends with
- * its parent. */
+/* 001_daemon_join_timeout.c - a daemon that has much to do: waiting for it with a deadline is in
+ * vain, and it ends with its parent. */
 #include "check.h"
 #include <errno.h>
 #include <shoal/shoal.h>

@@ -1,4 +1,5 @@
-/* tour.c - a tour of processes and locks: what `make run` shows. Each step is a function; main is at the end. */
+/* tour.c - a tour of processes and locks: what `make run` shows. Each step is a function; main is
+ * at the end. */
 #include "check.h"
 #include <errno.h>
 #include <shoal/shoal.h>

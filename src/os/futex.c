@@ -11,7 +11,8 @@
 #define SYS_futex_waitv 449
 #endif
 
-/* struct futex_waitv of <linux/futex.h>, which older headers lack; the flag FUTEX_32 of a shared 32-bit word is 2. */
+/* struct futex_waitv of <linux/futex.h>, which older headers lack; the flag FUTEX_32 of a shared
+ * 32-bit word is 2. */
 struct waitv {
     uint64_t value;
     uint64_t address;
@@ -63,7 +64,8 @@ int os_futex_wake(_Atomic uint32_t *word, int n)
 
 static_assert(sizeof(pthread_mutex_t) <= OS_ROBUST_SIZE, "a mutex fits");
 
-/* Where in a mutex libc keeps the word that the kernel marks: 0 in glibc, 4 in musl; and what an initialised one looks like. */
+/* Where in a mutex libc keeps the word that the kernel marks: 0 in glibc, 4 in musl; and what an
+ * initialised one looks like. */
 static unsigned word_at;
 static struct os_robust fresh;
 static pthread_once_t prepared = PTHREAD_ONCE_INIT;

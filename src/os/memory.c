@@ -1,4 +1,5 @@
-/* The region's memory: a sealed memfd, populated before it is used; the page that a fork wipes; byte locks on the file. */
+/* The region's memory: a sealed memfd, populated before it is used; the page that a fork wipes;
+ * byte locks on the file. */
 #define _GNU_SOURCE
 #include "os/os.h"
 #include <errno.h>

@@ -1,4 +1,5 @@
-/* os/os.h - the only code that calls Linux. What the kernel can do is probed once; SHOAL_WITHOUT=futex_waitv,membarrier,… switches a feature off. */
+/* os/os.h - the only code that calls Linux. What the kernel can do is probed once;
+ * SHOAL_WITHOUT=futex_waitv,membarrier,… switches a feature off. */
 #ifndef SHOAL_OS_H
 #define SHOAL_OS_H
 
@@ -12,8 +13,8 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/* A system call without libc's wrapper: -errno is the result, errno is untouched. Besides being short, it touches no page of libc's code, which after
- * a fork would be a page fault each. */
+/* A system call without libc's wrapper: -errno is the result, errno is untouched. Besides being
+ * short, it touches no page of libc's code, which after a fork would be a page fault each. */
 static inline long os_call(long number, long a, long b, long c, long d, long e, long f)
 {
 #if defined(__x86_64__)
@@ -53,7 +54,8 @@ struct os_features {
     bool robust;       /* the kernel marks robust words; some emulators do not */
     bool proc;         /* /proc/PID/maps can be read */
 };
-/* Probed at the first call; registers for membarrier. After exec it is called anew, as everything is. */
+/* Probed at the first call; registers for membarrier. After exec it is called anew, as everything
+ * is. */
 const struct os_features *os_features(void);
 /* Registers this process for membarrier again (a child made by a raw clone); true if it works. */
 bool os_membarrier_register(void);
@@ -85,20 +87,23 @@ struct os_wait {
 };
 /* 0: woken, or the value differs. -ETIMEDOUT, -EINTR. */
 int os_futex_wait(const _Atomic uint32_t *word, uint32_t value, int64_t deadline);
-/* The same on any of n (at most 128) words: the index of the one woken, -EAGAIN if one of the values differs, -ETIMEDOUT, -EINTR. */
+/* The same on any of n (at most 128) words: the index of the one woken, -EAGAIN if one of the
+ * values differs, -ETIMEDOUT, -EINTR. */
 int os_futex_waitv(const struct os_wait *waits, unsigned n, int64_t deadline);
 /* Wakes up to n; returns how many. */
 int os_futex_wake(_Atomic uint32_t *word, int n);
 
-/* ---- robust words: marked by the kernel when the thread that holds them ends ----
- * A process-shared robust mutex of libc, used only by trylock and unlock: libc keeps the thread's list that the kernel walks. The waiters bit is set as soon as it
- * is held, since the kernel wakes somebody only then. */
+/* ---- robust words: marked by the kernel when the thread that holds them ends ---- A
+ * process-shared robust mutex of libc, used only by trylock and unlock: libc keeps the thread's
+ * list that the kernel walks. The waiters bit is set as soon as it is held, since the kernel wakes
+ * somebody only then. */
 #define OS_ROBUST_SIZE 48
 struct os_robust {
     _Alignas(8) unsigned char mutex[OS_ROBUST_SIZE];
 };
 void os_robust_prepare(void); /* once, before all others */
-/* Whether libc and the kernel agree on who the calling thread is: not in a child that was made by a bare system call, whose end marks nothing. */
+/* Whether libc and the kernel agree on who the calling thread is: not in a child that was made by a
+ * bare system call, whose end marks nothing. */
 bool os_robust_works(void);
 void os_robust_init(struct os_robust *robust);
 /* 1: taken, 0: a living thread has it. One left behind by a dead thread is taken. */
@@ -113,11 +118,13 @@ bool os_robust_held(uint32_t value);   /* held by a living thread */
 int os_pidfd_open(pid_t pid); /* descriptor or -errno */
 /* 1: has ended (or is a zombie); 0: a process of this number runs; -errno: cannot tell. */
 int os_process_ended(pid_t pid);
-/* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno; -ENODATA: it lists nothing at all, as when the first thread has ended, be it alone or as the first of all. */
+/* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno; -ENODATA: it lists nothing
+ * at all, as when the first thread has ended, be it alone or as the first of all. */
 int os_process_maps(pid_t pid, dev_t device, ino_t inode);
 /* Whether it certainly runs as another user, so that what cannot be read of it need not be. */
 bool os_process_foreign(pid_t pid);
-/* Calls `visit` with the pid of every process that /proc shows; stops when it returns true. 1, 0, -errno. Async-signal-safe, if visit is. */
+/* Calls `visit` with the pid of every process that /proc shows; stops when it returns true. 1, 0,
+ * -errno. Async-signal-safe, if visit is. */
 int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument);
 
 /* ---- processes as a tree; everything here may be called in signal handlers ---- */
@@ -130,7 +137,8 @@ struct os_process {
 int os_process_look(pid_t pid, struct os_process *ret);
 /* The same of all, by rising pid, up to n; how many there are, -errno. */
 long os_process_list(struct os_process *ret, size_t n);
-/* A signal to the process that was seen, and to no other that has its number by now: 0, -ESRCH, -errno. */
+/* A signal to the process that was seen, and to no other that has its number by now: 0, -ESRCH,
+ * -errno. */
 int os_process_signal(const struct os_process *process, int signal);
 /* A child that runs none of the fork handlers: it may call only what signal handlers may. */
 pid_t os_fork_plain(void);
@@ -140,10 +148,12 @@ int os_signal_at_parent_end(int signal);
 int os_signal_every(int signal, int64_t period);
 
 /* ---- shared memory ---- */
-/* A new memfd of `size` bytes (made smaller by halves down to `least` until it works), sealed, mapped, left out of core dumps. */
+/* A new memfd of `size` bytes (made smaller by halves down to `least` until it works), sealed,
+ * mapped, left out of core dumps. */
 int os_memory_create(uint64_t *size, uint64_t least, int *ret_fd, void **ret_base);
 int os_memory_map(int fd, uint64_t size, void **ret_base);
-/* Puts memory behind [address, address + size): 0 or -ENOMEM, never SIGBUS. `fd` may be -1 if it is gone. */
+/* Puts memory behind [address, address + size): 0 or -ENOMEM, never SIGBUS. `fd` may be -1 if it is
+ * gone. */
 int os_memory_populate(void *address, size_t size, int fd, uint64_t offset);
 /* Gives it back; it reads as zero afterwards. */
 void os_memory_remove(void *address, size_t size);

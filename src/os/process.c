@@ -1,4 +1,5 @@
-/* Other processes as the kernel and /proc show them. All of it may be called in signal handlers: nothing but system calls and the stack. */
+/* Other processes as the kernel and /proc show them. All of it may be called in signal handlers:
+ * nothing but system calls and the stack. */
 #include "os/os.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -112,7 +113,8 @@ bool os_process_foreign(pid_t pid)
     struct stat st;
     int error = errno;
     path_of(path, pid, "");
-    /* A process that may not be dumped belongs to root in /proc, whoever runs it; so does a child that it forks. */
+    /* A process that may not be dumped belongs to root in /proc, whoever runs it; so does a child
+     * that it forks. */
     bool foreign =
         !stat(path, &st) && st.st_uid != geteuid() && prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) == 1;
     errno = error;

@@ -1,4 +1,5 @@
-/* Processes as a tree. All of it may be called in signal handlers: nothing but system calls and the stack. */
+/* Processes as a tree. All of it may be called in signal handlers: nothing but system calls and the
+ * stack. */
 #include "os/os.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* The key that a family's processes inherit. It lies in the slot, so that a child started by exec has it too. */
+/* The key that a family's processes inherit. It lies in the slot, so that a child started by exec
+ * has it too. */
 #include "process/child.h"
 #include <string.h>
 

@@ -1,7 +1,9 @@
 /* process/child.h - what a process keeps about those it started: handles, and the list of them.
  *
- * Private memory, never given back, so that a handle that is used after its close is told from one that is open: the low bits of the opaque pointer count the lives
- * of the struct it points to. A fork wipes it, and the child never uses the pages again, so that what its parent's handles point to is told from both.
+ * Private memory, never given back, so that a handle that is used after its close is told from one
+ * that is open: the low bits of the opaque pointer count the lives of the struct it points to. A
+ * fork wipes it, and the child never uses the pages again, so that what its parent's handles point
+ * to is told from both.
  */
 #ifndef SHOAL_CHILD_H
 #define SHOAL_CHILD_H
@@ -33,8 +35,8 @@ struct child {
 };
 static_assert(sizeof(struct child) == 256, "none lies on two pages");
 
-/* What a process knows of its children. It lies in a page that a fork wipes, as handles do: a child begins with nothing, and neither side pays for copies of what the parent
- * writes at each start. */
+/* What a process knows of its children. It lies in a page that a fork wipes, as handles do: a child
+ * begins with nothing, and neither side pays for copies of what the parent writes at each start. */
 struct children {
     pthread_mutex_t mutex; /* guards all of this, reaping, and starts; fork handlers hold it too */
     pthread_mutex_t server_mutex; /* guards requests to the fork server; taken before the other */
@@ -48,16 +50,19 @@ extern struct children *children; /* never NULL */
 
 /* The struct behind an open handle, or NULL with *rc = -EINVAL, -EBADF. */
 struct child *child_of(const shoal_process *process, const char *what, int *rc);
-/* The same for what only the process may do that started it: -ECHILD, and -EDEADLK for the calling process itself. */
+/* The same for what only the process may do that started it: -ECHILD, and -EDEADLK for the calling
+ * process itself. */
 struct child *child_own(const shoal_process *process, const char *what, int *rc);
 
 /* Under child_mutex: a new handle, in the list; NULL: no memory. And what undoes it. */
 struct child *child_new(enum child_kind kind);
 void child_drop(struct child *child);
 shoal_process *child_handle(const struct child *child);
-/* Under child_mutex: calls visit for each open handle of this process's own children; stops when it returns nonzero. */
+/* Under child_mutex: calls visit for each open handle of this process's own children; stops when it
+ * returns nonzero. */
 int child_each(int (*visit)(struct child *, void *), void *argument);
-/* Under child_mutex: a process with this number was just started, so an older one that had it has ended. */
+/* Under child_mutex: a process with this number was just started, so an older one that had it has
+ * ended. */
 void child_number_reused(const struct child *newest);
 /* Makes the fork handlers; once. */
 void child_begin(void);
@@ -66,7 +71,8 @@ void child_fork_begin(void);
 void child_fork_end(void);
 
 /* ---- join.c ---- */
-/* Under child_mutex: whether it has ended; takes its status if so. *fresh: it was this call that found it: call child_gone when the mutex is free. */
+/* Under child_mutex: whether it has ended; takes its status if so. *fresh: it was this call that
+ * found it: call child_gone when the mutex is free. */
 bool child_ended(struct child *child, bool *fresh);
 void child_gone(const struct child *child);
 /* Whether its slot lies in the region that this process has now. */
@@ -89,7 +95,8 @@ struct launch {
     const shoal_process_options *options; /* never NULL */
     pid_t parent;
     char identity[NAME];
-    /* Whose child it is, if the fork server forks it in that process's name; follows 0: the parent's. */
+    /* Whose child it is, if the fork server forks it in that process's name; follows 0: the
+     * parent's. */
     pid_t follows;
     uint64_t follows_start;
     uint32_t follows_slot, follows_generation;
@@ -97,10 +104,12 @@ struct launch {
 };
 /* Under child_mutex: the next number, and the name. */
 void launch_name(struct child *child, const char *name, char identity[NAME]);
-/* Checks options, takes child_mutex, makes the handle, fills in self_birth, flushes. `reports`: the child may fail even without options. */
+/* Checks options, takes child_mutex, makes the handle, fills in self_birth, flushes. `reports`: the
+ * child may fail even without options. */
 int launch_begin(struct launch *l, const shoal_process_options *options, bool reports,
                  unsigned flags);
-/* In the parent, after fork: gives back the mutex and takes the child's report; 0, or -errno when no child is left. */
+/* In the parent, after fork: gives back the mutex and takes the child's report; 0, or -errno when
+ * no child is left. */
 int launch_end(struct launch *l, pid_t pid, int error);
 /* In the child: becomes what was asked for, or ends. */
 void launch_settle(const struct launch *l);
@@ -117,9 +126,11 @@ int option_check(const shoal_process_options *options);
 int option_apply(const shoal_process_options *options); /* in the child; -errno with a detail */
 
 /* ---- daemon.c ---- */
-/* In the child: from now on it ends when its parent ends: `forker`, or, if that is not 0, `parent`, in whose name the forker acted. */
+/* In the child: from now on it ends when its parent ends: `forker`, or, if that is not 0, `parent`,
+ * in whose name the forker acted. */
 void daemon_arm(pid_t forker, pid_t parent, uint64_t parent_start);
-/* There will be a daemon: from now on daemon_end_all has something to do, in this process or one below. */
+/* There will be a daemon: from now on daemon_end_all has something to do, in this process or one
+ * below. */
 void daemon_expect(void);
 /* This process ends normally: its daemons end too. */
 void daemon_end_all(void);
@@ -131,8 +142,8 @@ void forkserver_forked(void);
 int forkserver_signal(struct child *child, int number);
 
 /* ---- tree.c ---- */
-/* SIGKILL to `top` (0: it is gone already) and everything below it or below {slot, generation} (0: not attached), stopped first; `spare` is left alone. How many were killed.
- * Async-signal-safe. */
+/* SIGKILL to `top` (0: it is gone already) and everything below it or below {slot, generation} (0:
+ * not attached), stopped first; `spare` is left alone. How many were killed. Async-signal-safe. */
 int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare);
 
 #endif

@@ -1,4 +1,5 @@
-/* How many CPUs this process may use: its affinity, and the quota of its cgroups (v2 cpu.max, v1 cpu.cfs_quota_us). */
+/* How many CPUs this process may use: its affinity, and the quota of its cgroups (v2 cpu.max, v1
+ * cpu.cfs_quota_us). */
 #include "process/child.h"
 #include <limits.h>
 #include <sched.h>
@@ -75,7 +76,8 @@ static bool lists(const char *list, const char *word)
     return false;
 }
 
-/* This process's path in the hierarchy, from a line of /proc/self/cgroup: "0::/path" or "4:cpu,cpuacct:/path". */
+/* This process's path in the hierarchy, from a line of /proc/self/cgroup: "0::/path" or
+ * "4:cpu,cpuacct:/path". */
 static bool own_path(bool v2, char *ret, size_t size)
 {
     char line[PATH_MAX + 256];
@@ -97,8 +99,8 @@ static bool own_path(bool v2, char *ret, size_t size)
     return found;
 }
 
-/* Where the hierarchy is mounted, and which of its folders is seen there, from a line of /proc/self/mountinfo:
- * "36 35 98:0 /root /mount/point options … - type source options". */
+/* Where the hierarchy is mounted, and which of its folders is seen there, from a line of
+ * /proc/self/mountinfo: "36 35 98:0 /root /mount/point options … - type source options". */
 static bool mounted(bool v2, char *root, char *point, size_t size)
 {
     char line[2 * PATH_MAX + 512];

@@ -1,10 +1,13 @@
-/* Daemons: processes that end with their parent, however that ended, and take everything below them along.
+/* Daemons: processes that end with their parent, however that ended, and take everything below them
+ * along.
  *
- * The kernel sends DAEMON_SIGNAL when the *thread* that forked the daemon ends, so the handler looks whether the process is gone; if it is not, nothing will tell when it
- * goes, and from then on a timer makes the handler look. A daemon computes while its parent dies, so all of this is a handler that calls nothing but the kernel.
- * It does not kill the tree itself, since its own process's other threads could go on forking: it forks a last child, which runs no handlers, stops the daemon and
- * everything below it, and kills them.
- * At the parent's normal end the parent does it, whatever signals its daemons block.
+ * The kernel sends DAEMON_SIGNAL when the *thread* that forked the daemon ends, so the handler
+ * looks whether the process is gone; if it is not, nothing will tell when it goes, and from then on
+ * a timer makes the handler look. A daemon computes while its parent dies, so all of this is a
+ * handler that calls nothing but the kernel. It does not kill the tree itself, since its own
+ * process's other threads could go on forking: it forks a last child, which runs no handlers, stops
+ * the daemon and everything below it, and kills them. At the parent's normal end the parent does
+ * it, whatever signals its daemons block.
  */
 #include "process/child.h"
 #include "region/life.h"
@@ -75,7 +78,8 @@ static void arm(void)
         on_signal(DAEMON_SIGNAL);
 }
 
-/* A child of a daemon is one too, even by a fork that shoal did not make; the parent's handler is inherited. */
+/* A child of a daemon is one too, even by a fork that shoal did not make; the parent's handler is
+ * inherited. */
 static void after_fork_child(void)
 {
     if (!armed.me || armed.me == getpid())

@@ -1,7 +1,8 @@
 /* Starting another program as a member of the family.
  *
- * The child is reserved and forked like any other; the region's fork handler leaves its slot STARTING, and the new image takes it at its first call of shoal: the
- * environment tells it the region's descriptor and the slot. That exec worked shows by the closing of the report's pipe.
+ * The child is reserved and forked like any other; the region's fork handler leaves its slot
+ * STARTING, and the new image takes it at its first call of shoal: the environment tells it the
+ * region's descriptor and the slot. That exec worked shows by the closing of the report's pipe.
  */
 #include "process/child.h"
 #include <fcntl.h>

@@ -1,7 +1,10 @@
-/* process/forkserver.h - what a process and its fork server say to each other, over a pair of stream sockets.
+/* process/forkserver.h - what a process and its fork server say to each other, over a pair of
+ * stream sockets.
  *
- * A request is a struct request, with descriptors attached, then `size` bytes: limits, argument, cpus, texts. The answer is a struct answer. The server's word about a child's end goes through a pipe
- * of that child's own, which is also its sentinel. Both are the same program image, so pointers to code mean the same.
+ * A request is a struct request, with descriptors attached, then `size` bytes: limits, argument,
+ * cpus, texts. The answer is a struct answer. The server's word about a child's end goes through a
+ * pipe of that child's own, which is also its sentinel. Both are the same program image, so
+ * pointers to code mean the same.
  */
 #ifndef SHOAL_FORKSERVER_H
 #define SHOAL_FORKSERVER_H

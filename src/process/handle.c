@@ -1,4 +1,5 @@
-/* Handles: telling open ones from closed ones and from other processes' ones; the calling process and its parent. */
+/* Handles: telling open ones from closed ones and from other processes' ones; the calling process
+ * and its parent. */
 #include "process/child.h"
 #include "region/life.h"
 #include <stdlib.h>
@@ -106,7 +107,8 @@ struct child *child_own(const shoal_process *process, const char *what, int *rc)
     return child;
 }
 
-/* A page of structs. Each begins with life 1: a struct that was never used is one that was wiped. */
+/* A page of structs. Each begins with life 1: a struct that was never used is one that was
+ * wiped. */
 static bool more_unused(void)
 {
     struct child *page = os_memory_wiped_page();
@@ -213,7 +215,8 @@ int shoal_process_is_daemon(const shoal_process *process)
 
 /* ---- the calling process and its parent ---- */
 
-/* Under child_mutex. A fork copies them: what was the parent's own is how a child knows its parent, even when that has ended. */
+/* Under child_mutex. A fork copies them: what was the parent's own is how a child knows its parent,
+ * even when that has ended. */
 static struct child self_child, parent_child;
 
 static void from_slot(struct child *child, enum child_kind kind, uint32_t s, uint32_t generation)

@@ -13,8 +13,9 @@ enum { SLICE_LEAST = 200000, SLICE_MOST = 10000000 };
 
 /* ---- one look ---- */
 
-/* What the child itself recorded, for when the kernel's answer went to somebody else. The slot may be another's by now; reads are in this order so that a
- * status is believed only if it was still the child's when it was read. */
+/* What the child itself recorded, for when the kernel's answer went to somebody else. The slot may
+ * be another's by now; reads are in this order so that a status is believed only if it was still
+ * the child's when it was read. */
 static int32_t recorded(const struct child *child)
 {
     if (!child_in_family(child))
@@ -123,7 +124,8 @@ int child_pollable(struct child *child)
     return fd >= 0 ? fd : fd == -1 ? -ENOTSUP : fd;
 }
 
-/* Sleeps until one of the descriptors is readable or the deadline has passed: 0, -EINTR. At most `slice` ns. */
+/* Sleeps until one of the descriptors is readable or the deadline has passed: 0, -EINTR. At most
+ * `slice` ns. */
 static int poll_until(struct pollfd *fds, size_t n, int64_t deadline, int64_t slice)
 {
     int64_t left = deadline == SHOAL_FOREVER ? INT64_MAX : deadline - os_now();
@@ -146,7 +148,8 @@ static int late(int64_t deadline)
     return os_now() >= deadline ? -ETIMEDOUT : 0;
 }
 
-/* The way of most joins: nothing but a wait. It leaves the status to child_ended, so that two threads may join at once. 0, -EINTR. */
+/* The way of most joins: nothing but a wait. It leaves the status to child_ended, so that two
+ * threads may join at once. 0, -EINTR. */
 static int wait_kernel(const struct child *child)
 {
     siginfo_t info;

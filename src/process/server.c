@@ -1,7 +1,8 @@
 /* The fork server: a child without threads, which forks in its parent's name.
  *
- * Its children are the kernel's children of its own, so it takes their statuses and passes them on. It ends when its parent closes the socket, or ends:
- * other processes may hold copies of the parent's end, so it watches the parent too.
+ * Its children are the kernel's children of its own, so it takes their statuses and passes them on.
+ * It ends when its parent closes the socket, or ends: other processes may hold copies of the
+ * parent's end, so it watches the parent too.
  */
 #include "process/forkserver.h"
 #include "region/life.h"

@@ -1,7 +1,8 @@
 /* Starting a child by fork, and its end.
  *
- * The region's fork handlers reserve the child's slot and copy what the parent holds; what is here names the child, makes the handle and carries out options.
- * A child that cannot do what was asked reports that through a pipe and ends before its target runs; without options there is no pipe.
+ * The region's fork handlers reserve the child's slot and copy what the parent holds; what is here
+ * names the child, makes the handle and carries out options. A child that cannot do what was asked
+ * reports that through a pipe and ends before its target runs; without options there is no pipe.
  */
 #include "process/child.h"
 #include "region/life.h"
@@ -111,7 +112,8 @@ static int born(struct launch *l, pid_t pid, int error)
     return -EAGAIN;        /* the handler that looked for one has left the sentence */
 }
 
-/* Waits for the child's word about its options; a function of its own, so that other starts touch less stack. */
+/* Waits for the child's word about its options; a function of its own, so that other starts touch
+ * less stack. */
 __attribute__((noinline)) static int take_report(struct launch *l)
 {
     struct report report = {0};

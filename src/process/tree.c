@@ -1,9 +1,10 @@
 /* Killing a tree of processes.
  *
- * All are stopped before any is killed: a process that has been sent SIGSTOP completes no fork, so what a further look at /proc and at the slots does not show below them
- * does not exist. The look is repeated until it shows nothing new. Stopped processes keep their numbers, and a signal goes only to the very process
- * that was seen (its start time). The deepest are killed first, so that no process group is orphaned, and thereby continued, while some of it
- * has not been sent its SIGKILL.
+ * All are stopped before any is killed: a process that has been sent SIGSTOP completes no fork, so
+ * what a further look at /proc and at the slots does not show below them does not exist. The look
+ * is repeated until it shows nothing new. Stopped processes keep their numbers, and a signal goes
+ * only to the very process that was seen (its start time). The deepest are killed first, so that no
+ * process group is orphaned, and thereby continued, while some of it has not been sent its SIGKILL.
  */
 #include "process/child.h"
 #include <signal.h>
@@ -95,7 +96,8 @@ static void add_attached(struct tree *t)
         pid_t pid = atomic_load(&view.slots[s].pid);
         if (!pid || !slot_below(t, s))
             continue;
-        /* Attached and seen with this number while it was: then it is that process, as the number is in use as long as the slot is ALIVE and it lives. */
+        /* Attached and seen with this number while it was: then it is that process, as the number
+         * is in use as long as the slot is ALIVE and it lives. */
         size_t i = find(t, pid);
         if (i < t->n && atomic_load(&view.slots[s].word) == word)
             add(t, i);

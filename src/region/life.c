@@ -1,7 +1,8 @@
 /* Noticing, confirming and repairing deaths (docs/design.md 3).
  *
- * A repair is a list of steps that may each be done twice; whoever finds the repairer dead begins again at the first. Everything that a dead process had
- * names it by generation, so that what was given back once is not given back again.
+ * A repair is a list of steps that may each be done twice; whoever finds the repairer dead begins
+ * again at the first. Everything that a dead process had names it by generation, so that what was
+ * given back once is not given back again.
  */
 #include "region/life.h"
 #include "region/object.h"
@@ -78,7 +79,8 @@ bool life_grave(owner_t owner, int32_t *pid, char name[NAME])
 
 /* ---- the steps of a repair ---- */
 
-/* Slots that the dead one was repairing are taken over now: once its records have moved on, nobody could tell that their repairer is dead. */
+/* Slots that the dead one was repairing are taken over now: once its records have moved on, nobody
+ * could tell that their repairer is dead. */
 static void inherit_repairs(uint32_t s, uint32_t me)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
@@ -159,8 +161,9 @@ static void release_unborn(uint32_t parent)
     }
 }
 
-/* What a frame says that its thread sleeps on: its eventcount and its type, false if it is gone. `shield`: it is kept from being freed and becoming something else
- * under our hands, however slow we are, by a hold of the slot that is repaired; otherwise only what has been shielded is seen. */
+/* What a frame says that its thread sleeps on: its eventcount and its type, false if it is gone.
+ * `shield`: it is kept from being freed and becoming something else under our hands, however slow
+ * we are, by a hold of the slot that is repaired; otherwise only what has been shielded is seen. */
 static bool sleeps_on(uint32_t s, bool shield, const _Atomic uint64_t *frame,
                       _Atomic uint32_t **event, struct header **header)
 {
@@ -175,7 +178,8 @@ static bool sleeps_on(uint32_t s, bool shield, const _Atomic uint64_t *frame,
     }
     if (id >= (uint64_t)atomic_load(&view.region->groups_high) * GROUP)
         return false;
-    /* Its process gives up its hold after the sleeper has left: either it sees ours, or we see the frame empty. */
+    /* Its process gives up its hold after the sleeper has left: either it sees ours, or we see the
+     * frame empty. */
     if (!(shield ? object_shield((uint32_t)id, s) && atomic_load(frame) == id + 1
                  : object_shielded((uint32_t)id, s)))
         return false;
@@ -228,7 +232,8 @@ static void wake_ready(_Atomic uint32_t *event, struct header *header)
         type->rouse(header);
 }
 
-/* Everybody who sleeps looks again. The bit is set first and the barrier drains the stores of living releasers: either such a one sees the bit, or we see its store. */
+/* Everybody who sleeps looks again. The bit is set first and the barrier drains the stores of
+ * living releasers: either such a one sees the bit, or we see its store. */
 static bool rouse_sleepers(uint32_t s)
 {
     if (!each_frame(s, true, set_bit))
@@ -272,20 +277,24 @@ static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
         object_release_all(s);
     if (!MUTANT(20))
         release_unborn(s);
-    /* A process that never created knows that no group is its own: looking at them all would be a page fault for each. */
+    /* A process that never created knows that no group is its own: looking at them all would be a
+     * page fault for each. */
     free_records(s, generation, !by_itself || atomic_load(&process_self.creates));
     bool sleepers = !MUTANT(13) && rouse_sleepers(s);
     if (death)
         atomic_fetch_add(&view.region->deaths, 1);
-    /* Until now the kernel marks it if it dies; before the slot is free, since it is its next process's then. */
+    /* Until now the kernel marks it if it dies; before the slot is free, since it is its next
+     * process's then. */
     if (by_itself && shoal_thread.holds_life) {
         shoal_thread.holds_life = false;
         os_robust_release(&slot->life);
     }
-    /* A leaving process may be overtaken as soon as its pid is 0, and the slot be a newborn's: nothing is written after that but by the last step. */
+    /* A leaving process may be overtaken as soon as its pid is 0, and the slot be a newborn's:
+     * nothing is written after that but by the last step. */
     atomic_store(&slot->flags, 0);
     atomic_store(&slot->pid, 0);
-    /* One step, and only if the right was not taken from us: a leaving process has done all by now, and may be overtaken while it is merely slow. */
+    /* One step, and only if the right was not taken from us: a leaving process has done all by now,
+     * and may be overtaken while it is merely slow. */
     if (MUTANT(21))
         word = atomic_load(&slot->word);
     atomic_compare_exchange_strong(&slot->word, &word, slot_make(generation + 1, 0, SLOT_FREE));
@@ -343,8 +352,9 @@ static bool confirm(uint32_t s, bool marked)
         return true;
     if (os_process_ended(pid) == 1)
         return true;
-    /* The number may be another process's by now, or the process has left by exec: who maps something, but not the region, is not ours. Who maps nothing is a
-     * first thread that has ended; others may still run, so that is not yet a death. */
+    /* The number may be another process's by now, or the process has left by exec: who maps
+     * something, but not the region, is not ours. Who maps nothing is a first thread that has
+     * ended; others may still run, so that is not yet a death. */
     int maps = os_process_maps(pid, view.device, view.inode);
     if (maps == 0)
         return true;
@@ -358,13 +368,15 @@ static bool confirm(uint32_t s, bool marked)
                 return true;
         return false;
     }
-    /* /proc does not say (another user, no /proc): marked, and its lock on the file gone, is an exec. */
+    /* /proc does not say (another user, no /proc): marked, and its lock on the file gone, is an
+     * exec. */
     int fd = region_fd();
     return marked && (atomic_load(&view.slots[s].flags) & SLOT_FLAG_LOCKED) && fd >= 0 &&
            os_byte_locked_by(fd, s, &holder) == 0;
 }
 
-/* The slot whose child is looked for, and whether it was reserved by a parent (else by a process for itself). */
+/* The slot whose child is looked for, and whether it was reserved by a parent (else by a process
+ * for itself). */
 struct search {
     const struct slot *slot;
     bool by_parent;
@@ -375,7 +387,8 @@ static bool slotless(pid_t pid, void *argument)
 {
     const struct search *search = argument;
     struct os_process process;
-    /* What began before the slot was reserved is nobody's child of then: most of what cannot be read drops out here. */
+    /* What began before the slot was reserved is nobody's child of then: most of what cannot be
+     * read drops out here. */
     if (search->by_parent && !os_process_look(pid, &process) &&
         process.start < search->slot->reserved_at)
         return false;
@@ -383,10 +396,12 @@ static bool slotless(pid_t pid, void *argument)
     /* Others come and go meanwhile; one that maps nothing is about to end. */
     if (maps == 0 || maps == -ENOENT || maps == -ESRCH || maps == -ENODATA)
         return false;
-    /* A child before its attach is its parent's user; and nobody's child is the first process, which may be closed even to its own user (in a container). */
+    /* A child before its attach is its parent's user; and nobody's child is the first process,
+     * which may be closed even to its own user (in a container). */
     if (maps < 0 && (pid == 1 || os_process_foreign(pid)))
         return false;
-    /* It has a slot if one names it that is its own for certain, and not that of a dead process whose number it has got. */
+    /* It has a slot if one names it that is its own for certain, and not that of a dead process
+     * whose number it has got. */
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high; s++) {
         struct slot *slot = &view.slots[s];
@@ -399,8 +414,10 @@ static bool slotless(pid_t pid, void *argument)
     return true;
 }
 
-/* A reserved slot: its child has ended before it was attached, or was never born. A child that has written its pid is asked after like any process. Before that only the
- * parent knows; where the parent is gone, or says that its fork is over, any process without a slot that maps the region may be the child, and the slot waits for it. */
+/* A reserved slot: its child has ended before it was attached, or was never born. A child that has
+ * written its pid is asked after like any process. Before that only the parent knows; where the
+ * parent is gone, or says that its fork is over, any process without a slot that maps the region
+ * may be the child, and the slot waits for it. */
 static enum life look_unborn(uint32_t s, uint64_t word)
 {
     struct slot *slot = &view.slots[s];
@@ -482,7 +499,8 @@ void life_ended(uint32_t s, uint32_t generation, bool orderly)
     enum slot_status status = slot_status(word);
     if ((uint32_t)(word >> 32) != generation || status == SLOT_FREE)
         return;
-    /* The slot may have become that of another process than the one that was reaped: a program that a wrapper started in the background. */
+    /* The slot may have become that of another process than the one that was reaped: a program that
+     * a wrapper started in the background. */
     pid_t pid = atomic_load(&view.slots[s].pid);
     if (status == SLOT_DEAD || (pid && os_process_ended(pid) != 1))
         life_look(s, true);

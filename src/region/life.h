@@ -4,7 +4,8 @@
 
 #include "region/region.h"
 
-/* Whether the owner is known to be dead: its record has moved on, or its slot is marked DEAD. Two loads. */
+/* Whether the owner is known to be dead: its record has moved on, or its slot is marked DEAD. Two
+ * loads. */
 static inline bool owner_dead(owner_t owner)
 {
     uint32_t i = owner_record(owner);
@@ -17,20 +18,25 @@ static inline bool owner_dead(owner_t owner)
     return slot_status(atomic_load(&view.slots[s].word)) == SLOT_DEAD;
 }
 
-/* The same, and true also for owners of the process that is just leaving in this thread: what `repair` of a type asks. */
+/* The same, and true also for owners of the process that is just leaving in this thread: what
+ * `repair` of a type asks. */
 bool owner_gone(owner_t owner);
 
-/* Whether an owner's process can be seen to have ended, looking at its life word; confirms and repairs if so. Then owner_dead tells. */
+/* Whether an owner's process can be seen to have ended, looking at its life word; confirms and
+ * repairs if so. Then owner_dead tells. */
 void life_ask(owner_t owner);
 
-/* Looks at one slot: LIFE_WELL; LIFE_UNSURE: marked, not yet confirmed (look again soon); LIFE_UNARMED: its death will not mark it (look now and then);
- * LIFE_REPAIRED: it was dead, and this call repaired it. */
+/* Looks at one slot: LIFE_WELL; LIFE_UNSURE: marked, not yet confirmed (look again soon);
+ * LIFE_UNARMED: its death will not mark it (look now and then); LIFE_REPAIRED: it was dead, and
+ * this call repaired it. */
 enum life { LIFE_WELL, LIFE_UNSURE, LIFE_UNARMED, LIFE_REPAIRED };
 enum life life_look(uint32_t slot, bool confirm_unarmed);
-/* Looks at all slots; how many were repaired. *soonest: the slice in ns after which to look again, INT64_MAX if none is in doubt. */
+/* Looks at all slots; how many were repaired. *soonest: the slice in ns after which to look again,
+ * INT64_MAX if none is in doubt. */
 unsigned life_look_all(bool confirm_unarmed, int64_t *soonest);
-/* For a slot whose process is known to have ended (reaped by its parent): repairs it now, if {slot, generation} is still it. `orderly`: it ended by
- * itself, which is no death of one that never attached (a program started by exec that does not use shoal). */
+/* For a slot whose process is known to have ended (reaped by its parent): repairs it now, if {slot,
+ * generation} is still it. `orderly`: it ended by itself, which is no death of one that never
+ * attached (a program started by exec that does not use shoal). */
 void life_ended(uint32_t slot, uint32_t generation, bool orderly);
 
 /* Notes that the fork for which {slot, generation} was reserved is over. */
@@ -60,18 +66,23 @@ enum type {
     TYPES = 64
 };
 struct type_repair {
-    /* Gives back what dead owners have in this object. Idempotent; called for objects that the dead process held. NULL: nothing. */
+    /* Gives back what dead owners have in this object. Idempotent; called for objects that the dead
+     * process held. NULL: nothing. */
     void (*repair)(struct header *);
     /* Its eventcount; NULL: nobody sleeps on it through one. */
     _Atomic uint32_t *(*event)(struct header *);
-    /* Whether a sleeper might be able to go on; called after the sleepers bit was set, before wake-ups. NULL: always. */
+    /* Whether a sleeper might be able to go on; called after the sleepers bit was set, before
+     * wake-ups. NULL: always. */
     bool (*ready)(struct header *);
-    /* Whether a process that leaves in order can have left nobody to wake, so that its end need not wake all who sleep here. NULL: never. */
+    /* Whether a process that leaves in order can have left nobody to wake, so that its end need not
+     * wake all who sleep here. NULL: never. */
     bool (*undisturbed)(struct header *);
-    /* For types whose sleepers sleep elsewhere than on the eventcount: wakes them all. NULL: none. */
+    /* For types whose sleepers sleep elsewhere than on the eventcount: wakes them all. NULL:
+     * none. */
     void (*rouse)(struct header *);
 };
-/* Each type's, defined beside the type. Named one by one in life.c, so that a statically linked program can repair what others of the family use. */
+/* Each type's, defined beside the type. Named one by one in life.c, so that a statically linked
+ * program can repair what others of the family use. */
 extern const struct type_repair lock_repair, rlock_repair, once_repair, event_repair;
 extern const struct type_repair semaphore_repair, rwlock_repair;
 extern const struct type_repair condition_repair, barrier_repair;

@@ -1,7 +1,8 @@
 /* Objects: creating, opening, closing (docs/design.md 5).
  *
- * A thread creates in object groups that it owns, with plain stores. Holds are bytes that only their own process writes. An object is freed by one
- * compare-and-swap of its state, by whoever finds that no other process holds it.
+ * A thread creates in object groups that it owns, with plain stores. Holds are bytes that only
+ * their own process writes. An object is freed by one compare-and-swap of its state, by whoever
+ * finds that no other process holds it.
  */
 #include "region/object.h"
 #include "region/wait.h"
@@ -33,7 +34,8 @@ const unsigned char *object_row(uint32_t group, uint32_t slot)
     return slot < UNIT / GROUP || region_is_populated(row) ? row : NULL;
 }
 
-/* ---- which groups this process may hold something in: so that a fork and an end need not look at all ---- */
+/* ---- which groups this process may hold something in: so that a fork and an end need not look at
+ * all ---- */
 
 static _Atomic uint64_t held_groups[MOST_OBJECTS / GROUP / 64];
 
@@ -58,7 +60,8 @@ uint32_t object_next_group(uint32_t slot, uint32_t g)
     return UINT32_MAX;
 }
 
-/* Nothing is held in g any more. A thread that adopts the group meanwhile owns it first and then sees the bit gone, or we see that it owns it. */
+/* Nothing is held in g any more. A thread that adopts the group meanwhile owns it first and then
+ * sees the bit gone, or we see that it owns it. */
 static void forget_group(uint32_t g)
 {
     atomic_fetch_and(&held_groups[g / 64], ~(1ull << g % 64));
@@ -108,7 +111,8 @@ static bool use_group(uint32_t g, unsigned c)
     return true;
 }
 
-/* A group of this class that is mine with something freed, or nobody's: looks at some, beginning where it stopped last. */
+/* A group of this class that is mine with something freed, or nobody's: looks at some, beginning
+ * where it stopped last. */
 static int find_group(unsigned c)
 {
     static _Thread_local uint32_t from;
@@ -152,7 +156,8 @@ static int new_group(unsigned c)
         int rc = region_populate(group_at(g), sizeof(struct group));
         if (rc)
             return rc;
-        /* Own it first, count it then: whoever dies in between leaves a group above the mark, which the next one to come by counts. */
+        /* Own it first, count it then: whoever dies in between leaves a group above the mark, which
+         * the next one to come by counts. */
         bool mine = atomic_compare_exchange_strong(&group_at(g)->owner, &none, shoal_thread.me);
         if (mine)
             group_at(g)->size = class_size[c] + 1;
@@ -271,7 +276,8 @@ static void hint_free(uint32_t id)
         atomic_fetch_or(&group_at(id / GROUP)->freed, 1ull << id % GROUP);
 }
 
-/* Gives back what a DEAD or CREATING header has, and frees it. Only its closer or creator comes here, or who repairs that one. */
+/* Gives back what a DEAD or CREATING header has, and frees it. Only its closer or creator comes
+ * here, or who repairs that one. */
 static void finish(uint32_t id, uint32_t slot)
 {
     struct header *h = header_at(id);
@@ -430,7 +436,8 @@ static bool held_by_others(uint32_t id, uint32_t but)
     return false;
 }
 
-/* Gives up the hold of `slot`, and frees the object if it was the last. `slot` is the caller's own, or one that it repairs. */
+/* Gives up the hold of `slot`, and frees the object if it was the last. `slot` is the caller's own,
+ * or one that it repairs. */
 static void release(uint32_t id, uint32_t slot)
 {
     struct header *h = header_at(id);
@@ -476,8 +483,8 @@ void object_close(void *opaque, enum type type)
         atomic_fetch_sub(&view.slots[process_self.slot].charged, cost_of(h));
     if (likely(!handle->shared && handle->forks == atomic_load_explicit(&process_self.keep.forks,
                                                                         memory_order_relaxed))) {
-        /* Nobody else can know it: no fence, no look. In a group of another thread the byte says CLOSING first, since that thread may create anew
-         * as soon as the state is FREE. */
+        /* Nobody else can know it: no fence, no look. In a group of another thread the byte says
+         * CLOSING first, since that thread may create anew as soon as the state is FREE. */
         atomic_store_explicit(&handle->check, 0, memory_order_relaxed);
         handle->refs = 0;
         unsigned c = class_here(id / GROUP);
@@ -499,7 +506,8 @@ void object_close(void *opaque, enum type type)
         uint64_t live = state_make(handle->generation, 0, OBJECT_LIVE);
         unsigned char closing = HOLD_CLOSING;
         atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_CLOSING, memory_order_release);
-        /* It holds nothing any more: another, which closes what it found by a stale reference, may come first. */
+        /* It holds nothing any more: another, which closes what it found by a stale reference, may
+         * come first. */
         if (atomic_compare_exchange_strong(&h->state, &live, dead))
             finish(id, process_self.slot);
         else

@@ -1,12 +1,14 @@
-/* region/object.h - objects: creating, opening by reference, closing; handles; memory (docs/design.md 5 and 6). */
+/* region/object.h - objects: creating, opening by reference, closing; handles; memory
+ * (docs/design.md 5 and 6). */
 #ifndef SHOAL_OBJECT_H
 #define SHOAL_OBJECT_H
 
 #include "region/life.h"
 #include "region/self.h"
 
-/* A process's private view of an object; the opaque pointers of the API point to it, with the low bits of the generation added (a tag), so that
- * a handle kept beyond its close is told from the one that took its place. Never freed: handle i is object i's. */
+/* A process's private view of an object; the opaque pointers of the API point to it, with the low
+ * bits of the generation added (a tag), so that a handle kept beyond its close is told from the one
+ * that took its place. Never freed: handle i is object i's. */
 struct handle {
     _Atomic uint32_t check; /* {type, tag} while open, 0 when not */
     uint32_t refs;          /* opens of this process; under process_self.mutex unless private */
@@ -55,11 +57,13 @@ static inline void *header_payload(const struct header *header)
 enum object_content {
     OBJECT_RAW, /* undefined */
     OBJECT_ZERO,
-    /* over 4096 bytes: no memory behind it yet; the type populates what it uses. What had memory before is not zero. */
+    /* over 4096 bytes: no memory behind it yet; the type populates what it uses. What had memory
+     * before is not zero. */
     OBJECT_SPARSE,
 };
-/* Creates an object of `size` payload bytes (0: none) in state CREATING, held by this process: fill in body and payload, then object_publish. `name` may be NULL.
- * -EINVAL for a name that is too long. */
+/* Creates an object of `size` payload bytes (0: none) in state CREATING, held by this process: fill
+ * in body and payload, then object_publish. `name` may be NULL. -EINVAL for a name that is too
+ * long. */
 int object_create(struct header **ret, enum type type, size_t size, const char *name,
                   enum object_content zero);
 /* Makes it LIVE and returns the opaque handle. */
@@ -74,10 +78,13 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
 void object_close(void *opaque, enum type type);
 
 /* ---- for life.c ---- */
-/* Closes in the name of `slot` what its hold row says, for every object; what it was creating is undone. */
+/* Closes in the name of `slot` what its hold row says, for every object; what it was creating is
+ * undone. */
 void object_release_all(uint32_t slot);
-/* For a repairer, which touches objects that others sleep on: `slot`, which is repaired and holds nothing any more, holds the object. False: no memory. It may be any life of the object, so the
- * caller looks again at what led it there; and only objects that somebody sleeps on (their handles are shared) are closed with a look at holds. */
+/* For a repairer, which touches objects that others sleep on: `slot`, which is repaired and holds
+ * nothing any more, holds the object. False: no memory. It may be any life of the object, so the
+ * caller looks again at what led it there; and only objects that somebody sleeps on (their handles
+ * are shared) are closed with a look at holds. */
 bool object_shield(uint32_t id, uint32_t slot);
 bool object_shielded(uint32_t id, uint32_t slot);
 /* The calling process sleeps on it: it is not closed without a look any more. */
@@ -85,14 +92,18 @@ static inline void object_slept_on(uint32_t id)
 {
     handles[id].shared = 1;
 }
-/* The first group at or after g in which the slot may hold something, UINT32_MAX if there is none. */
+/* The first group at or after g in which the slot may hold something, UINT32_MAX if there is
+ * none. */
 uint32_t object_next_group(uint32_t slot, uint32_t g);
-/* The hold row, or NULL if no memory lies behind it (nobody of that slot ever held anything there). */
+/* The hold row, or NULL if no memory lies behind it (nobody of that slot ever held anything
+ * there). */
 const unsigned char *object_row(uint32_t group, uint32_t slot);
 /* Copies the caller's holds to a child's row, before the fork. Under process_self.mutex. */
 int object_copy_holds(uint32_t from, uint32_t to);
-/* In a fresh child: handles whose object it does not hold (another thread opened it during the fork, or the child attached anew) hold it now, or become bad if it is gone.
- * `raw`: the parent knows nothing of this child, so what it shares with nobody it may free at any time, and the child cannot have it. */
+/* In a fresh child: handles whose object it does not hold (another thread opened it during the
+ * fork, or the child attached anew) hold it now, or become bad if it is gone. `raw`: the parent
+ * knows nothing of this child, so what it shares with nobody it may free at any time, and the child
+ * cannot have it. */
 void object_check_handles(bool raw);
 /* All handles of this process become bad. */
 void object_forget(void);
@@ -103,7 +114,8 @@ void object_count(uint32_t *objects, uint64_t *used);
 void object_disown(owner_t owner);
 
 /* ---- runs of units ---- */
-/* A run of `units` for `*payload`, which is written (position / 64 + 1) while the guard is held: 0 or -ENOMEM. */
+/* A run of `units` for `*payload`, which is written (position / 64 + 1) while the guard is held: 0
+ * or -ENOMEM. */
 int unit_alloc(_Atomic uint32_t *payload, uint32_t n);
 /* Gives the run of *payload back and writes 0 to it. */
 void unit_free(_Atomic uint32_t *payload, uint32_t n);

@@ -1,7 +1,8 @@
 /* The region itself: making it, mapping it, putting memory behind its parts.
  *
- * The page map has a bit for each page of the region that has memory behind it. A bit is set after the memory is there and cleared before it is given back,
- * so a set bit may be believed; a clear one costs a system call, no more.
+ * The page map has a bit for each page of the region that has memory behind it. A bit is set after
+ * the memory is there and cleared before it is given back, so a set bit may be believed; a clear
+ * one costs a system call, no more.
  */
 #include "region/region.h"
 #include <errno.h>

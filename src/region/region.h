@@ -1,10 +1,12 @@
 /* region/region.h - what lies in shared memory, and how a process sees it.
  *
- * Positions in order: slots (the region's own header is slot 0, which is no process's), graves, page map, records, roles, object groups, unit map, heap. An object group is a
- * block: 64 headers, then a hold row for each slot (the group's own fields are row 0). So what a process touches to join, hold and leave lies on few pages: a page fault costs as much
- * as ten system calls. All are computed from
- * the size (region_layout), so nothing but the descriptor need be told to a process that maps the region.
- * No pointer lies in the region, with one exception: libc's list links inside the robust mutexes, which only their holder follows.
+ * Positions in order: slots (the region's own header is slot 0, which is no process's), graves,
+ * page map, records, roles, object groups, unit map, heap. An object group is a block: 64 headers,
+ * then a hold row for each slot (the group's own fields are row 0). So what a process touches to
+ * join, hold and leave lies on few pages: a page fault costs as much as ten system calls. All are
+ * computed from the size (region_layout), so nothing but the descriptor need be told to a process
+ * that maps the region. No pointer lies in the region, with one exception: libc's list links inside
+ * the robust mutexes, which only their holder follows.
  */
 #ifndef SHOAL_REGION_H
 #define SHOAL_REGION_H
@@ -51,7 +53,8 @@ static inline uint32_t owner_generation(owner_t owner)
     return (uint32_t)(owner >> 32);
 }
 
-/* Slot word: {generation:32, record:24, status:8}; the record is the repairer's (DEAD), the parent's (STARTING), otherwise 0. */
+/* Slot word: {generation:32, record:24, status:8}; the record is the repairer's (DEAD), the
+ * parent's (STARTING), otherwise 0. */
 enum slot_status {
     SLOT_FREE,
     SLOT_STARTING, /* reserved by a parent for a child */
@@ -98,7 +101,8 @@ static inline enum object_status state_status(uint64_t state)
 
 /* A thread.
  *   word    CAS by who claims it, stored by who frees it (its process's repairer, or the process itself)
- *   frames  written by the thread: object id + 1 on whose eventcount it waits, 0 for none; read by repairers
+ *   frames  written by the thread: object id + 1 on whose eventcount it waits, 0 for none; read by
+ *       repairers
  */
 struct record {
     _Atomic uint64_t word;
@@ -147,11 +151,11 @@ enum {
 };
 static_assert(sizeof(struct slot) == 512, "slots fill whole cache lines and pages");
 
-/* 64 objects of one size class.
- *   owner    the thread that alone creates in it; CAS 0 -> me adopts it; the owner, or its repairer, stores 0
- *   class    payload bytes for each object: 0 none (or large: a run of its own), else 64 … 4096; fixed for good
- *   payload  units from the heap's start of the run for all 64; 0: none yet. Written under the guard.
- *   freed    hint: bit i is set when object i was freed by another than the owner
+/* 64 objects of one size class. owner    the thread that alone creates in it; CAS 0 -> me adopts
+ *   it; the owner, or its repairer, stores 0 class    payload bytes for each object: 0 none (or
+ *   large: a run of its own), else 64 … 4096; fixed for good payload  units from the heap's start
+ *   of the run for all 64; 0: none yet. Written under the guard. freed    hint: bit i is set when
+ *   object i was freed by another than the owner
  */
 struct group {
     _Atomic owner_t owner;
@@ -185,7 +189,8 @@ static_assert(sizeof(struct header) == 64, "one cache line");
 
 enum hold { HOLD_NONE, HOLD_HELD, HOLD_CLOSING };
 
-/* A death that is remembered. Written by the repairer; torn reads are possible and harmless (they are for sentences to people): stamp is written last. */
+/* A death that is remembered. Written by the repairer; torn reads are possible and harmless (they
+ * are for sentences to people): stamp is written last. */
 struct grave {
     _Atomic uint64_t stamp; /* {generation:32, slot:32} */
     _Atomic int32_t pid;

@@ -1,8 +1,12 @@
-/* Who the calling thread is: attaching a process and its threads to the family, forks, leaving; and what went wrong last.
+/* Who the calling thread is: attaching a process and its threads to the family, forks, leaving; and
+ * what went wrong last.
  *
- * Forks. Before any fork the parent reserves the child's slot and copies its holds there. In the child the identity page is wiped; the handler writes the
- * child's pid into the slot first of all, then adopts it. If the parent dies in between, others tell by the pid, or, where there is none yet, by looking for a process that maps the
- * region and has no slot, whether a child was born (life.c). A child that ran no handler (raw clone) attaches anew at its first call and holds nothing.
+ * Forks. Before any fork the parent reserves the child's slot and copies its holds there. In the
+ * child the identity page is wiped; the handler writes the child's pid into the slot first of all,
+ * then adopts it. If the parent dies in between, others tell by the pid, or, where there is none
+ * yet, by looking for a process that maps the region and has no slot, whether a child was born
+ * (life.c). A child that ran no handler (raw clone) attaches anew at its first call and holds
+ * nothing.
  */
 #define _GNU_SOURCE
 #include "region/self.h"
@@ -52,7 +56,8 @@ int owner_died(owner_t dead, const char *what)
 /* Under attach_mutex. */
 static int claim_record(uint32_t *ret)
 {
-    /* A record stays with its process when its thread ends, so that what that thread still holds names a living process. */
+    /* A record stays with its process when its thread ends, so that what that thread still holds
+     * names a living process. */
     if (process_self.spare) {
         *ret = process_self.spare;
         process_self.spare = record_at(*ret)->next_spare;
@@ -124,7 +129,8 @@ void self_arm(void)
 
 /* ---- processes ---- */
 
-/* Who the process descends from, so that it is found below them even when those in between have ended. */
+/* Who the process descends from, so that it is found below them even when those in between have
+ * ended. */
 static void note_ancestors(struct slot *slot, uint32_t parent)
 {
     unsigned n = 0;
@@ -221,7 +227,8 @@ static void at_exit(void)
     if (!atomic_load(&process_self.attached))
         return;
     if (!shoal_thread.me || atomic_load(&process_self.threads) > 1) {
-        /* Others may still be inside: the kernel's mark, after they are gone, is what gives everything back. */
+        /* Others may still be inside: the kernel's mark, after they are gone, is what gives
+         * everything back. */
         atomic_fetch_or(&view.slots[process_self.slot].flags, SLOT_FLAG_CLEAN);
         return;
     }
@@ -268,17 +275,20 @@ static void after_fork_parent(void)
 static void after_fork_child(void)
 {
     struct birth *b = &self_birth;
-    /* The page is wiped: all zero, which is how libc's mutexes begin. Where the kernel cannot, it is done here. */
+    /* The page is wiped: all zero, which is how libc's mutexes begin. Where the kernel cannot, it
+     * is done here. */
     process_self = (struct process){.mutex = PTHREAD_MUTEX_INITIALIZER,
                                     .attach_mutex = PTHREAD_MUTEX_INITIALIZER,
                                     .keep = b->keep};
-    /* Here and in the parent once more: another thread may have made an object between the handler before the fork and the fork, and then both have it. */
+    /* Here and in the parent once more: another thread may have made an object between the handler
+     * before the fork and the fork, and then both have it. */
     atomic_fetch_add(&process_self.keep.forks, 1);
     shoal_thread.me = 0;
     if (!b->prepared)
         return;
     if (b->slot) {
-        /* Nobody takes it from a child that exists; if somebody has all the same, it is not ours to write to: we attach anew. */
+        /* Nobody takes it from a child that exists; if somebody has all the same, it is not ours to
+         * write to: we attach anew. */
         uint64_t w = atomic_load(&view.slots[b->slot].word);
         if (slot_status(w) != SLOT_STARTING || w >> 32 != b->generation)
             b->slot = 0;
@@ -317,7 +327,8 @@ static void first_time(void)
     pthread_key_create(&thread_key, thread_end);
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
     atexit(at_exit);
-    /* One page for good; without it what is here stays in use, and the fork handler does what the kernel would. */
+    /* One page for good; without it what is here stays in use, and the fork handler does what the
+     * kernel would. */
     struct process *page = os_memory_wiped_page();
     static_assert(sizeof *page <= 4096, "one page");
     if (page)

@@ -1,7 +1,8 @@
 /* region/self.h - who the calling thread is; attaching and detaching; errors.
  *
- * A thread's identity (an owner word) lies in thread-local storage and is believed only while `process_self.attached` is set: that word lies in a page that a fork
- * wipes, so that a child never speaks in its parent's name.
+ * A thread's identity (an owner word) lies in thread-local storage and is believed only while
+ * `process_self.attached` is set: that word lies in a page that a fork wipes, so that a child never
+ * speaks in its parent's name.
  */
 #ifndef SHOAL_SELF_H
 #define SHOAL_SELF_H
@@ -27,8 +28,9 @@ struct thread {
 };
 extern _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
 
-/* What a process keeps for itself. It lies in the page that a fork wipes, so that the child's first look finds it is not attached, and so that neither
- * side pays for a copy of it. `keep` says what the child's handler carries over. */
+/* What a process keeps for itself. It lies in the page that a fork wipes, so that the child's first
+ * look finds it is not attached, and so that neither side pays for a copy of it. `keep` says what
+ * the child's handler carries over. */
 struct process {
     _Atomic uint32_t attached;
     uint32_t slot;
@@ -87,7 +89,8 @@ struct birth {
     bool prepared, several;
     struct keep keep;
 };
-/* Set by `start` before fork to name the child; fork's own handlers do the rest. After fork, in the parent, *slot and *generation tell the child's. */
+/* Set by `start` before fork to name the child; fork's own handlers do the rest. After fork, in the
+ * parent, *slot and *generation tell the child's. */
 extern _Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));
 enum {
     BIRTH_EXEC = 1u << 16 /* in flags: the child will exec, and the new image takes the slot */
@@ -95,13 +98,15 @@ enum {
 
 /* Gives everything up, at the end of the process. 0 or -errno. */
 int self_leave(void);
-/* The same in a process that goes on: its handles are bad afterwards, the region is unmapped, and its next call begins a family of its own. */
+/* The same in a process that goes on: its handles are bad afterwards, the region is unmapped, and
+ * its next call begins a family of its own. */
 int self_detach(void);
 
 /* Called in a program that was started by exec, when it has joined the family; NULL: nothing. */
 extern void (*self_on_join)(void);
 
-/* Attaches to the family whose descriptor a parent left in the environment (start by exec): tried by self_attach. */
+/* Attaches to the family whose descriptor a parent left in the environment (start by exec): tried
+ * by self_attach. */
 #define SELF_ENVIRONMENT "SHOAL_FAMILY" /* "descriptor:slot:generation" */
 
 /* ---- errors ---- */

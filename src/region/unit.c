@@ -1,7 +1,9 @@
-/* Runs of 4 KiB units of the heap, for large objects and for the payload of object groups (docs/design.md 6).
+/* Runs of 4 KiB units of the heap, for large objects and for the payload of object groups
+ * (docs/design.md 6).
  *
- * A bit per unit, under one lock, the guard. The bits are derived: what is used is what groups and headers say in `payload`, which is written while the guard is
- * held. So whoever takes the guard from a dead owner just builds the bits again, and no step in here needs a journal.
+ * A bit per unit, under one lock, the guard. The bits are derived: what is used is what groups and
+ * headers say in `payload`, which is written while the guard is held. So whoever takes the guard
+ * from a dead owner just builds the bits again, and no step in here needs a journal.
  */
 #include "region/life.h"
 #include "region/object.h"
@@ -95,7 +97,8 @@ static void guard_give(void)
     owner_release(&view.region->guard, &view.region->guard_event);
 }
 
-/* The first run of n free units at or after `from`: its first unit, max_units if there is none, or -ENOMEM for the map itself. */
+/* The first run of n free units at or after `from`: its first unit, max_units if there is none, or
+ * -ENOMEM for the map itself. */
 static int64_t search(uint32_t from, uint32_t to, uint32_t n)
 {
     uint32_t run = 0;

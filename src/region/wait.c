@@ -39,7 +39,8 @@ int wait_begin(struct waiter *w, uint32_t id)
     return 0;
 }
 
-/* Wakes an ordinary sleeper, which takes the role, and one more: two leavers may both wake the same one, and that one may die (models/watch.pml). */
+/* Wakes an ordinary sleeper, which takes the role, and one more: two leavers may both wake the same
+ * one, and that one may die (models/watch.pml). */
 static void leave_role(struct os_robust *role)
 {
     uint32_t sleepers = atomic_load_explicit(&view.region->slots_high, memory_order_relaxed) +
@@ -50,7 +51,8 @@ static void leave_role(struct os_robust *role)
         os_futex_wake(os_robust_word(role), 1);
 }
 
-/* A life word wakes one sleeper, once. One that leaves while it still looks at a life again and again lets another do so: it marks nothing any more. */
+/* A life word wakes one sleeper, once. One that leaves while it still looks at a life again and
+ * again lets another do so: it marks nothing any more. */
 static void pass_on_doubts(void)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
@@ -110,7 +112,8 @@ static uint32_t watch_end(void)
     return end < SLOTS ? end : SLOTS;
 }
 
-/* Takes the first free role, spread over the groups; false: all are taken, *group is one to wait on. */
+/* Takes the first free role, spread over the groups; false: all are taken, *group is one to wait
+ * on. */
 static bool take_role(struct waiter *w, uint32_t groups)
 {
     if (w->role)
@@ -141,8 +144,9 @@ static struct os_robust *role_waited_on(const struct waiter *w, uint32_t groups,
     return role_of(w->group, (owner_record(shoal_thread.me) / groups + i) % ROLES);
 }
 
-/* An ordinary sleeper that was woken has perhaps taken the only wake-up that a leaver left on a role, and takes whichever role is free: it passes on what it did not take. Each
- * one woken does the same, so it ends when all roles are taken or nobody listens (models/watch.pml). */
+/* An ordinary sleeper that was woken has perhaps taken the only wake-up that a leaver left on a
+ * role, and takes whichever role is free: it passes on what it did not take. Each one woken does
+ * the same, so it ends when all roles are taken or nobody listens (models/watch.pml). */
 static void pass_on(const struct waiter *w, uint32_t group, uint32_t groups)
 {
     struct waiter was = *w;
@@ -159,7 +163,8 @@ static int64_t sooner(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* How long to trust the watchers. The whole family's cost of the net stays the same however many sleep. */
+/* How long to trust the watchers. The whole family's cost of the net stays the same however many
+ * sleep. */
 static int64_t net(void)
 {
     if (!process_self.keep.net)
@@ -271,8 +276,9 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
             look(w, true, &slice);
         return w->slices ? 0 : in_vain(-ETIMEDOUT);
     }
-    /* A life or role word, or the net. The kernel tells only the last word of those that were woken, so the caller looks at its own too. A vacant role is taken
-     * before anything else: the one who left it woke nobody but us. */
+    /* A life or role word, or the net. The kernel tells only the last word of those that were
+     * woken, so the caller looks at its own too. A vacant role is taken before anything else: the
+     * one who left it woke nobody but us. */
     if (!watcher) {
         uint32_t group = w->group;
         take_role(w, groups);

@@ -3,7 +3,8 @@
  *     struct waiter w;                                      the right loop:
  *     if ((rc = wait_begin(&w, id)))  return rc;
  *     for (;;) {
- *         uint32_t seen = wait_announce(&w, &body->event);  // sets the sleepers bit, full fence in all processes
+ *         uint32_t seen = wait_announce(&w, &body->event);  // sets the sleepers bit, full fence in
+ *             all processes
  *         if (try())  break;                                // look *after* announcing, never before only
  *         rc = wait_park(&w, &body->event, seen, deadline); // 0: look again
  *         if (rc)  break;                                   // -ETIMEDOUT, -EINTR, -EAGAIN for SHOAL_NOW
@@ -31,12 +32,14 @@ struct waiter {
 int wait_begin(struct waiter *w, uint32_t id);
 void wait_end(struct waiter *w);
 uint32_t wait_announce(struct waiter *w, _Atomic uint32_t *event);
-/* Sleeps while *word == value, watching over the family; 0: look again. -ETIMEDOUT, -EAGAIN (SHOAL_NOW), -EINTR. */
+/* Sleeps while *word == value, watching over the family; 0: look again. -ETIMEDOUT, -EAGAIN
+ * (SHOAL_NOW), -EINTR. */
 int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, int64_t deadline);
 
 /* Wakes up to n sleepers, clearing the bit first; called where the bit was seen. */
 void wait_wake_slow(_Atomic uint32_t *event, int n);
-/* For state changes made by a locked instruction (a full fence; on other machines than x86 a fence of its own). */
+/* For state changes made by a locked instruction (a full fence; on other machines than x86 a fence
+ * of its own). */
 static inline void wait_wake(_Atomic uint32_t *event, int n)
 {
 #if !defined(__x86_64__)
@@ -46,8 +49,9 @@ static inline void wait_wake(_Atomic uint32_t *event, int n)
         wait_wake_slow(event, n);
 }
 
-/* Busy waiting before sleeping: pauses for about 1 us, then yields for some tens. False when it is time to sleep. A thread that found its core shared yields
- * at once: pausing would only keep the one it waits for from running. */
+/* Busy waiting before sleeping: pauses for about 1 us, then yields for some tens. False when it is
+ * time to sleep. A thread that found its core shared yields at once: pausing would only keep the
+ * one it waits for from running. */
 struct spin {
     int left, step;
     int64_t until;
@@ -67,15 +71,18 @@ static inline bool spin_once(struct spin *s)
     }
     return spin_yield(s);
 }
-/* Looks rarely, and then less and less often: for a word that its holder writes, since each look takes the cache line away from it. */
+/* Looks rarely, and then less and less often: for a word that its holder writes, since each look
+ * takes the cache line away from it. */
 static inline void spin_back_off(struct spin *s)
 {
     s->step = s->step < 8 ? 8 : s->step < 32 ? s->step * 2 : 32;
 }
 
-/* ---- owner words that can be waited for: the core of lock, rlock, rwlock, once and the guard ---- */
+/* ---- owner words that can be waited for: the core of lock, rlock, rwlock, once and the guard
+ * ---- */
 
-/* Takes *word for `me`, waiting on *event; a dead owner is succeeded. `id`: of the object, for the frame. 0, SHOAL_OWNER_DIED (*dead tells whom), -errno. */
+/* Takes *word for `me`, waiting on *event; a dead owner is succeeded. `id`: of the object, for the
+ * frame. 0, SHOAL_OWNER_DIED (*dead tells whom), -errno. */
 int owner_acquire_slow(_Atomic owner_t *word, _Atomic uint32_t *event, uint32_t id, owner_t me,
                        int64_t deadline, owner_t *dead);
 static inline bool owner_try(_Atomic owner_t *word, owner_t me)

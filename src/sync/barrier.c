@@ -4,18 +4,26 @@
  *                                        trip     CAS {p, all} -> {p + 1, 0}: by the last to arrive, after its action (without one, in the same CAS)
  *                                        break    CAS {p, n} -> {p, n, BROKEN}: by a deadline, a signal, abort, a failed action, or whoever sees a dead party
  *                                        reset    CAS {p, n, BROKEN} -> {p + 1, 0}
- * Trip and break start from the same value, so of each phase exactly one of them happens, and never both.
+ * Trip and break start from the same value, so of each phase exactly one of them happens, and never
+ * both.
  *
- * What became of phase p: while the state says p and BROKEN, it broke. Once the state is past p, it tripped, unless the waiter's own cell is marked: a reset marks the cells of all who
- * waited in the broken phase before it moves the state on. So one that wakes late, after any number of further phases, still learns what happened in its own.
+ * What became of phase p: while the state says p and BROKEN, it broke. Once the state is past p, it
+ * tripped, unless the waiter's own cell is marked: a reset marks the cells of all who waited in the
+ * broken phase before it moves the state on. So one that wakes late, after any number of further
+ * phases, still learns what happened in its own.
  *
- * A party claims a cell (CAS 0 -> me), writes the phase into it, then counts itself; it clears the cell when it leaves.
- * Deaths. A dead owner in a cell of the current phase breaks it, if it is not tripped: seen by the repairer, by waiters each time they look, and by the last to arrive before it trips.
+ * A party claims a cell (CAS 0 -> me), writes the phase into it, then counts itself; it clears the
+ * cell when it leaves. Deaths. A dead owner in a cell of the current phase breaks it, if it is not
+ * tripped: seen by the repairer, by waiters each time they look, and by the last to arrive before
+ * it trips.
  *   After its claim, before it is counted: it breaks the phase too; it was in wait.           Counted, or running the action: breaks.
- *   After the trip, before it woke anybody: the phase is tripped; the repairer wakes (docs/design.md 3, step 4).
+ *   After the trip, before it woke anybody: the phase is tripped; the repairer wakes
+ *       (docs/design.md 3, step 4).
  *   After the break, likewise. While leaving: the phase is past; its cell is cleared.
- *   The repairer: it breaks first and clears the cell then; done twice both are the same. A reset that died half way: still broken; the marks are true anyway.
- * Stops. A stopped party keeps its phase from tripping, as it must; one stopped while it leaves keeps a cell and nobody waits for it, as there are more cells than parties.
+ *   The repairer: it breaks first and clears the cell then; done twice both are the same. A reset
+ *       that died half way: still broken; the marks are true anyway.
+ * Stops. A stopped party keeps its phase from tripping, as it must; one stopped while it leaves
+ * keeps a cell and nobody waits for it, as there are more cells than parties.
  */
 #include "region/wait.h"
 #include "sync/sync.h"
@@ -23,7 +31,8 @@
 
 enum { PARTIES_MAX = 4096, SPARE_CELLS = 16 };
 
-/* state: {phase:32, unused:15, broken:1, count:16}. seen: graves dug when somebody last looked for dead parties. */
+/* state: {phase:32, unused:15, broken:1, count:16}. seen: graves dug when somebody last looked for
+ * dead parties. */
 struct body {
     _Atomic uint64_t state;
     _Atomic uint32_t event;
@@ -36,7 +45,8 @@ static_assert(sizeof(struct body) <= BODY, "fits in the header");
 #define COUNT_MASK ((uint64_t)0xffff)
 #define NEXT_PHASE ((uint64_t)1 << 32)
 
-/* owner: CAS 0 -> me, stored by its owner, CAS dead -> 0. phase: {phase:32, broken:32}, stored by the owner before it is counted; marked by a reset. */
+/* owner: CAS 0 -> me, stored by its owner, CAS dead -> 0. phase: {phase:32, broken:32}, stored by
+ * the owner before it is counted; marked by a reset. */
 struct cell {
     _Atomic owner_t owner;
     _Atomic uint64_t phase;
@@ -108,7 +118,8 @@ static bool is_dead(owner_t owner)
     return owner_dead(owner);
 }
 
-/* The same, if anybody has died since it was last asked. A death is marked before its grave is dug. */
+/* The same, if anybody has died since it was last asked. A death is marked before its grave is
+ * dug. */
 static void look_for_new_dead(struct header *h)
 {
     struct body *b = body_of(h);
@@ -119,7 +130,8 @@ static void look_for_new_dead(struct header *h)
     atomic_store(&b->seen, graves);
 }
 
-/* Asks after the lives of all who are in it: whoever is about to trip it may be the first to notice a death. Mere loads where all live. */
+/* Asks after the lives of all who are in it: whoever is about to trip it may be the first to notice
+ * a death. Mere loads where all live. */
 static void ask_all(struct header *h)
 {
     struct cell *cells;
@@ -197,7 +209,8 @@ static int is_broken(void)
     return fail(-ECANCELED, "the barrier is broken");
 }
 
-/* Counts the caller in: its number, its phase and cell; -ECANCELED, -ETIMEDOUT, -EINTR. The last one's phase is over at once if there is no action. */
+/* Counts the caller in: its number, its phase and cell; -ECANCELED, -ETIMEDOUT, -EINTR. The last
+ * one's phase is over at once if there is no action. */
 static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, uint64_t *phase,
                   struct cell **cell)
 {

@@ -1,24 +1,35 @@
 /* condition: a list of waiters beside a lock (docs/design.md 4).
  *
- *     cell = 0  --wait, lock held-->  {me, WAITING}  --notify, lock held-->  {me, NOTIFIED}  --me, lock held again-->  0
+ *     cell = 0  --wait, lock held-->  {me, WAITING}  --notify, lock held-->  {me, NOTIFIED}  --me,
+ *         lock held again-->  0
  *
- * A waiter spins, then sleeps, on the word of its own cell, so that a notification wakes it alone. It sets SLEEPING before it parks; notifying is one CAS of the same word,
- * so either that CAS sees the bit and wakes, or the waiter's CAS sees the notification. Who is notified is decided with the user's lock held, so nothing here races but the
- * waiters' SLEEPING and the repairers, who do not hold the lock: the words change by CAS.
+ * A waiter spins, then sleeps, on the word of its own cell, so that a notification wakes it alone.
+ * It sets SLEEPING before it parks; notifying is one CAS of the same word, so either that CAS sees
+ * the bit and wakes, or the waiter's CAS sees the notification. Who is notified is decided with the
+ * user's lock held, so nothing here races but the waiters' SLEEPING and the repairers, who do not
+ * hold the lock: the words change by CAS.
  *
  * Deaths.
  *   Waiting: the repairer clears the cell.
- *   Notified, cell not yet cleared: the repairer strikes the owner out of the word, which leaves an orphan, {nobody, NOTIFIED}, and sets `dirty`. The oldest living waiter, roused
- *   by the repairer, takes the lock, and whoever has the lock next and sees `dirty` gives orphans to the oldest waiters, itself perhaps (settle). No repairer changes who is notified.
- *   (The heir may have come after the notification, if the death is noticed late; where nobody waits the notification is gone, like any other.)
- *   Between the notifier's CAS and its wake-up: the cell says NOTIFIED and SLEEPING; the repairer wakes it.
- *   The one that settles: giving orphan c to t is  1. t: WAITING -> NOTIFIED, FROM c  2. c = 0  3. t: without FROM.  `dirty` stays set until all is done, and whoever has the lock and
- *   sees it finishes what FROM tells before anything else; before that c is not used again. So nothing is lost and nothing doubled wherever it dies.
- *   The repairer: each of its steps is one CAS, and its own repairer does all of them again. Rousing changes the word (its count), so that one about to park looks again; it leaves
+ *   Notified, cell not yet cleared: the repairer strikes the owner out of the word, which leaves an
+ *       orphan, {nobody, NOTIFIED}, and sets `dirty`. The oldest living waiter, roused
+ *   by the repairer, takes the lock, and whoever has the lock next and sees `dirty` gives orphans
+ *       to the oldest waiters, itself perhaps (settle). No repairer changes who is notified.
+ *   (The heir may have come after the notification, if the death is noticed late; where nobody
+ *       waits the notification is gone, like any other.)
+ *   Between the notifier's CAS and its wake-up: the cell says NOTIFIED and SLEEPING; the repairer
+ *       wakes it.
+ *   The one that settles: giving orphan c to t is  1. t: WAITING -> NOTIFIED, FROM c  2. c = 0  3.
+ *       t: without FROM.  `dirty` stays set until all is done, and whoever has the lock and
+ *   sees it finishes what FROM tells before anything else; before that c is not used again. So
+ *       nothing is lost and nothing doubled wherever it dies.
+ *   The repairer: each of its steps is one CAS, and its own repairer does all of them again.
+ *       Rousing changes the word (its count), so that one about to park looks again; it leaves
  *   SLEEPING set, so that a notifier wakes even if the rouser died before it did.
  * Stops. Only the holder of the lock can keep others waiting, and that is the user's lock.
  *
- * `dirty` and SLEEPING: a repairer stores orphan, dirty, then looks at who waits; a waiter sets SLEEPING, then looks at dirty. One sees the other.
+ * `dirty` and SLEEPING: a repairer stores orphan, dirty, then looks at who waits; a waiter sets
+ * SLEEPING, then looks at dirty. One sees the other.
  */
 #include "region/wait.h"
 #include "sync/sync.h"
@@ -26,8 +37,8 @@
 
 enum { CELLS = 4096 };
 
-/* word: {generation:32, record:16, index:12, state:4}. index: with FROM the cell whose notification this was; while WAITING a count of rousings.
- * ticket: written by the waiter before WAITING. */
+/* word: {generation:32, record:16, index:12, state:4}. index: with FROM the cell whose notification
+ * this was; while WAITING a count of rousings. ticket: written by the waiter before WAITING. */
 struct cell {
     _Atomic uint64_t word;
     _Atomic uint64_t ticket;
@@ -39,8 +50,9 @@ enum { INDEX_SHIFT = 4, RECORD_SHIFT = 16 };
 static_assert(RECORDS <= 1 << 16, "a record's number fits");
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the state lies in the first half");
 
-/* lock, lock_generation: constant. high: cells below it were used; grows under the lock. dirty: {count:31, 1: there is something to settle}, bit cleared under the lock only.
- * ticket: the next one; under the lock. */
+/* lock, lock_generation: constant. high: cells below it were used; grows under the lock. dirty:
+ * {count:31, 1: there is something to settle}, bit cleared under the lock only. ticket: the next
+ * one; under the lock. */
 struct body {
     uint32_t lock;
     uint32_t lock_generation;
@@ -127,7 +139,8 @@ static uint32_t leave(struct header *h)
     return 0;
 }
 
-/* Takes it again, whatever it takes: 0, SHOAL_OWNER_DIED; -EBADF if the program closed it meanwhile. */
+/* Takes it again, whatever it takes: 0, SHOAL_OWNER_DIED; -EBADF if the program closed it
+ * meanwhile. */
 static int come_back(struct header *h, uint32_t depth)
 {
     int rc;
@@ -141,7 +154,8 @@ static int come_back(struct header *h, uint32_t depth)
 
 /* ---- the list; the caller has the lock ---- */
 
-/* The longest waiting one of the living with a ticket of `least` or more; NULL: none. Also used without the lock, where it is a guess. */
+/* The longest waiting one of the living with a ticket of `least` or more; NULL: none. Also used
+ * without the lock, where it is a guess. */
 static struct cell *oldest(const struct header *h, uint64_t least)
 {
     struct cell *cells = cells_of(h), *found = NULL;
@@ -157,8 +171,8 @@ static struct cell *oldest(const struct header *h, uint64_t least)
     return found;
 }
 
-/* How many orphans wait for an heir: not those that were given already by one that died before it cleared them. Without the lock a guess, but exact once
- * the one that settled is dead. */
+/* How many orphans wait for an heir: not those that were given already by one that died before it
+ * cleared them. Without the lock a guess, but exact once the one that settled is dead. */
 static int orphans(const struct header *h)
 {
     struct cell *cells = cells_of(h);
@@ -198,7 +212,8 @@ static void finish_giving(struct cell *cells, struct cell *to)
         ;
 }
 
-/* Gives the notifications of the dead to the oldest who wait; where nobody waits they are gone, like any notification. */
+/* Gives the notifications of the dead to the oldest who wait; where nobody waits they are gone,
+ * like any notification. */
 static void settle_slow(struct header *h)
 {
     struct body *b = body_of(h);
@@ -486,7 +501,8 @@ int shoal_condition_open(shoal_condition **ret, const shoal_reference *reference
     struct header *h = header_of(opened, TYPE_CONDITION);
     struct body *b = body_of(h);
     shoal_reference its = {reference->family, b->lock, b->lock_generation};
-    /* The last who had both may just be closing them: then the lock may be gone before the condition. */
+    /* The last who had both may just be closing them: then the lock may be gone before the
+     * condition. */
     rc = object_open(&lock, TYPE_LOCK, "shoal_condition_open", &its);
     if (rc == -EINVAL)
         rc = object_open(&lock, TYPE_RLOCK, "shoal_condition_open", &its);
@@ -531,7 +547,8 @@ static void repair(struct header *h)
         ;
 }
 
-/* Wakes those whose notifier died before it woke them, and as many of the oldest waiters as there are orphans. */
+/* Wakes those whose notifier died before it woke them, and as many of the oldest waiters as there
+ * are orphans. */
 static void rouse(struct header *h)
 {
     struct cell *cells = cells_of(h), *cell;

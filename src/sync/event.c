@@ -1,6 +1,7 @@
 /* event: a flag that many wait for (docs/design.md 4).
  *
- * The word holds the flag and, above it, how often it was set: a waiter that slept through set and clear sees that the count has changed.
+ * The word holds the flag and, above it, how often it was set: a waiter that slept through set and
+ * clear sees that the count has changed.
  */
 #include "region/wait.h"
 #include "sync/sync.h"
@@ -34,7 +35,8 @@ int shoal_event_set(shoal_event *event)
         return bad_handle(event, "shoal_event_set");
     struct body *b = body_of(h);
     uint32_t w = atomic_load_explicit(&b->word, memory_order_relaxed);
-    /* count + 1, flag. Written also if it was set: whoever clears it then sees what came before this call. */
+    /* count + 1, flag. Written also if it was set: whoever clears it then sees what came before
+     * this call. */
     while (!atomic_compare_exchange_weak(&b->word, &w, w & 1 ? w : w + 3))
         ;
     if (MUTANT(54) && w & 1)
@@ -112,7 +114,8 @@ static _Atomic uint32_t *event_of(struct header *h)
     return &body_of(h)->event;
 }
 
-/* Who leaves in order is in no call; that it may be, from a signal handler, is why a set event is not taken for undisturbed. */
+/* Who leaves in order is in no call; that it may be, from a signal handler, is why a set event is
+ * not taken for undisturbed. */
 static bool undisturbed(struct header *h)
 {
     return !(atomic_load(&body_of(h)->word) & 1);

@@ -1,14 +1,18 @@
 /* lock: an owner word (docs/design.md 4a).
  *
  *     owner = 0            acquire: CAS 0 -> me, or dead -> me            release by the owner: plain store of 0, then a look at the sleepers bit
- *                                                                        release by another living process: CAS owner -> 0
- * A dead owner stands in the word until somebody takes the lock over in one step. Nothing counts anything, so nothing can leak.
+ *                                                                        release by another living
+ *                                                                            process: CAS owner ->
+ *                                                                            0
+ * A dead owner stands in the word until somebody takes the lock over in one step. Nothing counts
+ * anything, so nothing can leak.
  */
 #include "region/object.h"
 #include "region/wait.h"
 #include "sync/sync.h"
 
-/* owner: CAS by acquirers, stored by the owner, CAS by other releasers; event: see region/wait.h. */
+/* owner: CAS by acquirers, stored by the owner, CAS by other releasers; event: see
+ * region/wait.h. */
 struct body {
     _Atomic owner_t owner;
     _Atomic uint32_t event;

@@ -1,4 +1,5 @@
-/* once: an owner word around the function, and a flag that is written under it. A dead runner is succeeded like the dead holder of a lock. */
+/* once: an owner word around the function, and a flag that is written under it. A dead runner is
+ * succeeded like the dead holder of a lock. */
 #include "region/wait.h"
 #include "sync/sync.h"
 

@@ -1,11 +1,13 @@
 /* rlock: an owner word and a depth (docs/design.md 4a).
  *
- * The record in the owner word already names the thread. `depth` belongs to the owner alone: it is set after each take, so what a dead owner left in it does not matter.
+ * The record in the owner word already names the thread. `depth` belongs to the owner alone: it is
+ * set after each take, so what a dead owner left in it does not matter.
  */
 #include "region/wait.h"
 #include "sync/sync.h"
 
-/* owner: CAS by acquirers, stored by the owner; depth: levels beyond the first, read and written by the owner only. */
+/* owner: CAS by acquirers, stored by the owner; depth: levels beyond the first, read and written by
+ * the owner only. */
 struct body {
     _Atomic owner_t owner;
     _Atomic uint32_t event;

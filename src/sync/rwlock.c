@@ -1,26 +1,35 @@
-/* rwlock: many readers or one writer; a writer keeps new readers out while it waits for the old ones.
+/* rwlock: many readers or one writer; a writer keeps new readers out while it waits for the old
+ * ones.
  *
  * The writer is an owner word with flags; each reader has a cell, found from its record's number.
  *
  *     read:   cell: CAS 0 -> me, count 0 (a full fence);  writer word free: cell = me, count 1, in.  Else: cell = 0 and wait.
- *     write:  writer: CAS 0 -> me (a full fence);  all cells empty or dead: writer = me | HELD, in.  Else wait for them; in vain: writer = 0.
+ *     write:  writer: CAS 0 -> me (a full fence);  all cells empty or dead: writer = me | HELD, in.
+ *         Else wait for them; in vain: writer = 0.
  *     leave:  reader: cell = 0, a look at `drain`.  Writer: writer = 0, a look at `writers` and `readers`.   (plain stores as in docs/design.md 4a)
  *
- * A reader claims before it looks at the writer, a writer claims before it looks at the cells: at least one sees the other. Both claims name their owner, so whoever dies
- * with one is seen to be dead: a dead reader's cell counts as empty, and is emptied by whoever meets it; a dead writer's word is taken over by the next.
+ * A reader claims before it looks at the writer, a writer claims before it looks at the cells: at
+ * least one sees the other. Both claims name their owner, so whoever dies with one is seen to be
+ * dead: a dead reader's cell counts as empty, and is emptied by whoever meets it; a dead writer's
+ * word is taken over by the next.
  *
- * The debt. A writer that died HELD leaves something half changed, and the next to acquire must be told, even if that one dies, or gives up, before it could do anything about
- * it. So the debt stands in the writer word until one who was told has released:
+ * The debt. A writer that died HELD leaves something half changed, and the next to acquire must be
+ * told, even if that one dies, or gives up, before it could do anything about it. So the debt
+ * stands in the writer word until one who was told has released:
  *     owner | HELD    dead: there is a debt
  *     owner | DIED    a writer that waits for readers and will be told; it gives up: nobody | DIED;  it gets in: owner | HELD
  *     owner | TOLD    a reader that was told and still reads. Other readers may come in, writers wait for it. Leaves: 0. Dead: there is a debt
- * In short: any flag beside a dead owner (record 0, nobody, is always dead) is a debt; a dead owner without flags was only waiting.
+ * In short: any flag beside a dead owner (record 0, nobody, is always dead) is a debt; a dead owner
+ * without flags was only waiting.
  *
- * Three eventcounts: `writers` wait for the writer word, one is woken; `readers` wait for it, all are woken; `drain`: the one who has the word waits for the cells.
- * Whoever frees the writer word wakes a writer; if none sleeps, the readers. A woken writer takes the word, or else another writer has it, who will wake again.
+ * Three eventcounts: `writers` wait for the writer word, one is woken; `readers` wait for it, all
+ * are woken; `drain`: the one who has the word waits for the cells. Whoever frees the writer word
+ * wakes a writer; if none sleeps, the readers. A woken writer takes the word, or else another
+ * writer has it, who will wake again.
  *
- * Stopped instead of killed: a reader that stops between its claim and its look is waited for as if it read.
- * A signal handler that interrupts its own thread between the two takes a second cell: cells with count 0 are nobody's share yet.
+ * Stopped instead of killed: a reader that stops between its claim and its look is waited for as if
+ * it read. A signal handler that interrupts its own thread between the two takes a second cell:
+ * cells with count 0 are nobody's share yet.
  */
 #include "region/wait.h"
 #include "sync/sync.h"
@@ -141,7 +150,8 @@ static int claim(struct shares *s, owner_t me, _Atomic owner_t **ret)
     return fail(-ENOSPC, "shoal_rwlock_acquire_read: %d threads read already", CELLS);
 }
 
-/* Whether no living thread but `me` has a cell; the cells of the dead are emptied. `ask`: looks at the lives of the others. */
+/* Whether no living thread but `me` has a cell; the cells of the dead are emptied. `ask`: looks at
+ * the lives of the others. */
 static bool drained(struct shares *s, owner_t me, bool ask)
 {
     uint32_t high = atomic_load(&s->high);
@@ -196,7 +206,8 @@ static bool keeps_readers_out(owner_t writer)
     return writer && !(writer & TOLD) && !owner_dead(writer);
 }
 
-/* 0: reads. SHOAL_OWNER_DIED: the same, and *dead was a writer. -EAGAIN: a writer is there. Or an error. */
+/* 0: reads. SHOAL_OWNER_DIED: the same, and *dead was a writer. -EAGAIN: a writer is there. Or an
+ * error. */
 static int try_read(struct header *h, owner_t me, owner_t *dead)
 {
     struct body *b = body_of(h);
@@ -497,7 +508,8 @@ static bool ready(struct header *h)
     return !w || w & TOLD || owner_gone(w);
 }
 
-/* Who waits to write looks again: a reader may have died, or a writer, or one that had been woken. */
+/* Who waits to write looks again: a reader may have died, or a writer, or one that had been
+ * woken. */
 static void rouse(struct header *h)
 {
     _Atomic uint32_t *const events[] = {&body_of(h)->writers, &body_of(h)->drain};

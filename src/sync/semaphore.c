@@ -1,20 +1,29 @@
-/* semaphore: plain permits, which are signals, and owned permits, which come back when their owner dies.
+/* semaphore: plain permits, which are signals, and owned permits, which come back when their owner
+ * dies.
  *
- * Plain permits are the low bits of one word, changed by one compare-and-swap; whoever waits sleeps on the eventcount (docs/design.md 4), one wake-up for each
- * permit, and one who leaves the wait while there are permits wakes the next (the baton).
+ * Plain permits are the low bits of one word, changed by one compare-and-swap; whoever waits sleeps
+ * on the eventcount (docs/design.md 4), one wake-up for each permit, and one who leaves the wait
+ * while there are permits wakes the next (the baton).
  *
- * The pocket. A semaphore without bound and owned permits keeps one of its permits in a second word, so that acquire + release by one thread need one locked instruction:
+ * The pocket. A semaphore without bound and owned permits keeps one of its permits in a second
+ * word, so that acquire + release by one thread need one locked instruction:
  *
  *     pocket = FULL | who may fill it     acquire: CAS FULL -> me, else the word         release: pocket == me: plain store of FULL, then a look at the sleepers bit; else the word
  *
- * The permits are those of the word and that of the pocket; none moves from one to the other. Only the thread that the pocket names turns it FULL, and only FULL becomes something
- * else, so its plain store takes nothing back: as in docs/design.md 4a, whose barrier the sleepers use. That the name is a dead or idle thread's costs only speed. A signal handler that
- * interrupts its own thread between looking and storing would fill it twice: `filling` sends it to the word. It holds at most one of MAX permits, the word the others: never more.
- * Both looks and the store are steps of their own, so SHOAL_NOW may be in vain while others give to the one word and take from the other; and a word with MAX - 1 permits refuses one more
- * though the pocket may be empty. Who waits misses nothing: it announces itself before it looks at either, and whoever gives to either looks for the announcement afterwards.
+ * The permits are those of the word and that of the pocket; none moves from one to the other. Only
+ * the thread that the pocket names turns it FULL, and only FULL becomes something else, so its
+ * plain store takes nothing back: as in docs/design.md 4a, whose barrier the sleepers use. That the
+ * name is a dead or idle thread's costs only speed. A signal handler that interrupts its own thread
+ * between looking and storing would fill it twice: `filling` sends it to the word. It holds at most
+ * one of MAX permits, the word the others: never more. Both looks and the store are steps of their
+ * own, so SHOAL_NOW may be in vain while others give to the one word and take from the other; and a
+ * word with MAX - 1 permits refuses one more though the pocket may be empty. Who waits misses
+ * nothing: it announces itself before it looks at either, and whoever gives to either looks for the
+ * announcement afterwards.
  *
- * Owned permits. A cell has an owner word and a count: an odd count says that the owner has a permit. The value and the cell must change together, so the word
- * also names the one change that is under way:
+ * Owned permits. A cell has an owner word and a count: an odd count says that the owner has a
+ * permit. The value and the cell must change together, so the word also names the one change that
+ * is under way:
  *
  *     word {sequence, cell, NONE | TAKE | RETURN, value}
  *     take:    owner of a free cell: CAS 0 -> me             it is mine, its count is even
@@ -26,27 +35,38 @@
  *              c has not changed yet (even for TAKE, odd for RETURN): CAS count c -> c + 1
  *              word: CAS {s, cell, TAKE or RETURN, v} -> {s, 0, NONE, v}
  *
- * Everybody who needs the word as NONE helps first, so nobody waits for anybody. Plain takes and releases only change the value and leave the rest as it is.
+ * Everybody who needs the word as NONE helps first, so nobody waits for anybody. Plain takes and
+ * releases only change the value and leave the rest as it is.
  *
  * Why it is right.
- * - While the word says NONE no count changes: a count changes only by the CAS of a helper that read the count first and then saw the change still named. If its
- *   CAS succeeds the change had not been made, and while it is not made nobody un-names it. A late one fails, as counts only grow (63 bits).
- * - So whoever reads the word (NONE), then owner and count of a cell, and then succeeds with a CAS of the whole word, knows that they were still so: `sequence` tells two
- *   words apart that differ in nothing else. It has the bits that value and cell leave, 18 at least and mostly over 40: a caller that is stopped between two
- *   instructions would have to sleep through exactly a multiple of 2^18 owned operations to be mistaken.
- * - owner == 0 means: even count, not named by the word. Only the owner writes 0, after the return was made and un-named, or when it gave up before its take; or who found
- *   it dead, and after having seen it dead found the word NONE and the count even: a dead one starts no take.
+ * - While the word says NONE no count changes: a count changes only by the CAS of a helper that
+ *   read the count first and then saw the change still named. If its CAS succeeds the change had
+ *   not been made, and while it is not made nobody un-names it. A late one fails, as counts only
+ *   grow (63 bits).
+ * - So whoever reads the word (NONE), then owner and count of a cell, and then succeeds with a CAS
+ *   of the whole word, knows that they were still so: `sequence` tells two words apart that differ
+ *   in nothing else. It has the bits that value and cell leave, 18 at least and mostly over 40: a
+ *   caller that is stopped between two instructions would have to sleep through exactly a multiple
+ *   of 2^18 owned operations to be mistaken.
+ * - owner == 0 means: even count, not named by the word. Only the owner writes 0, after the return
+ *   was made and un-named, or when it gave up before its take; or who found it dead, and after
+ *   having seen it dead found the word NONE and the count even: a dead one starts no take.
  *
- * Killed or stopped anywhere:  before the word's CAS: an even cell, which is free for all once its owner is dead. A stopped one keeps a cell busy without having a permit:
- * there are SPARE cells more than owned permits for those. After the word's CAS: the permit is the owner's, and anybody makes and un-names the change.
- * The owner dies: repair, and everybody who is about to wait, returns what its cells have by the same CAS, so exactly one of them succeeds. A repairer that dies leaves a change
- * that anybody finishes, or an even cell. The wake-ups of the dead are made up for by its repairer (docs/design.md 3, step 4).
- * A signal handler that interrupts its own thread here takes cells of its own, and returns only what is odd: to the interrupted one it looks like another thread.
+ * Killed or stopped anywhere:  before the word's CAS: an even cell, which is free for all once its
+ * owner is dead. A stopped one keeps a cell busy without having a permit: there are SPARE cells
+ * more than owned permits for those. After the word's CAS: the permit is the owner's, and anybody
+ * makes and un-names the change. The owner dies: repair, and everybody who is about to wait,
+ * returns what its cells have by the same CAS, so exactly one of them succeeds. A repairer that
+ * dies leaves a change that anybody finishes, or an even cell. The wake-ups of the dead are made up
+ * for by its repairer (docs/design.md 3, step 4). A signal handler that interrupts its own thread
+ * here takes cells of its own, and returns only what is odd: to the interrupted one it looks like
+ * another thread.
  */
 #include "region/wait.h"
 #include "sync/sync.h"
 
-/* word, pocket: above; event: see region/wait.h; bound: of the word's value, constant. Without a pocket that word is 0. */
+/* word, pocket: above; event: see region/wait.h; bound: of the word's value, constant. Without a
+ * pocket that word is 0. */
 struct body {
     _Atomic uint64_t word;
     _Atomic owner_t pocket;
@@ -55,7 +75,8 @@ struct body {
 };
 static_assert(sizeof(struct body) <= BODY, "fits in the header");
 
-/* owner: CAS by who claims it, 0 stored by the owner, or by CAS by who found it dead; count: CAS by helpers. */
+/* owner: CAS by who claims it, 0 stored by the owner, or by CAS by who found it dead; count: CAS by
+ * helpers. */
 struct cell {
     _Atomic owner_t owner;
     _Atomic uint64_t count;
@@ -221,7 +242,8 @@ static bool claim(const struct header *h, uint32_t k, owner_t me)
     return atomic_compare_exchange_strong(&cells->cell[k].owner, &owner, me);
 }
 
-/* Claims a cell, beginning with the one that this thread is likely to have had last: its number, or -1. */
+/* Claims a cell, beginning with the one that this thread is likely to have had last: its number, or
+ * -1. */
 static int claim_any(const struct header *h, owner_t me)
 {
     uint32_t n = owned_of(h);

@@ -204,7 +204,8 @@ static void produce(void)
     }
 }
 
-/* Whoever clears an event and then looks sees what its setters did before, or finds it set again. */
+/* Whoever clears an event and then looks sees what its setters did before, or finds it set
+ * again. */
 TEST(event_that_was_set_already_still_tells_of_what_came_before)
 {
     setup();

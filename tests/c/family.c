@@ -1,4 +1,5 @@
-/* After each test: what is left of its family. Every object must have been closed and every process have left; then the test's process leaves too, which must take the region with it. */
+/* After each test: what is left of its family. Every object must have been closed and every process
+ * have left; then the test's process leaves too, which must take the region with it. */
 #include "region/life.h"
 #include "region/self.h"
 #include "runner.h"

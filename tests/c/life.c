@@ -1,7 +1,9 @@
-/* Lives that are no plain ones: processes that go on without their first thread, children that ran no fork handler, programs that stand in for others; and wake-ups that get lost when
- * whoever was told of a death, or of a thread's end, has something else to do. */
+/* Lives that are no plain ones: processes that go on without their first thread, children that ran
+ * no fork handler, programs that stand in for others; and wake-ups that get lost when whoever was
+ * told of a death, or of a thread's end, has something else to do. */
 #include "processes.h"
 #include "region/object.h"
+#include <stdlib.h>
 #include <sys/syscall.h>
 
 static _Atomic long *words;
@@ -32,7 +34,8 @@ static void *hold_on(void *unused)
     while (!atomic_load(&words[1])) /* computes: no call of shoal */
         nap();
     ASSERT_EQ_INT(shoal_lock_release(lock), 0);
-    return NULL;
+    /* Not by returning: musl 1.2.3 lets a forked process's last thread wait for its first then. */
+    exit(0);
 }
 
 /* Holds the lock in a further thread; the first one, which was attached, ends. */
@@ -133,7 +136,8 @@ static void headless_when_told(void)
     pthread_exit(NULL);
 }
 
-/* The end of the first thread tells one sleeper to keep an eye on the process. That sleeper leaves, then the process dies. */
+/* The end of the first thread tells one sleeper to keep an eye on the process. That sleeper leaves,
+ * then the process dies. */
 TEST(life_a_watcher_that_leaves_tells_another_of_a_process_in_doubt)
 {
     begin();
@@ -221,7 +225,8 @@ static void raw_private(void)
     ASSERT_OK(shoal_lock_release(lock));
 }
 
-/* Nobody tells the parent that its objects have one more user: so what it could close without a look is not that child's. */
+/* Nobody tells the parent that its objects have one more user: so what it could close without a
+ * look is not that child's. */
 TEST(life_a_child_that_ran_no_handler_has_what_was_referenced)
 {
     shoal_reference r;
@@ -271,7 +276,8 @@ static void nothing(void)
 {
 }
 
-/* A repairer may be slow: what it found by a sleeper's frame stays what it is until it is done, also when the sleeper has left and closed it. */
+/* A repairer may be slow: what it found by a sleeper's frame stays what it is until it is done,
+ * also when the sleeper has left and closed it. */
 TEST(life_an_object_that_a_repairer_looks_at_is_not_used_anew)
 {
     shoal_statistics before, s;
@@ -281,7 +287,7 @@ TEST(life_an_object_that_a_repairer_looks_at_is_not_used_anew)
     until_deaths(1);
     shoal_event_close(event);
     ASSERT_OK(shoal_event_create(&event, NULL)); /* which no fork has shared */
-    enum { GONE = 2 }; /* its slot */
+    enum { GONE = 2 };                           /* its slot */
     ASSERT_EQ_INT(slot_status(atomic_load(&view.slots[GONE].word)), SLOT_FREE);
     ASSERT_ERR(shoal_event_wait(event, shoal_after(0.001)), -ETIMEDOUT);
     struct header *h = header_of(event, TYPE_EVENT);

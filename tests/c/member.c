@@ -1,4 +1,5 @@
-/* A program that tests start by exec: a member of the family once it calls shoal. Its first argument says what it does. */
+/* A program that tests start by exec: a member of the family once it calls shoal. Its first
+ * argument says what it does. */
 #include <errno.h>
 #include <shoal/shoal.h>
 #include <stdio.h>

@@ -17,7 +17,8 @@ static shoal_statistics statistics(void)
     return s;
 }
 
-/* The statistics once a child's end has been noticed: creating and closing an object under contention is not needed, looking is. */
+/* The statistics once a child's end has been noticed: creating and closing an object under
+ * contention is not needed, looking is. */
 static void settle(uint64_t deaths)
 {
     shoal_event *nobody;

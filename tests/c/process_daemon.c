@@ -6,7 +6,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-/* Each process of a tree holds the write end of a pipe for as long as it lives: its end is read when the last is gone. Orphans come to the test's process. */
+/* Each process of a tree holds the write end of a pipe for as long as it lives: its end is read
+ * when the last is gone. Orphans come to the test's process. */
 static int alive[2];
 static _Atomic long *words; /* 0: how many have begun; 1: whether the parent may end */
 enum { BEGUN, MAY_END };

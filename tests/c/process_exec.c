@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
-/* Beside the test program. Asked before main: the runner's own mount namespace makes the answer a path from outside in a chroot. */
+/* Beside the test program. Asked before main: the runner's own mount namespace makes the answer a
+ * path from outside in a chroot. */
 static char member_path[4200];
 
 __attribute__((constructor)) static void find_member(void)
@@ -187,7 +188,8 @@ TEST(process_program_that_is_a_daemon_and_has_joined_takes_its_children_along)
 /* A shell that starts the program in the background ends before it. */
 TEST(process_program_lives_on_when_the_one_that_started_it_has_ended)
 {
-    static char shell[] = "sh", option[] = "-c", script[] = "\"$0\" stay \"$1\" & read line; exit 0";
+    static char shell[] = "sh", option[] = "-c",
+                script[] = "\"$0\" stay \"$1\" & read line; exit 0";
     _Atomic long *words;
     char *argv[] = {shell, option, script, member(), counter(&words), NULL};
     shoal_statistics s;

@@ -1,4 +1,5 @@
-/* processes.h: what tests of objects between processes share. Handles lie in a test file's globals: children inherit them by fork. */
+/* processes.h: what tests of objects between processes share. Handles lie in a test file's globals:
+ * children inherit them by fork. */
 #ifndef TESTS_PROCESSES_H
 #define TESTS_PROCESSES_H
 
@@ -62,7 +63,8 @@ static inline void until_word(_Atomic long *word, long value)
         nap();
 }
 
-/* Until a process or thread sleeps in the kernel (state S). Which it does nowhere but in the call that the test is about. */
+/* Until a process or thread sleeps in the kernel (state S). Which it does nowhere but in the call
+ * that the test is about. */
 static inline void until_asleep(pid_t pid)
 {
     for (;; nap()) {
@@ -127,7 +129,8 @@ static inline void interrupt_until_end(pid_t pid)
     ASSERT_EQ_INT(status, 0);
 }
 
-/* What all objects promise. CREATE(T **) makes one; USE(T *) is some call that fails only for a bad handle. */
+/* What all objects promise. CREATE(T **) makes one; USE(T *) is some call that fails only for a bad
+ * handle. */
 #define COMMON_TESTS(object, CREATE, USE)                            \
     TEST(object##_handles_that_are_null_or_closed_are_errors)        \
     {                                                                \

@@ -1,5 +1,6 @@
-/* The same objects between threads of one process: what ThreadSanitizer looks at. Each test hammers one object and checks what it promises. Data that a lock
- * protects is plain memory on purpose: a wrong order of an acquire or a release is a data race. */
+/* The same objects between threads of one process: what ThreadSanitizer looks at. Each test hammers
+ * one object and checks what it promises. Data that a lock protects is plain memory on purpose: a
+ * wrong order of an acquire or a release is a data race. */
 #include "runner.h"
 #include <pthread.h>
 #include <shoal/shoal.h>
