@@ -195,6 +195,72 @@ static void last_reader(void *p)
     ASSERT_EQ_INT(s->note->died, 0);
 }
 
+/* A writer comes in while the reader stands at some point of its way; the reader must see it. */
+static void write_beside(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    kill_partner_ready();
+    kill_await_stopped();
+    int got = shoal_rwlock_acquire_write(s->lock, shoal_after(0.02));
+    if (got >= 0)
+        __atomic_add_fetch(&s->note->inside, 100, __ATOMIC_SEQ_CST);
+    family_set(&s->note->at[0]);
+    kill_await_asleep(1);
+    if (got >= 0) {
+        __atomic_sub_fetch(&s->note->inside, 100, __ATOMIC_SEQ_CST);
+        release_only(s);
+    }
+    kill_await_over();
+}
+
+static void read_checked(void *p)
+{
+    read_it(p);
+}
+
+static void await_writer(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    family_await(&s->note->at[0]);
+}
+
+/* The writer before died; the victim is told of it as a reader. Unless it has let go, whoever comes after it must be told too. */
+static void prepare_dead_writer(void *p)
+{
+    family_prepare(p);
+    family_die_after(write_only, p);
+}
+
+static void read_told(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_EQ_INT(shoal_rwlock_acquire_read(s->lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    s->note->entered = 1;
+    family_point(); /* surely inside */
+    s->note->entered = 3;
+    release_only(s);
+    s->note->entered = 2;
+}
+
+static void last_told(void *p)
+{
+    struct state *s = p;
+
+    last(p);
+    if (s->note->entered != 3)
+        ASSERT_EQ_INT(s->note->died, s->note->entered != 2);
+}
+
+KILL_SCENARIO(rwlock_read_meets_writer, .setup = setup, .prepare = family_prepare,
+              .victim = read_checked, .partner = write_beside, .survivor = survive,
+              .stopped = await_writer, .final = last_reader);
+KILL_SCENARIO(rwlock_read_taken_over, .setup = setup, .prepare = prepare_dead_writer,
+              .victim = read_told, .survivor = survive, .final = last_told);
 KILL_SCENARIO(rwlock_read, .setup = setup, .prepare = family_prepare, .victim = read_twice,
               .survivor = survive, .stopped = beside_reader, .repair = repair,
               .state = family_state, .final = last_reader, .flags = KILL_EVERY_INSTRUCTION);
