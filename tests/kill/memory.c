@@ -254,6 +254,31 @@ KILL_SCENARIO(open_what_is_gone, .setup = setup_small, .prepare = family_prepare
 KILL_SCENARIO(close_as_the_last, .setup = setup_small, .prepare = prepare_open, .victim = close_it,
               .partner = own_until_held, .survivor = open_or_stale, .final = last_and_stale,
               .state = family_state);
+/* Its creator closes it, and can open it again, as the victim holds it still. */
+static void own_and_open_again(void *p, int i)
+{
+    struct state *s = p;
+
+    own_until_held(p, i);
+    int rc = shoal_memory_open(&s->memory, &s->note->reference);
+    if (kill_victim_was_killed() && rc == -ESTALE)
+        return;
+    ASSERT_OK(rc);
+    family_set(&s->note->at[1]);
+    shoal_memory_close(s->memory);
+}
+
+static void close_when_opened(void *p)
+{
+    struct state *s = p;
+
+    family_await(&s->note->at[1]);
+    close_it(p);
+}
+
+KILL_SCENARIO(close_after_its_creator, .setup = setup_small, .prepare = prepare_open,
+              .victim = close_when_opened, .partner = own_and_open_again, .survivor = open_or_stale,
+              .final = last_and_stale);
 KILL_SCENARIO(close_large_as_the_last, .setup = setup_large, .prepare = prepare_open,
               .victim = close_it, .partner = own_until_held, .survivor = open_or_stale,
               .final = last_and_stale, .state = family_state);

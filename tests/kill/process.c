@@ -77,14 +77,24 @@ static void fork_and_close(void *p)
         exit(0);
     }
     shoal_memory_close(s->memory);
-    s->note->at[0] = 1;
 }
 
+/* What the parent closed is the child's still: what is created now lies elsewhere. */
 static void reap(void *p)
 {
-    (void)p;
-    while (wait(NULL) > 0)
-        ;
+    struct state *s = p;
+    shoal_memory *memory[2];
+    int status;
+
+    for (int k = 0; k < 2; k++) {
+        ASSERT_OK(shoal_memory_create(&memory[k], SIZE, NULL));
+        memset(shoal_memory_address(memory[k]), 0xee, SIZE);
+    }
+    __atomic_store_n(&s->note->at[0], 1, __ATOMIC_SEQ_CST);
+    while (wait(&status) > 0)
+        ASSERT_EQ_INT(status, 0);
+    for (int k = 0; k < 2; k++)
+        shoal_memory_close(memory[k]);
 }
 
 static int child_at_once(void *p)
