@@ -253,7 +253,10 @@ static void before_fork(void)
     } else {
         struct slot *slot = &view.slots[b->slot];
         atomic_fetch_or(&slot->flags, b->flags & SLOT_FLAG_DAEMON);
-        memcpy(slot->name, b->name, NAME);
+        if (*b->name)
+            memcpy(slot->name, b->name, NAME);
+        else
+            memcpy(slot->name, "(forked)", sizeof "(forked)"); /* not by shoal_process_start */
         if (object_copy_holds(process_self.slot, b->slot)) {
             life_ended(b->slot, b->generation, true);
             b->slot = 0;
