@@ -323,7 +323,7 @@ static enum life take_and_repair(uint32_t s, uint64_t word, bool orderly)
 {
     uint64_t mine = slot_make((uint32_t)(word >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
     repairing++; /* before the right is ours: a signal handler that comes now must not use it too */
-    if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine) && !MUTANT(22)) {
+    if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine)) {
         repairing--;
         return LIFE_WELL; /* somebody else did */
     }
@@ -450,7 +450,7 @@ enum life life_look(uint32_t s, bool confirm_unarmed)
     case SLOT_STARTING: return confirm_unarmed ? look_unborn(s, word) : LIFE_UNARMED;
     case SLOT_DEAD: {
         uint32_t r = (uint32_t)word >> 8, by = record_slot(atomic_load(&record_at(r)->word));
-        return !MUTANT(17) && by && by != s && by != process_self.slot
+        return by && by != s && by != process_self.slot
                    ? life_look(by, confirm_unarmed)
                    : LIFE_WELL;
     }

@@ -66,7 +66,7 @@ static void pass_on_doubts(void)
 
 void wait_end(struct waiter *w)
 {
-    if (unlikely(w->doubt) && !MUTANT(12))
+    if (unlikely(w->doubt))
         pass_on_doubts();
     if (w->role)
         leave_role(w->role);

@@ -330,8 +330,7 @@ int shoal_barrier_reset(shoal_barrier *barrier)
         return 0;
     for (uint32_t i = 0; i < n; i++) {
         uint64_t unmarked = p << 32;
-        if (!MUTANT(48))
-            atomic_compare_exchange_strong(&cells[i].phase, &unmarked, unmarked | MARK);
+        atomic_compare_exchange_strong(&cells[i].phase, &unmarked, unmarked | MARK);
     }
     atomic_compare_exchange_strong(&b->state, &s, (p + 1) << 32);
     wait_wake(&b->event, INT_MAX);

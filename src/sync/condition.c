@@ -559,7 +559,7 @@ static void rouse(struct header *h)
             os_futex_wake(sleeping_word(&cells[i]), 1);
     }
     uint64_t least = 0;
-    for (int left = MUTANT(43) ? 0 : orphans(h); left > 0 && (cell = oldest(h, least)); left--) {
+    for (int left = orphans(h); left > 0 && (cell = oldest(h, least)); left--) {
         least = atomic_load(&cell->ticket) + 1;
         uint64_t word = atomic_load(&cell->word);
         while (word & WAITING) {

@@ -39,8 +39,6 @@ int shoal_event_set(shoal_event *event)
      * this call. */
     while (!atomic_compare_exchange_weak(&b->word, &w, w & 1 ? w : w + 3))
         ;
-    if (MUTANT(54) && w & 1)
-        return 0;
     wait_wake(
         &b->event,
         INT_MAX); /* also if it was set already: the one who set it may have died before this */
