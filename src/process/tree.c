@@ -1,10 +1,12 @@
 /* Killing a tree of processes.
  *
- * All are stopped before any is killed: a process that has been sent SIGSTOP completes no fork, so
- * what a further look at /proc and at the slots does not show below them does not exist. The look
- * is repeated until it shows nothing new. Stopped processes keep their numbers, and a signal goes
- * only to the very process that was seen (its start time). The deepest are killed first, so that no
- * process group is orphaned, and thereby continued, while some of it has not been sent its SIGKILL.
+ * All are stopped before any is killed. A process that is sent SIGSTOP in the middle of a fork
+ * still completes it, but one that was seen to be stopped is in no fork: what a further look at
+ * /proc and at the slots does not show below it does not exist. So looks are repeated until one
+ * that began with all of them stopped shows nothing new. Stopped processes keep their numbers, and
+ * a signal goes only to the very process that was seen (its start time). The deepest are killed
+ * first, so that no process group is orphaned, and thereby continued, while some of it has not
+ * been sent its SIGKILL.
  */
 #include "process/child.h"
 #include <signal.h>
@@ -12,10 +14,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+enum { PATIENCE = 40000000 };
+
 struct tree {
     struct os_process *table; /* by rising pid */
     unsigned char *below;     /* table[i] belongs to the tree */
     struct os_process *found; /* those that were stopped, parents before children */
+    bool still;               /* the last look began with all of them stopped, and found no more */
     size_t room, n, count;
     uint32_t slot, generation;
     pid_t spare;
@@ -116,10 +121,13 @@ static bool look(struct tree *t)
     t->n = (size_t)n;
     memset(t->below, 0, t->n);
     size_t before = t->count;
+    t->still = true;
     for (size_t k = 0; k < t->count; k++) {
         size_t i = find(t, t->found[k].pid);
-        if (i < t->n && t->table[i].start == t->found[k].start)
+        if (i < t->n && t->table[i].start == t->found[k].start) {
             t->below[i] = 1;
+            t->still = t->still && strchr("TtZX", t->table[i].state);
+        }
     }
     add_attached(t);
     bool more;
@@ -131,6 +139,7 @@ static bool look(struct tree *t)
                 more = add(t, i) || more;
         }
     } while (more);
+    t->still = t->still && t->count == before;
     return t->count > before;
 }
 
@@ -146,8 +155,11 @@ int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare)
             os_process_signal(&first, SIGSTOP);
         t.found[t.count++] = first;
     }
-    while (look(&t))
-        ;
+    /* Who waits for the exec of its vfork child does not stop, so this has an end. */
+    int64_t end = os_now() + PATIENCE;
+    for (bool still = false; look(&t) || (!still && os_now() < end); still = t.still)
+        if (!t.still)
+            os_yield();
     while (t.count) {
         const struct os_process *p = &t.found[--t.count];
         if (p->state != 'Z' && p->state != 'X' && !os_process_signal(p, SIGKILL))
