@@ -90,7 +90,7 @@ static void prepare_with(void *p, void (*f)(void *p))
     {                                                                          \
         prepare_with(p, dies);                                                 \
     }                                                                          \
-    KILL_SCENARIO(id, .setup = setup, .prepare = prepare_##id, .victim = does, \
+    KILL_SCENARIO(id, .setup = setup, .prepare = prepare_##id, .victim = (does), \
                   .survivor = survive, .state = family_state, .final = last)
 
 /* ---- it held everything ---- */
