@@ -218,6 +218,11 @@ void family_look(void)
     life_look_all(true, &soonest);
 }
 
+void family_leave(void)
+{
+    ASSERT_OK(self_leave());
+}
+
 void family_alive(void)
 {
     ASSERT_EQ_U64(atomic_load(&view.slots[process_self.slot].word),

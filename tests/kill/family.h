@@ -49,6 +49,8 @@ void family_await_sleepers(const void *opaque, int n);
 
 /* Looks at all lives, and repairs whom it finds dead. */
 void family_look(void);
+/* Gives everything up, but stays mapped: as a child of a raw clone, the process attaches anew at its next call. */
+void family_leave(void);
 /* The caller's slot is still its own. */
 void family_alive(void);
 

@@ -13,7 +13,7 @@
  * register other than the stack's must have been a kill point, or must have been executed and
  * written elsewhere, or must stand in the --known file, one a line:
  *
- *     function: text of the source line ## reason
+ *     function: text of the source line ## reason          (function *: any)
  *
  * --below TEXT leaves out instructions whose source file's path has not this text in it: tests have functions of the same names.
  *

@@ -252,21 +252,23 @@ static void source_text(const struct module *m, const struct symbol *s, uint64_t
     trim(text);
 }
 
-/* Is "function: text" on the list of known ones? Lines of it: "function: text ## reason". */
+/* Is "function: text" on the list of known ones? Lines of it: "function: text ## reason"; function * is any (what is inlined where, the compiler decides). */
 static int is_known(const char *known, const char *function, const char *text)
 {
     FILE *f = known ? fopen(known, "re") : NULL;
-    char line[1000], wanted[1000];
+    char line[1000], wanted[1000], anywhere[1000];
     int found = 0;
 
     snprintf(wanted, sizeof(wanted), "%s: %s", function, text);
+    snprintf(anywhere, sizeof(anywhere), "*: %s", text);
     while (f && !found && fgets(line, sizeof(line), f)) {
         char *reason = strstr(line, "##");
         if (line[0] == '#' || !reason)
             continue;
         *reason = 0;
         trim(line);
-        found = !strcmp(line, wanted) && strspn(reason + 1, "# \t\n") < strlen(reason + 1);
+        found = (!strcmp(line, wanted) || !strcmp(line, anywhere)) &&
+                strspn(reason + 1, "# \t\n") < strlen(reason + 1);
     }
     if (f)
         fclose(f);

@@ -374,7 +374,7 @@ static void detach(void *p)
 static void prepare_detached(void *p)
 {
     family_prepare(p);
-    detach(p);
+    family_leave();
 }
 
 static void prepare_holds(void *p)

@@ -179,6 +179,20 @@ static void make_room(void *p, int i)
 
 KILL_SCENARIO(fork_with_holds, .setup = setup, .prepare = prepare, .victim = fork_and_close,
               .after = reap, .survivor = survive, .final = last);
+/* The lower slots stay reserved: the child's is one that nobody had yet. */
+static void own_only(void *p)
+{
+    own(p);
+}
+
+static void last_with_spares(void *p)
+{
+    family_prepare(p);
+    last(p);
+}
+
+KILL_SCENARIO(fork_beyond_all_slots, .setup = setup, .prepare = own_only, .victim = fork_and_close,
+              .after = reap, .survivor = survive, .final = last_with_spares);
 KILL_SCENARIO(process_start_and_join, .setup = setup, .prepare = prepare, .victim = start_and_join,
               .survivor = survive, .final = last);
 KILL_SCENARIO(process_join, .setup = setup, .prepare = prepare, .victim = join_only,

@@ -20,6 +20,7 @@ struct state {
     shoal_rwlock *rwlock;
     shoal_barrier *barrier;
     shoal_semaphore *semaphore;
+    shoal_condition *condition;
     shoal_memory *memory;
 };
 
@@ -31,6 +32,8 @@ static void *setup(void)
     ASSERT_NOT_NULL(s);
     s->note = family_begin(NET_OFF);
     ASSERT_OK(shoal_lock_create(&s->lock, NULL));
+    ASSERT_OK(shoal_lock_reference(s->lock, &s->note->reference));
+    ASSERT_OK(shoal_condition_create(&s->condition, s->lock, NULL, NULL));
     ASSERT_OK(shoal_rwlock_create(&s->rwlock, NULL));
     ASSERT_OK(shoal_barrier_create(&s->barrier, 2, NULL));
     ASSERT_OK(shoal_semaphore_create(&s->semaphore, 2, &owned));
@@ -109,6 +112,72 @@ static void hold_all(void *p)
 }
 
 REPAIRED(repair_of_a_holder, hold_all, look);
+
+/* ---- it had threads, one of which had ended ---- */
+
+static void *use_lock(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_lock_acquire(s->lock, SHOAL_FOREVER));
+    ASSERT_OK(shoal_lock_release(s->lock));
+    return NULL;
+}
+
+_Noreturn static void *use_lock_and_stay(void *p)
+{
+    struct state *s = p;
+
+    use_lock(p);
+    __atomic_store_n(&s->note->at[0], 1, __ATOMIC_SEQ_CST);
+    for (;;)
+        pause();
+}
+
+static void start_threads(void *p)
+{
+    struct state *s = p;
+    struct timespec t = {0, 500000};
+    pthread_t thread;
+
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, use_lock_and_stay, p), 0);
+    while (!__atomic_load_n(&s->note->at[0], __ATOMIC_SEQ_CST))
+        nanosleep(&t, NULL);
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, use_lock, p), 0);
+    ASSERT_EQ_INT(pthread_join(thread, NULL), 0);
+}
+
+REPAIRED(repair_of_threads, start_threads, look);
+
+/* Of a process that another thread has attached, the first thread attaches too. */
+static void *open_and_stay(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_lock_open(&s->lock, &s->note->reference));
+    return use_lock_and_stay(p);
+}
+
+static void prepare_threads(void *p)
+{
+    struct state *s = p;
+    struct timespec t = {0, 500000};
+    pthread_t thread;
+
+    family_prepare(p);
+    family_leave();
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, open_and_stay, p), 0);
+    while (!__atomic_load_n(&s->note->at[0], __ATOMIC_SEQ_CST))
+        nanosleep(&t, NULL);
+}
+
+static void look_once(void *p)
+{
+    use_lock(p);
+}
+
+KILL_SCENARIO(attach_beside_a_thread, .setup = setup, .prepare = prepare_threads,
+              .victim = look_once, .survivor = survive, .final = last);
 
 /* ---- it was inside the guard of the unit map, which is wrong now ---- */
 
@@ -285,6 +354,53 @@ KILL_SCENARIO(barrier_with_a_dead_party, .setup = setup, .prepare = prepare_part
               .victim = wait_broken, .survivor = survive, .state = family_state,
               .final = last_of_barrier);
 
+/* ---- the only waiter of a condition died after it was notified ---- */
+
+static void prepare_notified(void *p)
+{
+    struct state *s = p;
+    struct timespec t = {0, 500000};
+    int status;
+
+    family_prepare(p);
+    pid_t pid = fork();
+    ASSERT_SYS(pid);
+    if (!pid) {
+        shoal_condition_acquire(s->condition, SHOAL_FOREVER);
+        shoal_condition_wait(s->condition, SHOAL_FOREVER);
+        _exit(1);
+    }
+    while (shoal_condition_waiters(s->condition) < 1)
+        nanosleep(&t, NULL);
+    ASSERT_EQ_INT(shoal_condition_acquire(s->condition, SHOAL_FOREVER), 0);
+    ASSERT_SYS(kill(pid, SIGSTOP));
+    ASSERT_EQ_INT(shoal_condition_notify(s->condition, 1), 1);
+    ASSERT_OK(shoal_condition_release(s->condition));
+    ASSERT_SYS(kill(pid, SIGKILL));
+    ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
+    s->note->dead++;
+    family_look();
+}
+
+static void notify_nobody(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_condition_acquire(s->condition, SHOAL_FOREVER));
+    ASSERT_EQ_INT(shoal_condition_notify_all(s->condition), 0);
+    ASSERT_OK(shoal_condition_release(s->condition));
+}
+
+static void survive_notified(void *p, int i)
+{
+    notify_nobody(p);
+    survive(p, i);
+}
+
+KILL_SCENARIO(condition_whose_only_waiter_died, .setup = setup, .prepare = prepare_notified,
+              .victim = notify_nobody, .survivor = survive_notified, .state = family_state,
+              .final = last);
+
 /* ---- what needs no dead: creating each kind, a quota, an object of another thread of the process ---- */
 
 static void create_each(void *p)
@@ -292,18 +408,19 @@ static void create_each(void *p)
     shoal_rlock *rlock;
     shoal_rwlock *rwlock;
     shoal_once *once;
-    shoal_semaphore *plain, *owned;
+    shoal_semaphore *plain, *owned, *bounded;
     shoal_event *event;
     shoal_condition *condition, *of_lock;
     shoal_barrier *barrier;
     struct state *s = p;
-    shoal_semaphore_options with = {.owned = 3, .name = "a name"};
+    shoal_semaphore_options with = {.owned = 3, .name = "a name"}, bound = {.bound = 5};
 
     ASSERT_OK(shoal_rlock_create(&rlock, NULL));
     ASSERT_OK(shoal_rwlock_create(&rwlock, NULL));
     ASSERT_OK(shoal_once_create(&once, NULL));
     ASSERT_OK(shoal_semaphore_create(&plain, 1, NULL));
     ASSERT_OK(shoal_semaphore_create(&owned, 3, &with));
+    ASSERT_OK(shoal_semaphore_create(&bounded, 1, &bound));
     ASSERT_OK(shoal_event_create(&event, NULL));
     ASSERT_OK(shoal_condition_create(&condition, NULL, NULL, NULL));
     ASSERT_OK(shoal_condition_create(&of_lock, s->lock, NULL, NULL));
@@ -313,6 +430,7 @@ static void create_each(void *p)
     shoal_once_close(once);
     shoal_semaphore_close(plain);
     shoal_semaphore_close(owned);
+    shoal_semaphore_close(bounded);
     shoal_event_close(event);
     shoal_condition_close(condition);
     shoal_condition_close(of_lock);
