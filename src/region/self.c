@@ -188,6 +188,8 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
         if (parent) {
             slot->authkey_size = view.slots[parent].authkey_size;
             memcpy(slot->authkey, view.slots[parent].authkey, sizeof slot->authkey);
+        } else {
+            slot->authkey_size = 0; /* the slot's former process's key is nobody's business */
         }
         if (passed) { /* sleeping watchers look a few slots ahead; now there are more */
             atomic_fetch_add(&view.region->changed, 1);
