@@ -102,6 +102,7 @@ int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
 {
     _Alignas(8) char buffer[4096] = {0};
     long got = 0;
+    bool any = false;
     int error = errno, result = 0;
     int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
@@ -112,11 +113,15 @@ int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
             const char *name = entry->name;
             at += entry->length;
             pid_t pid = (pid_t)number(&name);
-            if (!*name && pid)
-                result = visit(pid, argument);
+            if (*name || !pid)
+                continue;
+            any = true;
+            result = visit(pid, argument);
         }
     if (got < 0)
         result = (int)got;
+    else if (!any && !result)
+        result = -ENODATA; /* not mounted: it always shows the caller */
     if (fd >= 0)
         close(fd);
     errno = error;

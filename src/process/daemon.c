@@ -11,6 +11,7 @@
  */
 #include "process/child.h"
 #include "region/life.h"
+#include <errno.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -35,8 +36,10 @@ static bool parent_gone(void)
     if (!armed.parent)
         return true;
     int rc = os_process_look(armed.parent, &parent);
-    return rc == -ESRCH || (!rc && (parent.start != armed.parent_start || parent.state == 'Z' ||
-                                    parent.state == 'X'));
+    if (rc == -ESRCH) /* or /proc is not there */
+        return kill(armed.parent, 0) && errno == ESRCH;
+    return !rc &&
+           (parent.start != armed.parent_start || parent.state == 'Z' || parent.state == 'X');
 }
 
 /* Never returns to what the daemon did. */
@@ -46,6 +49,8 @@ static void end_tree(void)
     pid_t last = os_fork_plain();
     if (last == 0) {
         tree_kill(me, armed.slot, armed.generation, 0);
+        if (getppid() == me) /* /proc did not show it */
+            kill(me, SIGKILL);
         _exit(0);
     }
     if (last > 0)
@@ -149,8 +154,9 @@ static int end_one(struct child *child, void *argument)
 {
     bool fresh;
     (void)argument;
-    if (child->daemon && !child_ended(child, &fresh))
-        tree_kill(child->pid, child->slot, child->generation, 0);
+    if (child->daemon && !child_ended(child, &fresh) &&
+        tree_kill(child->pid, child->slot, child->generation, 0) < 0)
+        kill(child->pid, SIGKILL); /* ours, and not reaped: no other has its number */
     return 0;
 }
 

@@ -22,6 +22,7 @@ struct tree {
     struct os_process *found; /* those that were stopped, parents before children */
     bool still;               /* the last look began with all of them stopped, and found no more */
     size_t room, n, count;
+    int error; /* /proc could not be listed */
     uint32_t slot, generation;
     pid_t spare;
 };
@@ -116,8 +117,10 @@ static bool look(struct tree *t)
     while ((n = os_process_list(t->table, t->room)) > (long)t->room - 64)
         if (!tree_map(t, 2 * (size_t)n + 256))
             return false;
-    if (n < 0)
+    if (n < 0) {
+        t->error = (int)n;
         return false;
+    }
     t->n = (size_t)n;
     memset(t->below, 0, t->n);
     size_t before = t->count;
@@ -157,7 +160,7 @@ int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare)
     }
     /* Who waits for the exec of its vfork child does not stop, so this has an end. */
     int64_t end = os_now() + PATIENCE;
-    for (bool still = false; look(&t) || (!still && os_now() < end); still = t.still)
+    for (bool still = false; look(&t) || (!t.error && !still && os_now() < end); still = t.still)
         if (!t.still)
             os_yield();
     while (t.count) {
@@ -166,7 +169,7 @@ int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare)
             killed++;
     }
     munmap(t.table, t.room * (2 * sizeof *t.table + 1));
-    return killed;
+    return t.error ? t.error : killed;
 }
 
 int shoal_process_kill_tree(shoal_process *process)
@@ -177,5 +180,11 @@ int shoal_process_kill_tree(shoal_process *process)
         return rc;
     bool ended = child_look(child);
     rc = tree_kill(ended ? 0 : child->pid, child->slot, child->generation, 0);
-    return rc < 0 ? fail(rc, "kill_tree: no memory to look at processes") : rc;
+    if (rc >= 0)
+        return rc;
+    /* It is our own child, not reaped: the number is its. */
+    if (!ended)
+        kill(child->pid, SIGKILL);
+    return fail(rc, rc == -ENOMEM ? "kill_tree: no memory to look at processes"
+                                  : "kill_tree: /proc does not show what is below it");
 }

@@ -1,8 +1,10 @@
 /* Daemons end with their parent, however that ends, and take everything below them along. */
 #include "processes.h"
 #include <fcntl.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
@@ -264,4 +266,93 @@ TEST(process_daemon_whose_parent_ends_during_the_start_ends)
         ASSERT_SYS(waitpid(pid, NULL, 0));
     }
     all_gone();
+}
+
+/* ---- where /proc is not mounted ---- */
+
+/* Private first, or it would be taken away from everybody. */
+static void without_proc(void)
+{
+    if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        umount2("/proc", MNT_DETACH) || !access("/proc/self", F_OK))
+        SKIP("no right to take /proc away");
+}
+
+static int parent_of_one(void *argument)
+{
+    start(wait_for_ever, SHOAL_DAEMON);
+    return wait_for_ever(argument);
+}
+
+static int parent_that_returns(void *argument)
+{
+    start(wait_for_ever, SHOAL_DAEMON);
+    while (!atomic_load(&words[BEGUN]))
+        nap();
+    return argument != NULL;
+}
+
+TEST(process_daemons_end_with_their_parent_without_proc)
+{
+    without_proc();
+    open_all();
+    shoal_process *killed, *returns;
+    ASSERT_OK(shoal_process_start(&killed, parent_of_one, NULL, NULL));
+    while (atomic_load(&words[BEGUN]) < 2)
+        nap();
+    ASSERT_OK(shoal_process_kill(killed));
+    ASSERT_OK(shoal_process_join(killed, SHOAL_FOREVER));
+    atomic_store(&words[BEGUN], 0);
+    ASSERT_OK(shoal_process_start(&returns, parent_that_returns, NULL, NULL));
+    ASSERT_OK(shoal_process_join(returns, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_close(killed));
+    ASSERT_OK(shoal_process_close(returns));
+    all_gone();
+}
+
+TEST(process_kill_tree_without_proc_kills_the_child_and_says_that_it_saw_no_more)
+{
+    without_proc();
+    open_all();
+    shoal_process *p;
+    int code;
+    ASSERT_OK(shoal_process_start(&p, wait_for_ever, NULL, NULL));
+    ASSERT_ERR(shoal_process_kill_tree(p), -ENODATA);
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_exit_code(p, &code));
+    ASSERT_EQ_INT(code, -SIGKILL);
+    ASSERT_OK(shoal_process_close(p));
+    all_gone();
+}
+
+static int killed_at_once(void *argument)
+{
+    shoal_lock *lock = argument;
+    for (;;) {
+        shoal_lock_acquire(lock, SHOAL_FOREVER);
+        shoal_lock_release(lock);
+    }
+    return 0;
+}
+
+/* Others look for the dead all the time; what is just being born is not one of them. */
+TEST(process_children_without_proc_are_not_taken_for_unborn)
+{
+    without_proc();
+    shoal_lock *lock;
+    shoal_process *p[6];
+    ASSERT_OK(shoal_lock_create(&lock, NULL));
+    for (int i = 0; i < 6; i++)
+        ASSERT_OK(shoal_process_start(&p[i], killed_at_once, lock, NULL));
+    for (int n = 0; n < 300; n++) {
+        int code;
+        ASSERT_OK(shoal_process_kill(p[n % 6]));
+        ASSERT_OK(shoal_process_join(p[n % 6], SHOAL_FOREVER));
+        ASSERT_OK(shoal_process_exit_code(p[n % 6], &code));
+        ASSERT_EQ_INT(code, -SIGKILL);
+        ASSERT_OK(shoal_process_close(p[n % 6]));
+        if (n < 294)
+            ASSERT_OK(shoal_process_start(&p[n % 6], killed_at_once, lock, NULL));
+    }
+    shoal_lock_close(lock);
 }
