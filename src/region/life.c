@@ -450,9 +450,8 @@ enum life life_look(uint32_t s, bool confirm_unarmed)
     case SLOT_STARTING: return confirm_unarmed ? look_unborn(s, word) : LIFE_UNARMED;
     case SLOT_DEAD: {
         uint32_t r = (uint32_t)word >> 8, by = record_slot(atomic_load(&record_at(r)->word));
-        return by && by != s && by != process_self.slot
-                   ? life_look(by, confirm_unarmed)
-                   : LIFE_WELL;
+        return by && by != s && by != process_self.slot ? life_look(by, confirm_unarmed)
+                                                        : LIFE_WELL;
     }
     case SLOT_ALIVE:
     case SLOT_LEAVING: break;

@@ -95,6 +95,8 @@ TEST(process_that_has_ended_is_not_alive_and_can_be_joined_again)
 
 TEST(process_terminate_interrupt_and_kill_send_their_signals)
 {
+    signal(SIGINT, SIG_DFL); /* a shell's background job ignores it, and so would the child */
+    signal(SIGTERM, SIG_DFL);
     shoal_process *p = started(sleep_long, 0);
     ASSERT_OK(shoal_process_terminate(p));
     ASSERT_EQ_INT(joined(p), -SIGTERM);
