@@ -49,7 +49,9 @@ typedef struct shoal_memory_options {
 } shoal_memory_options;
 
 /* Allocates `size` bytes (1 or more), aligned to 64. -ENOMEM: machine, region or quota is full;
- * everything still works afterwards. */
+ * everything still works afterwards. But where the kernel promises more memory than it has (its
+ * default), it may end a process, perhaps the caller, when the machine or the cgroup is full; the
+ * others go on. A quota (below) keeps a family from getting there. */
 SHOAL_API int shoal_memory_create(shoal_memory **ret, size_t size,
                                   const shoal_memory_options *options);
 /* Where the memory lies in this process; NULL for a bad handle. Valid until this process's close.
