@@ -108,8 +108,8 @@ SHOAL_API int shoal_process_terminate(shoal_process *process); /* SIGTERM */
 SHOAL_API int shoal_process_interrupt(shoal_process *process); /* SIGINT */
 SHOAL_API int shoal_process_kill(shoal_process *process);      /* SIGKILL */
 /* SIGKILL to it and every descendant: all that is attached to the family below it or that /proc
- * shows below it. They are stopped first, so that none escapes by forking. Returns how many were
- * killed. */
+ * shows below it. They are stopped first, so that none escapes by forking. Returns
+ * how many were killed; -ENODATA where /proc is not mounted: only the child itself was killed. */
 SHOAL_API int shoal_process_kill_tree(shoal_process *process);
 /* Gives up the handle of a child that has ended, joined or not. -EBUSY: it runs; join or kill it
  * first. */
