@@ -161,8 +161,8 @@ SHOAL_API int shoal_condition_release(shoal_condition *condition);
  * received goes to the next. */
 SHOAL_API int shoal_condition_wait(shoal_condition *condition, int64_t deadline);
 /* Waits until predicate(argument) is not 0, and returns that (so let it not be negative); asks it
- * with the lock held. -ETIMEDOUT if it is still 0 at the deadline. *died, if not NULL, is set to 1 if the lock
- * came from a dead holder at any time, and otherwise left as it is. */
+ * with the lock held. -ETIMEDOUT if it is still 0 at the deadline. *died, if not NULL, is set to 1
+ * if the lock came from a dead holder at any time, and otherwise left as it is. */
 SHOAL_API int shoal_condition_wait_for(shoal_condition *condition, int (*predicate)(void *argument),
                                        void *argument, int64_t deadline, int *died);
 /* The caller holds the lock (-EPERM otherwise). Wakes up to n waiters; returns how many. */
