@@ -205,7 +205,7 @@ void child_abandon(struct child *child)
     pthread_mutex_unlock(&child_mutex);
 }
 
-/* How many of n have ended. */
+/* How many of n have ended; which, if `ended` is given. */
 static int count_ended(struct child *const all[], size_t n, int ended[])
 {
     int count = 0;
@@ -243,10 +243,12 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
         fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
     }
     for (int64_t slice = SLICE_LEAST;;) {
-        int count = count_ended(all, n, ended);
-        rc = count ? count : late(deadline);
-        if (rc > 0)
+        rc = count_ended(all, n, NULL);
+        if (rc) {
+            rc = count_ended(all, n, ended); /* only now, as a failure leaves it as it was */
             goto out;
+        }
+        rc = late(deadline);
         if (rc) {
             fail_detail("wait: all of %zu processes still run", n);
             goto out;

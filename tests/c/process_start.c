@@ -345,10 +345,14 @@ TEST(process_wait_tells_which_of_several_have_ended)
     enum { MANY = 70 };
     shoal_process *p[MANY];
     int ended[MANY];
-    for (int i = 0; i < MANY; i++)
+    for (int i = 0; i < MANY; i++) {
         p[i] = started(sleep_long, 0);
+        ended[i] = 7;
+    }
     ASSERT_ERR(shoal_process_wait(p, MANY, ended, SHOAL_NOW), -EAGAIN);
     ASSERT_ERR(shoal_process_wait(p, MANY, ended, shoal_after(0.01)), -ETIMEDOUT);
+    for (int i = 0; i < MANY; i++)
+        ASSERT_EQ_INT(ended[i], 7); /* failures write nothing */
     ASSERT_OK(shoal_process_kill(p[68]));
     ASSERT_EQ_INT(shoal_process_wait(p, MANY, ended, SHOAL_FOREVER), 1);
     for (int i = 0; i < MANY; i++)
