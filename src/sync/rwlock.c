@@ -224,8 +224,13 @@ static int try_read(struct header *h, owner_t me, owner_t *dead)
             owner_release(cell, &b->drain);
             return in_vain(-EAGAIN);
         }
-        if (!owner_dead(w)) /* somebody was told, and reads */
-            break;
+        if (!owner_dead(w)) { /* somebody was told, and reads; unless it died and nobody met that */
+            life_ask(w);
+            if (!owner_dead(w))
+                break;
+            w = atomic_load(&b->writer);
+            continue;
+        }
         was = w;
         if (atomic_compare_exchange_strong(&b->writer, &w,
                                            w & FLAGS && !MUTANT(50) ? me | TOLD : 0)) {

@@ -333,6 +333,21 @@ TEST(rwlock_notice_passes_on_when_the_one_who_got_it_dies)
     done();
 }
 
+/* No process begins, sleeps or joins between the death and the acquire, so it is the acquire that
+ * has to ask. */
+TEST(rwlock_notice_passes_on_though_nobody_has_met_the_death)
+{
+    setup();
+    kill_and_reap(start_holder(write_and_stay));
+    pid_t told = start_holder(be_told_and_stay);
+    kill_and_reap(told);
+    ASSERT_EQ_INT(shoal_rwlock_acquire_read(lock, SHOAL_NOW), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_rwlock_release(lock));
+    ASSERT_EQ_INT(shoal_rwlock_acquire_read(lock, SHOAL_NOW), 0);
+    ASSERT_OK(shoal_rwlock_release(lock));
+    done();
+}
+
 TEST(rwlock_notice_outlives_a_writer_that_gives_up)
 {
     setup();
