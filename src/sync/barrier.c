@@ -136,11 +136,8 @@ static void ask_all(struct header *h)
 {
     struct cell *cells;
     uint32_t n = cells_of(h, &cells);
-    for (uint32_t i = 0; i < n; i++) {
-        owner_t owner = atomic_load_explicit(&cells[i].owner, memory_order_relaxed);
-        if (owner)
-            life_ask(owner);
-    }
+    for (uint32_t i = 0; i < n; i++)
+        sync_lives(atomic_load_explicit(&cells[i].owner, memory_order_relaxed));
     look_for_new_dead(h);
 }
 
@@ -342,7 +339,7 @@ int shoal_barrier_broken(const shoal_barrier *barrier)
     struct header *h = header_of(barrier, TYPE_BARRIER);
     if (!h)
         return bad_handle(barrier, "shoal_barrier_broken");
-    look_for_new_dead(h);
+    ask_all(h);
     return (atomic_load(&body_of(h)->state) & BROKEN) != 0;
 }
 
@@ -359,6 +356,7 @@ int shoal_barrier_n_waiting(const shoal_barrier *barrier)
     struct header *h = header_of(barrier, TYPE_BARRIER);
     if (!h)
         return bad_handle(barrier, "shoal_barrier_n_waiting");
+    ask_all(h);
     uint64_t s = atomic_load(&body_of(h)->state);
     return s & BROKEN ? 0 : (int)(s & COUNT_MASK);
 }

@@ -414,7 +414,7 @@ int shoal_condition_waiters(const shoal_condition *condition)
     int waiters = 0;
     for (uint32_t i = 0; i < high; i++) {
         uint64_t word = atomic_load(&cells[i].word);
-        waiters += (word & WAITING) && !owner_dead(word_owner(word));
+        waiters += (word & WAITING) && sync_lives(word_owner(word));
     }
     return waiters;
 }

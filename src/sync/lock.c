@@ -55,11 +55,12 @@ int shoal_lock_acquire(shoal_lock *lock, int64_t deadline)
     return acquire_slow(h, deadline);
 }
 
-/* Of somebody else, or of nobody. */
+/* Of somebody else, or of nobody. What a dead one held is nobody's to give back: the next to
+ * acquire is to be told. */
 static int release_slow(struct body *b)
 {
     owner_t owner = atomic_load(&b->owner);
-    while (owner && !owner_dead(owner))
+    while (sync_lives(owner))
         if (atomic_compare_exchange_strong(&b->owner, &owner, 0)) {
             if (MUTANT(5))
                 return 0;
@@ -87,8 +88,7 @@ int shoal_lock_locked(const shoal_lock *lock)
     struct header *h = header_of(lock, TYPE_LOCK);
     if (!h)
         return bad_handle(lock, "shoal_lock_locked");
-    owner_t owner = atomic_load(&body_of(h)->owner);
-    return owner && !owner_dead(owner);
+    return sync_lives(atomic_load(&body_of(h)->owner));
 }
 
 int shoal_lock_holder(const shoal_lock *lock, shoal_holder *ret)

@@ -86,8 +86,7 @@ int shoal_rlock_locked(const shoal_rlock *lock)
     struct header *h = header_of(lock, TYPE_RLOCK);
     if (!h)
         return bad_handle(lock, "shoal_rlock_locked");
-    owner_t owner = atomic_load(&body_of(h)->owner);
-    return owner && !owner_dead(owner);
+    return sync_lives(atomic_load(&body_of(h)->owner));
 }
 
 int shoal_rlock_count(const shoal_rlock *lock)

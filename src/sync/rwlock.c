@@ -439,7 +439,7 @@ int shoal_rwlock_release(shoal_rwlock *lock)
 static bool is_written(const struct header *h)
 {
     owner_t w = atomic_load(&body_of(h)->writer);
-    return w & HELD && !owner_dead(w);
+    return w & HELD && sync_lives(w);
 }
 
 /* How many read; one of them is *one. */
@@ -450,7 +450,7 @@ static int count_readers(const struct header *h, owner_t *one)
     int n = 0;
     for (uint32_t k = 0; k < high; k++) {
         owner_t c = load_cell(s, k);
-        if (!(c & COUNT) || owner_dead(c))
+        if (!(c & COUNT) || !sync_lives(c))
             continue;
         *one = c;
         n++;
@@ -480,7 +480,7 @@ int shoal_rwlock_holder(const shoal_rwlock *lock, shoal_holder *ret)
     if (!h)
         return bad_handle(lock, "shoal_rwlock_holder");
     owner_t one = 0, w = atomic_load(&body_of(h)->writer);
-    if (w & HELD && !owner_dead(w))
+    if (w & HELD && sync_lives(w))
         one = w;
     else
         count_readers(h, &one);

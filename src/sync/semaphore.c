@@ -548,6 +548,9 @@ int shoal_semaphore_value(const shoal_semaphore *semaphore)
     struct header *h = header_of(semaphore, TYPE_SEMAPHORE);
     if (unlikely(!h))
         return bad_handle(semaphore, "shoal_semaphore_value");
+    owner_t me;
+    if (h->size && !self(&me))
+        collect(h, true);
     return (int)available(body_of(h));
 }
 

@@ -13,12 +13,20 @@ int sync_create(struct header **header, void *ret, enum type type, size_t payloa
                          payload ? OBJECT_ZERO : OBJECT_RAW);
 }
 
+bool sync_lives(owner_t owner)
+{
+    owner_t me;
+    if (owner && !owner_dead(owner) && !self(&me))
+        life_ask(owner);
+    return owner && !owner_dead(owner);
+}
+
 int sync_holder(owner_t owner, shoal_holder *ret)
 {
     shoal_holder holder = {.pid = 0};
     if (!ret)
         return fail(-EINVAL, "nowhere to write the holder (NULL)");
-    if (owner && !owner_dead(owner)) {
+    if (sync_lives(owner)) {
         const struct record *record = record_at(owner_record(owner));
         uint32_t s = (uint32_t)(atomic_load(&record->word) >> 16) & 0xffff;
         holder.pid = atomic_load(&view.slots[s].pid);

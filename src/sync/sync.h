@@ -8,6 +8,8 @@
 /* Checks the arguments of a constructor and creates the header: fill in its body and publish it. */
 int sync_create(struct header **header, void *ret, enum type type, size_t payload,
                 const shoal_sync_options *options, const char *what);
+/* Whether the owner is somebody who lives: asks, as the caller may be the first to meet a death. */
+bool sync_lives(owner_t owner);
 /* Fills in who the owner is: 1, or 0 if nobody (or a dead one). */
 int sync_holder(owner_t owner, shoal_holder *ret);
 

@@ -305,3 +305,123 @@ TEST(life_an_object_that_a_repairer_looks_at_is_not_used_anew)
     ASSERT_OK(shoal_event_create(&event, NULL));
     finish();
 }
+
+/* ---- looking ---- */
+
+static struct {
+    shoal_rlock *rlock;
+    shoal_rwlock *read, *written;
+    shoal_semaphore *semaphore;
+    shoal_condition *condition;
+    shoal_barrier *barrier;
+} all;
+
+static void hold_lock(void)
+{
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_NOW));
+}
+
+static void hold_rlock(void)
+{
+    ASSERT_OK(shoal_rlock_acquire(all.rlock, SHOAL_NOW));
+}
+
+static void hold_to_read(void)
+{
+    ASSERT_OK(shoal_rwlock_acquire_read(all.read, SHOAL_NOW));
+}
+
+static void hold_to_write(void)
+{
+    ASSERT_OK(shoal_rwlock_acquire_write(all.written, SHOAL_NOW));
+}
+
+static void own_a_permit(void)
+{
+    ASSERT_OK(shoal_semaphore_acquire_owned(all.semaphore, SHOAL_NOW));
+}
+
+static void wait_for_notice(void)
+{
+    ASSERT_OK(shoal_condition_acquire(all.condition, SHOAL_NOW));
+    shoal_condition_wait(all.condition, SHOAL_FOREVER);
+}
+
+static void wait_for_parties(void)
+{
+    shoal_barrier_wait(all.barrier, SHOAL_FOREVER);
+}
+
+static void (*held)(void);
+static void hold_and_stay(void)
+{
+    held();
+    for (;;)
+        pause();
+}
+
+/* Does something, sleeps, and is killed; nobody has met its death. */
+static void died_after(void (*body)(void))
+{
+    held = body;
+    pid_t pid = child(hold_and_stay);
+    until_asleep(pid);
+    kill_and_reap(pid);
+}
+
+TEST(life_looking_at_an_object_counts_nobody_who_has_died)
+{
+    shoal_holder holder;
+    begin();
+    ASSERT_OK(shoal_rlock_create(&all.rlock, NULL));
+    ASSERT_OK(shoal_rwlock_create(&all.read, NULL));
+    ASSERT_OK(shoal_rwlock_create(&all.written, NULL));
+    ASSERT_OK(shoal_semaphore_create(&all.semaphore, 1, &(shoal_semaphore_options){.owned = 1}));
+    ASSERT_OK(shoal_condition_create(&all.condition, NULL, NULL, NULL));
+    ASSERT_OK(shoal_barrier_create(&all.barrier, 2, NULL));
+
+    died_after(hold_lock);
+    ASSERT_EQ_INT(shoal_lock_locked(lock), 0);
+    died_after(hold_rlock);
+    ASSERT_EQ_INT(shoal_rlock_holder(all.rlock, &holder), 0);
+    ASSERT_EQ_INT(holder.pid, 0);
+    died_after(hold_to_read);
+    ASSERT_EQ_INT(shoal_rwlock_readers(all.read), 0);
+    died_after(hold_to_write);
+    ASSERT_EQ_INT(shoal_rwlock_locked(all.written), 0);
+    died_after(own_a_permit);
+    ASSERT_EQ_INT(shoal_semaphore_value(all.semaphore), 1);
+    died_after(own_a_permit);
+    ASSERT_EQ_INT(shoal_semaphore_holders(all.semaphore, &holder, 1), 0);
+    died_after(wait_for_notice);
+    ASSERT_EQ_INT(shoal_condition_waiters(all.condition), 0);
+    died_after(wait_for_parties);
+    ASSERT_EQ_INT(shoal_barrier_n_waiting(all.barrier), 0);
+    ASSERT_OK(shoal_barrier_reset(all.barrier));
+    died_after(wait_for_parties);
+    ASSERT_EQ_INT(shoal_barrier_broken(all.barrier), 1);
+
+    /* Looking took nothing away. */
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_NOW), SHOAL_OWNER_DIED);
+    ASSERT_EQ_INT(shoal_rlock_acquire(all.rlock, SHOAL_NOW), SHOAL_OWNER_DIED);
+    ASSERT_EQ_INT(shoal_rwlock_acquire_read(all.written, SHOAL_NOW), SHOAL_OWNER_DIED);
+
+    shoal_rlock_close(all.rlock);
+    shoal_rwlock_close(all.read);
+    shoal_rwlock_close(all.written);
+    shoal_semaphore_close(all.semaphore);
+    shoal_condition_close(all.condition);
+    shoal_barrier_close(all.barrier);
+    finish();
+}
+
+/* Any living process may release a lock; but what a dead one held the next to acquire is told of. */
+TEST(life_nobody_releases_what_a_dead_process_held)
+{
+    begin();
+    died_after(hold_lock);
+    ASSERT_ERR(shoal_lock_release(lock), -EPERM);
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_NOW), SHOAL_OWNER_DIED);
+    ASSERT_EQ_INT(shoal_lock_release(lock), 0);
+    finish();
+}
