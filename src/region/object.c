@@ -111,15 +111,15 @@ static bool use_group(uint32_t g, unsigned c)
     return true;
 }
 
-/* A group of this class that is mine with something freed, or nobody's: looks at some, beginning
+/* A group of this class that is mine with something freed, or nobody's: looks at `most`, beginning
  * where it stopped last. */
-static int find_group(unsigned c)
+static int find_group(unsigned c, uint32_t most)
 {
     static _Thread_local uint32_t from;
     struct thread *t = &shoal_thread;
     atomic_store(&process_self.creates, true); /* before it owns a group */
     uint32_t high = atomic_load(&view.region->groups_high);
-    for (unsigned n = 0; n < SEARCH && n < high; n++) {
+    for (unsigned n = 0; n < most && n < high; n++) {
         uint32_t g = from++ % high;
         struct group *group = group_at(g);
         owner_t owner = atomic_load(&group->owner), none = 0;
@@ -190,9 +190,12 @@ static int take_id(unsigned c, uint32_t *ret)
         }
         if (t->group[c] && atomic_load(&group_at(g)->freed) && use_group(g, c))
             continue;
-        int rc = find_group(c);
-        if (rc == -ENOENT)
+        int rc = find_group(c, SEARCH);
+        if (rc == -ENOENT) {
             rc = new_group(c);
+            if (rc == -ENOMEM && !find_group(c, UINT32_MAX)) /* full, but for what lies further on */
+                rc = 0;
+        }
         if (rc)
             return rc;
     }

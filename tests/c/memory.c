@@ -298,16 +298,20 @@ TEST(a_full_region_says_so_and_everything_still_works)
 
 TEST(too_many_objects_are_an_error_and_come_back)
 {
-    static shoal_lock *locks[4096];
-    shoal_options options = {.reserve = 64 << 20};
+    enum { MOST = 16384 };
+    static shoal_lock *locks[MOST];
+    shoal_options options = {.reserve = 512 << 20};
     ASSERT_OK(shoal_init(&options));
     int n = 0, rc;
-    while (n < 4096 && !(rc = shoal_lock_create(&locks[n], NULL)))
+    while (n < MOST && !(rc = shoal_lock_create(&locks[n], NULL)))
         n++;
     ASSERT_EQ_INT(rc, -ENOMEM);
-    ASSERT_GE_INT(n, 1000);
-    shoal_lock_close(locks[500]);
-    ASSERT_OK(shoal_lock_create(&locks[500], NULL));
+    ASSERT_GE_INT(n, 8000);
+    for (int i = 0; i < n; i += 100) { /* wherever there is one place */
+        shoal_lock_close(locks[i]);
+        ASSERT_OK(shoal_lock_create(&locks[i], NULL));
+        ASSERT_ERR(shoal_lock_create(&locks[n], NULL), -ENOMEM);
+    }
     for (int i = 0; i < n; i++)
         shoal_lock_close(locks[i]);
     ASSERT_EQ_INT(statistics().objects, 0);
