@@ -375,12 +375,9 @@ static int join_family(void)
 /* All of it or nothing: the next call begins anew. */
 static int begin_family(uint64_t reserve)
 {
-    int rc = region_create(reserve);
-    if (!rc) {
-        rc = object_attach();
-        if (rc)
-            region_unmap();
-    }
+    int rc = object_attach(); /* first, since the region takes whatever room there is */
+    if (!rc)
+        rc = region_create(reserve);
     switch (rc) {
     case 0: return 0;
     case -EINVAL: return fail(rc, "a region reserves 1 TiB at most");

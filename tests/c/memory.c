@@ -398,17 +398,19 @@ TEST(a_small_address_space_makes_a_smaller_region)
 #ifdef __SANITIZE_ADDRESS__
     SKIP("the sanitizer's own address space does not fit");
 #endif
-    pid_t pid = fork();
-    ASSERT_SYS(pid);
-    if (!pid) {
-        struct rlimit limit = {.rlim_cur = 4ull << 30, .rlim_max = 4ull << 30};
-        ASSERT_SYS(setrlimit(RLIMIT_AS, &limit));
-        shoal_lock *lock;
-        ASSERT_OK(shoal_lock_create(&lock, NULL));
-        ASSERT_LE_U64(statistics().reserved, 4ull << 30);
-        exit(0);
+    for (rlim_t room = 4ull << 30; room >= 160 << 20; room -= room / 16) {
+        pid_t pid = fork();
+        ASSERT_SYS(pid);
+        if (!pid) {
+            struct rlimit limit = {.rlim_cur = room, .rlim_max = room};
+            ASSERT_SYS(setrlimit(RLIMIT_AS, &limit));
+            shoal_lock *lock;
+            ASSERT_OK(shoal_lock_create(&lock, NULL));
+            ASSERT_LE_U64(statistics().reserved, room);
+            exit(0);
+        }
+        end_child(pid, 0);
     }
-    end_child(pid, 0);
 }
 
 TEST(a_small_limit_on_file_sizes_makes_a_smaller_region)
