@@ -16,7 +16,7 @@ static _Noreturn void run_program(const struct launch *l, const char *path, char
     char text[64];
     int fd = region_fd();
     if (fd < 0 || fcntl(fd, F_SETFD, 0))
-        launch_fail(l, fail(-EBADF, "start_exec: the region's descriptor was closed"));
+        launch_fail(l, fail(-EBADF, "start_exec: the program has closed the region's descriptor"));
     snprintf(text, sizeof text, "%d:%u:%u", fd, self_birth.slot, self_birth.generation);
     if (setenv(SELF_ENVIRONMENT, text, 1))
         launch_fail(l, fail(-ENOMEM, "start_exec: no memory for the environment"));

@@ -486,6 +486,26 @@ TEST(process_a_child_of_a_plain_fork_belongs_to_the_family)
     end(p);
 }
 
+static void close_all_and_start(void)
+{
+    shoal_process *p = NULL;
+    char name[] = "true", *argv[] = {name, NULL};
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    ASSERT_EQ_INT(joined(started(give, 9)), 9);
+    ends_well(child(raw_child));
+    ASSERT_ERR(shoal_process_start_exec(&p, "/bin/true", argv, NULL), -EBADF);
+    ASSERT_NULL(p);
+    end(started(sleep_long, 0));
+}
+
+/* Only a program that is started by exec needs the region's descriptor. */
+TEST(process_that_has_closed_all_descriptors_starts_others)
+{
+    ASSERT_NOT_NULL(shoal_process_current());
+    ends_well(child(close_all_and_start));
+}
+
 static int refused(void *argument)
 {
     (void)argument;
