@@ -8,6 +8,7 @@
 #ifndef SHOAL_CHILD_H
 #define SHOAL_CHILD_H
 
+#include "process/descriptor.h"
 #include "region/self.h"
 #include <shoal/process.h>
 
@@ -28,9 +29,10 @@ struct child {
     uint64_t family; /* whose region `slot` is in */
     uint32_t slot, generation;
     _Atomic int32_t status; /* as shoal_process_exit_code gives it; set once */
-    int pidfd;              /* -1 until somebody wants it */
-    int status_fd;          /* CLEAN: the fork server writes its wait status there */
     bool daemon;
+    /* What becomes readable at its end: a pidfd, once somebody wants it; of a CLEAN child the pipe
+     * into which the fork server writes its wait status. */
+    struct descriptor end;
     char name[NAME];
 };
 static_assert(sizeof(struct child) == 256, "none lies on two pages");

@@ -14,7 +14,7 @@
 static struct {
     pid_t owner; /* 0: there is none */
     pid_t pid;
-    int fd;
+    struct descriptor socket;
     struct child place; /* slot, generation and family, for its repair */
 } server;
 
@@ -22,7 +22,7 @@ void forkserver_forked(void)
 {
     if (!server.owner)
         return; /* without a write: it would copy a page in every child */
-    close(server.fd);
+    descriptor_close(&server.socket);
     server.owner = 0;
 }
 
@@ -67,7 +67,7 @@ static int make_server(void)
     if (pid > 0 && self_birth.slot) {
         server.owner = parent;
         server.pid = pid;
-        server.fd = pair[0];
+        descriptor_keep(&server.socket, pair[0]);
         return 0;
     }
     close(pair[0]);
@@ -110,7 +110,7 @@ int shoal_forkserver_stop(void)
     if (busy) {
         rc = fail(-EBUSY, "forkserver: a process that it forked still runs");
     } else {
-        close(server.fd);
+        descriptor_close(&server.socket);
         server.owner = 0;
         while (waitpid(server.pid, NULL, 0) < 0 && errno == EINTR)
             ;
@@ -124,11 +124,12 @@ int shoal_forkserver_stop(void)
 static int ask(const struct request *r, const int fds[], unsigned n, const void *bytes,
                struct answer *answer)
 {
-    int rc = wire_send_request(server.fd, r, fds, n);
+    int fd = descriptor_number(&server.socket);
+    int rc = fd < 0 ? -EPIPE : wire_send_request(fd, r, fds, n);
     if (!rc && r->size)
-        rc = wire_send(server.fd, bytes, r->size);
+        rc = wire_send(fd, bytes, r->size);
     if (!rc)
-        rc = wire_receive(server.fd, answer, sizeof *answer);
+        rc = wire_receive(fd, answer, sizeof *answer);
     if (rc == -EPIPE)
         return fail(-EPIPE, "the fork server (pid %d) is gone", (int)server.pid);
     if (rc)
@@ -260,7 +261,7 @@ int shoal_process_start_clean(shoal_process **ret, shoal_target target, const vo
         rc = fail(-errno, "start_clean: no pipe: %s", strerror(errno));
         goto drop;
     }
-    child->status_fd = status[0];
+    descriptor_keep(&child->end, status[0]);
     fds[n++] = status[1];
     const int streams[3] = {o->stdin_fd, o->stdout_fd, o->stderr_fd};
     for (unsigned i = 0; i < 3; i++)

@@ -133,8 +133,7 @@ struct child *child_new(enum child_kind kind)
                             .kind = kind,
                             .owner = children->owner,
                             .status = SHOAL_EXIT_RUNNING,
-                            .pidfd = -1,
-                            .status_fd = -1};
+                            .end = {.fd = -1}};
     child->next = children->list;
     children->list = child;
     return child;
@@ -147,10 +146,7 @@ void child_drop(struct child *child)
             *p = child->next;
             break;
         }
-    if (child->pidfd >= 0)
-        close(child->pidfd);
-    if (child->status_fd >= 0)
-        close(child->status_fd);
+    descriptor_close(&child->end);
     child->check = 0;
     child->next = children->unused;
     children->unused = child;
@@ -232,8 +228,7 @@ static void from_slot(struct child *child, enum child_kind kind, uint32_t s, uin
                             .slot = s,
                             .generation = generation,
                             .status = SHOAL_EXIT_RUNNING,
-                            .pidfd = -1,
-                            .status_fd = -1,
+                            .end = {.fd = -1},
                             .daemon = atomic_load(&slot->flags) & SLOT_FLAG_DAEMON};
     memcpy(child->name, slot->name, NAME);
     child->name[NAME - 1] = 0;
@@ -259,7 +254,7 @@ static void know_self(void)
         parent_child.kind = PARENT;
         parent_child.tag = tag;
         parent_child.check = OPEN | tag;
-        parent_child.pidfd = -1;
+        parent_child.end.fd = -1;
     } else if (p) {
         from_slot(&parent_child, PARENT, p, p_generation);
         if (atomic_load(&view.slots[p].word) >> 32 != p_generation) { /* the slot is another's */

@@ -34,19 +34,21 @@ static int32_t recorded(const struct child *child)
 static bool clean_ended(struct child *child)
 {
     int32_t status;
-    struct pollfd p = {.fd = child->status_fd, .events = POLLIN};
+    struct pollfd p = {.fd = descriptor_number(&child->end), .events = POLLIN};
     if (child->status != SHOAL_EXIT_RUNNING)
         return true;
-    if (poll(&p, 1, 0) <= 0)
-        return false;
-    ssize_t n = read(child->status_fd, &status, sizeof status);
-    if (n == sizeof status) {
-        child->status = status;
-        return true;
+    if (p.fd >= 0) {
+        if (poll(&p, 1, 0) <= 0)
+            return false;
+        ssize_t n = read(p.fd, &status, sizeof status);
+        if (n == sizeof status) {
+            child->status = status;
+            return true;
+        }
+        if (n < 0)
+            return false;
     }
-    if (n < 0)
-        return false;
-    /* The server is gone; the child may live on. */
+    /* The server is gone, or the program has closed the pipe; the child may live on. */
     if (os_process_ended(child->pid) != 1)
         return false;
     child->status = recorded(child);
@@ -102,8 +104,10 @@ int child_pollable(struct child *child)
 {
     bool fresh = false;
     pthread_mutex_lock(&child_mutex);
-    int fd = child->kind == CLEAN ? child->status_fd : child->pidfd;
-    if (fd < 0 && os_features()->pidfd && child->status == SHOAL_EXIT_RUNNING) {
+    int fd = descriptor_number(&child->end);
+    bool known = fd >= 0;
+    if (!known && child->kind != CLEAN && os_features()->pidfd &&
+        child->status == SHOAL_EXIT_RUNNING) {
         fd = os_pidfd_open(child->pid);
         /* Whoever has the number is still the child if it can be waited for. */
         if (fd >= 0 && child->kind == CHILD && child_ended(child, &fresh)) {
@@ -116,12 +120,20 @@ int child_pollable(struct child *child)
         if (fd < 0)
             fd = -errno;
     }
-    if (fd >= 0 && child->kind != CLEAN)
-        child->pidfd = fd;
+    if (fd >= 0 && !known)
+        descriptor_keep(&child->end, fd);
     pthread_mutex_unlock(&child_mutex);
     if (fresh)
         child_gone(child);
     return fd >= 0 ? fd : fd == -1 ? -ENOTSUP : fd;
+}
+
+/* What to poll for the end of a child that runs; below 0 where only looking now and then helps.
+ * `told`: its descriptor was readable, and yet it runs: a clean one's server is gone. Asked before
+ * each sleep, since the program may have closed the descriptor. */
+static int pollable(struct child *child, short told)
+{
+    return told && child->kind == CLEAN ? -1 : child_pollable(child);
 }
 
 /* Sleeps until one of the descriptors is readable or the deadline has passed: 0, -EINTR. At most
@@ -139,6 +151,11 @@ static int poll_until(struct pollfd *fds, size_t n, int64_t deadline, int64_t sl
     int result = rc < 0 ? -errno : 0;
     errno = error;
     return result;
+}
+
+static int64_t longer(int64_t slice)
+{
+    return slice < SLICE_MOST ? 2 * slice : slice;
 }
 
 static int late(int64_t deadline)
@@ -175,21 +192,12 @@ int shoal_process_join(shoal_process *process, int64_t deadline)
             return fail(rc, "join: a signal handler ran");
     }
     struct pollfd p = {.fd = -1, .events = POLLIN};
-    for (int64_t slice = SLICE_LEAST; !child_look(child);) {
+    for (int64_t slice = SLICE_LEAST; !child_look(child); slice = longer(slice)) {
         rc = late(deadline);
         if (rc)
             return fail(rc, "join: process %s (pid %d) still runs", child->name, (int)child->pid);
-        if (p.fd < 0)
-            p.fd = child_pollable(child);
-        if (p.fd >= 0)
-            slice = SHOAL_FOREVER;
-        else if (slice < SLICE_MOST)
-            slice *= 2;
-        /* A clean child whose server is gone: its descriptor says nothing any more. */
-        if (child->kind == CLEAN && p.revents)
-            p.fd = -1, slice = SLICE_MOST;
-        p.revents = 0;
-        rc = poll_until(&p, 1, deadline, slice);
+        p.fd = pollable(child, p.revents);
+        rc = poll_until(&p, 1, deadline, p.fd >= 0 ? SHOAL_FOREVER : slice);
         if (rc)
             return fail(rc, "join: a signal handler ran");
     }
@@ -242,7 +250,7 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
             goto out;
         fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
     }
-    for (int64_t slice = SLICE_LEAST;;) {
+    for (int64_t slice = SLICE_LEAST;; slice = longer(slice)) {
         rc = count_ended(all, n, NULL);
         if (rc) {
             rc = count_ended(all, n, ended); /* only now, as a failure leaves it as it was */
@@ -253,17 +261,12 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
             fail_detail("wait: all of %zu processes still run", n);
             goto out;
         }
-        bool pollable = true;
+        bool every = true;
         for (size_t i = 0; i < n; i++) {
-            if (fds[i].fd < 0 && !fds[i].revents)
-                fds[i].fd = child_pollable(all[i]);
-            else if (fds[i].revents) /* readable, and yet it runs: a clean one's server is gone */
-                fds[i].fd = -1;
-            pollable = pollable && fds[i].fd >= 0;
+            fds[i].fd = pollable(all[i], fds[i].revents);
+            every = every && fds[i].fd >= 0;
         }
-        if (slice < SLICE_MOST)
-            slice *= 2;
-        rc = poll_until(fds, n, deadline, pollable ? SHOAL_FOREVER : slice);
+        rc = poll_until(fds, n, deadline, every ? SHOAL_FOREVER : slice);
         if (rc) {
             fail_detail("wait: a signal handler ran");
             goto out;

@@ -101,6 +101,36 @@ TEST(process_clean_children_get_a_copy_of_the_argument)
     ASSERT_OK(shoal_forkserver_stop());
 }
 
+static void lose_server(void)
+{
+    shoal_process *p = NULL;
+    int number = 1, fds[32];
+    ASSERT_OK(shoal_forkserver_start());
+    shoal_process *q = started(give, 5);
+    ASSERT_OK(shoal_process_join(q, SHOAL_FOREVER));
+    for (int fd = 3; fd < 32; fd++)
+        close(fd);
+    for (int i = 0; i < 32; i += 2)
+        ASSERT_SYS(pipe(&fds[i]));
+    ASSERT_ERR(shoal_process_start_clean(&p, give, &number, sizeof number, NULL), -EPIPE);
+    ASSERT_NULL(p);
+    ASSERT_EQ_INT(joined(q), 5);
+    ASSERT_OK(shoal_forkserver_stop());
+    for (int i = 0; i < 32; i++)
+        ASSERT_SYS(fcntl(fds[i], F_GETFD));
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_EQ_INT(joined(started(give, 6)), 6);
+    ASSERT_OK(shoal_forkserver_stop());
+}
+
+/* Its descriptors' numbers have become other files. */
+TEST(process_fork_server_whose_descriptor_was_closed_is_gone)
+{
+    ASSERT_NOT_NULL(shoal_process_current());
+    pid_t pid = child(lose_server);
+    ends_well(pid);
+}
+
 static int knows_its_place(void *argument)
 {
     shoal_process *me = shoal_process_current(), *parent = shoal_process_parent();

@@ -1,5 +1,6 @@
 /* Starting, joining, and what is known of a process. */
 #include "processes.h"
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -504,6 +505,56 @@ TEST(process_that_has_closed_all_descriptors_starts_others)
 {
     ASSERT_NOT_NULL(shoal_process_current());
     ends_well(child(close_all_and_start));
+}
+
+/* Other files under the numbers of all that shoal had opened. */
+static void renumber(int fds[32])
+{
+    for (int fd = 3; fd < 32; fd++)
+        close(fd);
+    for (int i = 0; i < 32; i += 2)
+        ASSERT_SYS(pipe(&fds[i]));
+}
+
+static void all_open(const int fds[32])
+{
+    for (int i = 0; i < 32; i++)
+        ASSERT_SYS(fcntl(fds[i], F_GETFD));
+}
+
+static void join_renumbered(void)
+{
+    shoal_process *p = started(sleep_long, 0), *q = started(sleep_long, 0);
+    int fds[32], ended = 0;
+    shoal_process_sentinel(p); /* -ENOTSUP without pidfd */
+    ASSERT_ERR(shoal_process_join(q, shoal_after(0.001)), -ETIMEDOUT);
+    renumber(fds);
+    ASSERT_OK(shoal_process_kill(p));
+    ASSERT_OK(shoal_process_kill(q));
+    ASSERT_OK(shoal_process_join(p, shoal_after(1000)));
+    ASSERT_EQ_INT(shoal_process_wait(&q, 1, &ended, SHOAL_FOREVER), 1);
+    ASSERT_EQ_INT(joined(p), -SIGKILL);
+    ASSERT_EQ_INT(joined(q), -SIGKILL);
+    all_open(fds);
+}
+
+static void close_renumbered(void)
+{
+    shoal_process *p = started(give, 3);
+    int fds[32];
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_sentinel(p));
+    renumber(fds);
+    ASSERT_EQ_INT(joined(p), 3);
+    all_open(fds);
+}
+
+/* A program may close what it does not know, and open other files, which get the same numbers. */
+TEST(process_descriptor_whose_number_is_another_files_is_left_alone)
+{
+    ASSERT_NOT_NULL(shoal_process_current());
+    ends_well(child(join_renumbered));
+    ends_well(child(close_renumbered));
 }
 
 static int refused(void *argument)
