@@ -193,7 +193,8 @@ static int take_id(unsigned c, uint32_t *ret)
         int rc = find_group(c, SEARCH);
         if (rc == -ENOENT) {
             rc = new_group(c);
-            if (rc == -ENOMEM && !find_group(c, UINT32_MAX)) /* full, but for what lies further on */
+            if (rc == -ENOMEM &&
+                !find_group(c, UINT32_MAX)) /* full, but for what lies further on */
                 rc = 0;
         }
         if (rc)
