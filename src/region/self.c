@@ -6,7 +6,7 @@
  * then adopts it. If the parent dies in between, others tell by the pid, or, where there is none
  * yet, by looking for a process that maps the region and has no slot, whether a child was born
  * (life.c). A child that ran no handler (raw clone) attaches anew at its first call and holds
- * nothing.
+ * nothing; it has its parent's key and quota, and is known to descend from it.
  */
 #define _GNU_SOURCE
 #include "region/self.h"
@@ -129,19 +129,47 @@ void self_arm(void)
 
 /* ---- processes ---- */
 
-/* Who the process descends from, so that it is found below them even when those in between have
- * ended. */
-static void note_ancestors(struct slot *slot, uint32_t parent)
+/* What a process has from its parent; of the parent 0, which is nobody, nothing. Whom it descends
+ * from is noted so that it is found below them even when those in between have ended. */
+static void inherit(struct slot *slot, uint32_t parent, uint32_t generation)
 {
+    const struct slot *from = &view.slots[parent];
     unsigned n = 0;
+    slot->parent = parent;
+    slot->parent_generation = generation;
     memset(slot->ancestors, 0, sizeof slot->ancestors);
+    /* The key of the slot's former process is nobody's business. */
+    slot->authkey_size = parent ? from->authkey_size : 0;
+    atomic_store(&slot->quota, parent ? atomic_load(&from->quota) : 0);
     if (!parent)
         return;
-    const struct slot *from = &view.slots[parent];
+    memcpy(slot->authkey, from->authkey, sizeof slot->authkey);
     for (; n < ANCESTORS && from->ancestors[n]; n++)
         slot->ancestors[n] = from->ancestors[n];
     if (n < ANCESTORS)
-        slot->ancestors[n] = (uint64_t)process_self.generation << 32 | parent;
+        slot->ancestors[n] = (uint64_t)generation << 32 | parent;
+}
+
+/* The slot of the process that `owner` is a thread of; 0 if its record has moved on. */
+static uint32_t slot_of(owner_t owner)
+{
+    uint64_t word = atomic_load(&record_at(owner_record(owner))->word);
+    return (uint32_t)(word >> 32) == owner_generation(owner) ? (uint32_t)(word >> 16) & 0xffff : 0;
+}
+
+/* A child that ran no fork handler. What its thread was called in its parent tells who that is,
+ * unless the parent has died by now. */
+static void inherit_raw(struct slot *slot, owner_t was)
+{
+    uint32_t parent = slot_of(was);
+    if (!parent)
+        return;
+    inherit(slot, parent, (uint32_t)(atomic_load(&view.slots[parent].word) >> 32));
+    atomic_fetch_or(&slot->flags, atomic_load(&view.slots[parent].flags) & SLOT_FLAG_DAEMON);
+    if (slot_of(was) != parent) { /* we may have read what is another's */
+        inherit(slot, 0, 0);
+        atomic_fetch_and(&slot->flags, ~(uint32_t)SLOT_FLAG_DAEMON);
+    }
 }
 
 /* Reserves a free slot: STARTING. */
@@ -175,19 +203,10 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
             continue;
         atomic_store(&slot->exit_status, EXIT_NONE);
         slot->reserved_at = now;
-        slot->parent = parent;
-        slot->parent_generation = parent ? process_self.generation : 0;
         slot->name[0] = 0;
         slot->identity[0] = 0;
-        note_ancestors(slot, parent);
+        inherit(slot, parent, parent ? process_self.generation : 0);
         atomic_store(&slot->charged, 0);
-        atomic_store(&slot->quota, parent ? atomic_load(&view.slots[parent].quota) : 0);
-        if (parent) {
-            slot->authkey_size = view.slots[parent].authkey_size;
-            memcpy(slot->authkey, view.slots[parent].authkey, sizeof slot->authkey);
-        } else {
-            slot->authkey_size = 0; /* the slot's former process's key is nobody's business */
-        }
         if (passed) { /* sleeping watchers look a few slots ahead; now there are more */
             atomic_fetch_add(&view.region->changed, 1);
             os_futex_wake(&view.region->changed, INT_MAX);
@@ -285,7 +304,6 @@ static void after_fork_child(void)
     /* Here and in the parent once more: another thread may have made an object between the handler
      * before the fork and the fork, and then both have it. */
     atomic_fetch_add(&process_self.keep.forks, 1);
-    shoal_thread.me = 0;
     if (!b->prepared)
         return;
     if (b->slot) {
@@ -384,7 +402,8 @@ static int begin_family(uint64_t reserve)
     }
 }
 
-static int attach_process(void)
+/* `was`: what the calling thread was called before, in the process that forked this one. */
+static int attach_process(owner_t was)
 {
     if (!view.base) {
         int rc = join_family();
@@ -407,10 +426,14 @@ static int attach_process(void)
     if (root) {
         slot->authkey_size = 32;
         os_random(slot->authkey, 32);
+    } else {
+        inherit_raw(slot, was);
     }
     adopt_slot(b.slot, b.generation);
     if (!root)
         object_check_handles(raw);
+    if (!root && self_on_join)
+        self_on_join();
     return 0;
 }
 
@@ -433,8 +456,9 @@ int self_attach(void)
     pthread_mutex_lock(&process_self.attach_mutex);
     int rc = 0;
     if (!atomic_load(&process_self.attached)) {
+        owner_t was = shoal_thread.me;
         shoal_thread.me = 0;
-        rc = attach_process();
+        rc = attach_process(was);
     }
     if (!rc && !shoal_thread.me) {
         uint32_t r = 0;

@@ -4,6 +4,7 @@
 #include "processes.h"
 #include "region/object.h"
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 static _Atomic long *words;
@@ -169,10 +170,15 @@ static void raw_hold(void)
         pause();
 }
 
-static pid_t raw_child(void (*body)(void))
+static void can_know(void)
 {
     if (!os_features()->wipe_on_fork)
         SKIP("without MADV_WIPEONFORK such a child cannot know that it is one");
+}
+
+static pid_t raw_child(void (*body)(void))
+{
+    can_know();
     pid_t pid = (pid_t)ASSERT_SYS(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
     if (!pid) {
         body();
@@ -235,6 +241,70 @@ TEST(life_a_child_that_ran_no_handler_has_what_was_referenced)
     ASSERT_OK(shoal_lock_create(&private_lock, NULL));
     ends_well(raw_child(raw_private));
     private_lock = shoal_lock_close(private_lock);
+    finish();
+}
+
+static void raw_hold_nothing(void)
+{
+    ASSERT_EQ_INT(shoal_process_authkey((unsigned char[64]){0}, 64), 3);
+}
+
+static void raw_heir(void)
+{
+    unsigned char key[64];
+    ASSERT_EQ_INT(shoal_process_authkey(key, sizeof key), 3);
+    ASSERT_MEM(key, "key", 3);
+    ASSERT_EQ_INT(shoal_process_pid(shoal_process_parent()), getppid());
+    ASSERT_ERR(shoal_memory_create(&(shoal_memory *){NULL}, 2 << 20, NULL), -ENOMEM);
+    ends_well(child(raw_hold_nothing));
+}
+
+TEST(life_a_child_that_ran_no_handler_inherits_like_any_other)
+{
+    begin();
+    ASSERT_OK(shoal_process_set_authkey((const unsigned char *)"key", 3));
+    ASSERT_OK(shoal_memory_set_quota(1 << 20));
+    ends_well(raw_child(raw_heir));
+    finish();
+}
+
+static int raw_grandparent(void *argument)
+{
+    pid_t pid = raw_child(raw_hold);
+    until_word(&words[0], 1);
+    atomic_store(&words[2], pid);
+    pause();
+    return argument != NULL;
+}
+
+static int raw_family(void *argument)
+{
+    shoal_process *p;
+    ASSERT_OK(shoal_process_start(&p, raw_grandparent, NULL, NULL));
+    until_word(&words[2], 1);
+    ASSERT_OK(shoal_process_kill(p)); /* /proc does not show whose grandchild it is any more */
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    atomic_store(&words[3], 1);
+    pause();
+    return argument != NULL;
+}
+
+TEST(life_a_child_that_ran_no_handler_is_part_of_the_tree)
+{
+    shoal_process *p;
+    shoal_reference r;
+    can_know();
+    begin();
+    ASSERT_OK(shoal_lock_reference(lock, &r));
+    ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    ASSERT_OK(shoal_process_start(&p, raw_family, NULL, NULL));
+    until_word(&words[3], 1);
+    ASSERT_EQ_INT(shoal_process_kill_tree(p), 2);
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_close(p));
+    ASSERT_EQ_INT(waitpid((pid_t)words[2], NULL, 0), words[2]);
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_lock_release(lock));
     finish();
 }
 
