@@ -30,6 +30,7 @@ struct child {
     uint32_t slot, generation;
     _Atomic int32_t status; /* as shoal_process_exit_code gives it; set once */
     bool daemon;
+    bool died; /* CLEAN: of a death that is told here */
     /* What becomes readable at its end: a pidfd, once somebody wants it; of a CLEAN child the pipe
      * into which the fork server writes its wait status. */
     struct descriptor end;

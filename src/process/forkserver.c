@@ -92,11 +92,34 @@ int shoal_forkserver_start(void)
     return rc;
 }
 
-static int runs_clean(struct child *child, void *argument)
+struct cleaned {
+    bool busy;
+    struct child gone; /* a copy: one that was found to have ended */
+};
+
+static int look_at_clean(struct child *child, void *argument)
 {
-    bool fresh;
-    (void)argument;
-    return child->kind == CLEAN && !child_ended(child, &fresh);
+    struct cleaned *c = argument;
+    bool fresh = false;
+    if (child->kind == CLEAN && !child_ended(child, &fresh))
+        c->busy = true;
+    if (fresh)
+        c->gone = *child;
+    return fresh;
+}
+
+static bool clean_children_run(void)
+{
+    struct cleaned c;
+    for (bool again = true; again;) {
+        c = (struct cleaned){.busy = false};
+        pthread_mutex_lock(&child_mutex);
+        again = child_each(look_at_clean, &c);
+        pthread_mutex_unlock(&child_mutex);
+        if (again)
+            child_gone(&c.gone);
+    }
+    return c.busy;
 }
 
 int shoal_forkserver_stop(void)
@@ -104,10 +127,7 @@ int shoal_forkserver_stop(void)
     int rc = lock_server("forkserver");
     if (rc)
         return rc;
-    pthread_mutex_lock(&child_mutex);
-    int busy = child_each(runs_clean, NULL);
-    pthread_mutex_unlock(&child_mutex);
-    if (busy) {
+    if (clean_children_run()) {
         rc = fail(-EBUSY, "forkserver: a process that it forked still runs");
     } else {
         descriptor_close(&server.socket);
@@ -120,6 +140,19 @@ int shoal_forkserver_stop(void)
     return rc;
 }
 
+/* What the server met while it forked. */
+static int hear_deaths(int fd, unsigned n)
+{
+    for (struct shoal_death death; n; n--) {
+        int rc = wire_receive(fd, &death, sizeof death);
+        if (rc)
+            return rc;
+        if (life_on_death)
+            life_on_death(death.pid, death.name);
+    }
+    return 0;
+}
+
 /* One request and its answer; -EPIPE if the server is gone. */
 static int ask(const struct request *r, const int fds[], unsigned n, const void *bytes,
                struct answer *answer)
@@ -130,6 +163,8 @@ static int ask(const struct request *r, const int fds[], unsigned n, const void 
         rc = wire_send(fd, bytes, r->size);
     if (!rc)
         rc = wire_receive(fd, answer, sizeof *answer);
+    if (!rc)
+        rc = hear_deaths(fd, answer->n_deaths);
     if (rc == -EPIPE)
         return fail(-EPIPE, "the fork server (pid %d) is gone", (int)server.pid);
     if (rc)

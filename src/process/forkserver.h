@@ -2,8 +2,9 @@
  * stream sockets.
  *
  * A request is a struct request, with descriptors attached, then `size` bytes: limits, argument,
- * cpus, texts. The answer is a struct answer. The server's word about a child's end goes through a
- * pipe of that child's own, which is also its sentinel. Both are the same program image, so
+ * cpus, texts. The answer is a struct answer, then the deaths that the server has met since the
+ * last one and that are told to nobody else. The server's word about a child's end, a struct
+ * ending, goes through a pipe of that child's own, which is also its sentinel. Both are the same program image, so
  * pointers to code mean the same.
  */
 #ifndef SHOAL_FORKSERVER_H
@@ -34,9 +35,14 @@ struct answer {
     pid_t pid;
     uint32_t slot, generation;
     char detail[sizeof shoal_thread.detail];
+    unsigned n_deaths;
+};
+struct ending {
+    int32_t status;
+    bool died; /* and it was the server that repaired what it left */
 };
 
-enum { REQUEST_FDS = 4 };
+enum { REQUEST_FDS = 4, MOST_DEATHS = 64 };
 
 /* All of it, or -EPIPE. */
 int wire_send(int fd, const void *bytes, size_t size);

@@ -1,5 +1,5 @@
 /* Waiting for the end of processes, and what they left. */
-#include "process/child.h"
+#include "process/forkserver.h"
 #include "region/life.h"
 #include <poll.h>
 #include <signal.h>
@@ -33,16 +33,17 @@ static int32_t recorded(const struct child *child)
 /* The fork server's word about a clean child. */
 static bool clean_ended(struct child *child)
 {
-    int32_t status;
+    struct ending ending;
     struct pollfd p = {.fd = descriptor_number(&child->end), .events = POLLIN};
     if (child->status != SHOAL_EXIT_RUNNING)
         return true;
     if (p.fd >= 0) {
         if (poll(&p, 1, 0) <= 0)
             return false;
-        ssize_t n = read(p.fd, &status, sizeof status);
-        if (n == sizeof status) {
-            child->status = status;
+        ssize_t n = read(p.fd, &ending, sizeof ending);
+        if (n == sizeof ending) {
+            child->status = ending.status;
+            child->died = ending.died;
             return true;
         }
         if (n < 0)
@@ -80,6 +81,8 @@ bool child_ended(struct child *child, bool *fresh)
 
 void child_gone(const struct child *child)
 {
+    if (child->died && life_on_death)
+        life_on_death(child->pid, child->name);
     if (child_in_family(child) && self_known())
         life_ended(child->slot, child->generation, child->status >= 0);
 }

@@ -23,11 +23,36 @@ static size_t n_served, room;
 /* How signals were, for the children. */
 static struct sigaction old_child, old_interrupt;
 static sigset_t old_mask;
+static void (*old_on_death)(int32_t pid, const char *name);
 static int socket_fd, parent_fd;
 
 static void on_child(int signal)
 {
     (void)signal; /* it only ends a ppoll */
+}
+
+/* Deaths that the server met: what is told of them is told where the program asked for it. */
+static struct shoal_death deaths[MOST_DEATHS];
+static unsigned n_deaths;
+
+static void note_death(int32_t pid, const char *name)
+{
+    if (n_deaths == MOST_DEATHS)
+        return;
+    deaths[n_deaths].pid = pid;
+    memcpy(deaths[n_deaths++].name, name, NAME);
+}
+
+/* Whether the child's is one of them; then its ending tells it. */
+static bool take_death(pid_t pid)
+{
+    unsigned i = 0;
+    while (i < n_deaths && deaths[i].pid != pid)
+        i++;
+    if (i == n_deaths)
+        return false;
+    deaths[i] = deaths[--n_deaths];
+    return true;
 }
 
 static void take_statuses(void)
@@ -38,8 +63,8 @@ static void take_statuses(void)
             i++;
             continue;
         }
-        int32_t status = child->status;
-        ssize_t n = write(served[i].status_fd, &status, sizeof status);
+        struct ending ending = {child->status, take_death(child->pid)};
+        ssize_t n = write(served[i].status_fd, &ending, sizeof ending);
         (void)n; /* nobody reads it any more */
         close(served[i].status_fd);
         pthread_mutex_lock(&child_mutex);
@@ -93,7 +118,7 @@ static int unpack(struct unpacked *u, const struct request *r, unsigned char *by
     return 0;
 }
 
-/* In the child: nothing of the server's stays open, and signals are as they were. */
+/* In the child: nothing of the server's stays open, and signals and deaths go where they did. */
 static void leave_server(void)
 {
     close(socket_fd);
@@ -104,6 +129,7 @@ static void leave_server(void)
     sigaction(SIGCHLD, &old_child, NULL);
     sigaction(SIGINT, &old_interrupt, NULL);
     sigprocmask(SIG_SETMASK, &old_mask, NULL);
+    life_on_death = old_on_death;
 }
 
 static int start(const struct request *r, const struct unpacked *u, const int fds[], unsigned n,
@@ -182,8 +208,11 @@ static void serve(void)
     else
         answer.result = serve_signal(&r);
     memcpy(answer.detail, shoal_thread.detail, sizeof answer.detail);
-    if (wire_send(socket_fd, &answer, sizeof answer))
+    answer.n_deaths = n_deaths;
+    if (wire_send(socket_fd, &answer, sizeof answer) ||
+        wire_send(socket_fd, deaths, n_deaths * sizeof *deaths))
         process_finish(0);
+    n_deaths = 0;
 }
 
 /* ---- its life ---- */
@@ -194,7 +223,8 @@ void server_run(int fd, pid_t parent)
     struct timespec slice = {.tv_nsec = 50000000};
     sigset_t blocked, waiting;
     socket_fd = fd;
-    life_on_death = NULL; /* whose deaths are told where the program asked for it */
+    old_on_death = life_on_death;
+    life_on_death = note_death;
     parent_fd = os_features()->pidfd ? os_pidfd_open(parent) : -1;
     sigaction(SIGCHLD, &child, &old_child);
     sigaction(SIGINT, &ignore, &old_interrupt); /* a terminal sends it to all; the parent decides */

@@ -131,6 +131,58 @@ TEST(process_fork_server_whose_descriptor_was_closed_is_gone)
     ends_well(pid);
 }
 
+static shoal_death last_death;
+static void note_death(const shoal_death *death, void *argument)
+{
+    last_death = *death;
+    ++*(int *)argument;
+}
+
+TEST(process_clean_childrens_deaths_are_told_once)
+{
+    int count = 0;
+    ASSERT_OK(shoal_process_on_death(note_death, &count));
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_EQ_INT(joined(started(give, 3)), 3);
+    ASSERT_EQ_INT(joined(started(call_exit, 3)), 3);
+    ASSERT_EQ_INT(count, 0);
+    for (int i = 1; i <= 5; i++) {
+        shoal_process *p = started(sleep_long, 0);
+        pid_t pid = shoal_process_pid(p);
+        until_asleep(pid);
+        ASSERT_OK(shoal_process_kill(p));
+        ASSERT_EQ_INT(joined(p), -SIGKILL);
+        ASSERT_EQ_INT(count, i);
+        ASSERT_EQ_INT(last_death.pid, pid);
+    }
+    shoal_process *p = started(die, SIGKILL); /* whose end only stop meets */
+    int rc;
+    while ((rc = shoal_forkserver_stop()) == -EBUSY)
+        nap();
+    ASSERT_OK(rc);
+    ASSERT_EQ_INT(count, 6);
+    ASSERT_OK(shoal_process_close(p));
+}
+
+/* The server may be the first to meet it: it needs a slot for the next child. */
+TEST(process_deaths_that_the_fork_server_meets_are_told)
+{
+    int count = 0, zero = 0;
+    shoal_process *p;
+    ASSERT_OK(shoal_process_on_death(note_death, &count));
+    ASSERT_OK(shoal_forkserver_start());
+    ASSERT_OK(shoal_process_start(&p, sleep_long, &zero, NULL));
+    pid_t pid = shoal_process_pid(p);
+    until_asleep(pid);
+    kill_and_reap(pid);
+    ASSERT_EQ_INT(joined(started(give, 3)), 3);
+    ASSERT_EQ_INT(count, 1);
+    ASSERT_EQ_INT(last_death.pid, pid);
+    ASSERT_EQ_INT(joined(p), SHOAL_EXIT_UNKNOWN);
+    ASSERT_OK(shoal_forkserver_stop());
+    ASSERT_EQ_INT(count, 1);
+}
+
 static int knows_its_place(void *argument)
 {
     shoal_process *me = shoal_process_current(), *parent = shoal_process_parent();
