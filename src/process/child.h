@@ -122,6 +122,14 @@ _Noreturn void launch_fail(const struct launch *l, int result);
 /* The end of a child that returned from its target. */
 _Noreturn void process_finish(int code);
 
+/* ---- stream.c ---- */
+/* Before a fork: writes what is buffered, as far as no other thread is in its stream. */
+void streams_flush(void);
+/* In the child: what is still buffered is its parent's. */
+void streams_forget(void);
+/* At a child's end: writes what is buffered, and waits for other threads that are writing. */
+void streams_finish(void);
+
 /* ---- option.c ---- */
 bool option_any(
     const shoal_process_options *options); /* whether there is something that may fail */

@@ -42,7 +42,7 @@ static int make_server(void)
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         return fail(-errno, "forkserver: %s", strerror(errno));
     pid_t parent = getpid();
-    fflush(NULL);
+    streams_flush();
     pthread_mutex_lock(&child_mutex);
     child_fork_begin();
     self_birth.flags = atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON;
@@ -57,6 +57,7 @@ static int make_server(void)
         close(pair[0]);
         if (!self_birth.slot)
             _exit(127);
+        streams_forget();
         server_run(pair[1], parent);
     }
     close(pair[1]);

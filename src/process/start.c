@@ -61,7 +61,7 @@ int launch_begin(struct launch *l, const shoal_process_options *options, bool re
     if (rc)
         return rc;
     child_begin();
-    fflush(NULL); /* what is buffered now would be printed by both */
+    streams_flush(); /* so that it comes before what the child prints */
     pthread_mutex_lock(&child_mutex);
     if ((reports || option_any(l->options)) && pipe2(l->report, O_CLOEXEC)) {
         rc = fail(-errno, "start: no pipe: %s", strerror(errno));
@@ -163,6 +163,7 @@ void launch_settle(const struct launch *l)
     struct birth *b = &self_birth;
     if (!b->slot)
         _exit(127);
+    streams_forget();
     if (l->follows) {
         struct slot *slot = &view.slots[b->slot];
         slot->parent = l->follows_slot;
@@ -197,7 +198,7 @@ void process_finish(int code)
 {
     owner_t me;
     daemon_end_all();
-    fflush_unlocked(NULL); /* nearer to what it calls: one page fault less */
+    streams_finish();
     if (!self(&me)) {
         struct slot *slot = &view.slots[process_self.slot];
         atomic_store(&slot->exit_status, EXIT_CODE | (code & 0xff));
