@@ -11,7 +11,7 @@
 
 struct handle *handles;
 
-enum { CLASSES = 8, LARGE = 4096, SEARCH = 64 };
+enum { LARGE = 4096, SEARCH = 64 };
 static const uint32_t class_size[CLASSES] = {0, 64, 128, 256, 512, 1024, 2048, 4096};
 
 /* 0 also for large objects: a header without payload, and a run of its own. */
@@ -111,16 +111,26 @@ static bool use_group(uint32_t g, unsigned c)
     return true;
 }
 
+/* What the ending thread has not used is there for the next one that gets its record. */
+void object_thread_end(void)
+{
+    for (unsigned c = 0; c < CLASSES; c++)
+        if (shoal_thread.group[c])
+            atomic_fetch_or(&group_at(shoal_thread.group[c] - 1)->freed, shoal_thread.free_ids[c]);
+}
+
 /* A group of this class that is mine with something freed, or nobody's: looks at `most`, beginning
- * where it stopped last. */
+ * where the last one found something, or else stopped: so there are few new groups while there are
+ * such. */
 static int find_group(unsigned c, uint32_t most)
 {
-    static _Thread_local uint32_t from;
     struct thread *t = &shoal_thread;
     atomic_store(&process_self.creates, true); /* before it owns a group */
     uint32_t high = atomic_load(&view.region->groups_high);
+    _Atomic uint32_t *search = &view.region->search[c];
+    uint32_t from = atomic_load(search);
     for (unsigned n = 0; n < most && n < high; n++) {
-        uint32_t g = from++ % high;
+        uint32_t g = (from + n) % high;
         struct group *group = group_at(g);
         owner_t owner = atomic_load(&group->owner), none = 0;
         if (group->size && group->size != class_size[c] + 1)
@@ -140,9 +150,12 @@ static int find_group(unsigned c, uint32_t most)
         int rc = group_ready(g, c);
         if (rc)
             return rc;
-        if (use_group(g, c))
+        if (use_group(g, c)) {
+            atomic_store(search, g);
             return 0;
+        }
     }
+    atomic_store(search, high ? (from + (most < high ? most : 0)) % high : 0);
     return -ENOENT;
 }
 

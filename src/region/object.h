@@ -112,6 +112,8 @@ int object_set_quota(uint64_t bytes);
 void object_count(uint32_t *objects, uint64_t *used);
 /* Groups that `owner` owned become ownerless. */
 void object_disown(owner_t owner);
+/* The calling thread is about to end. */
+void object_thread_end(void);
 
 /* ---- runs of units ---- */
 /* A run of `units` for `*payload`, which is written (position / 64 + 1) while the guard is held: 0

@@ -30,6 +30,7 @@ enum {
     FRAMES = 4, /* how deep signal handlers may interrupt one another's waits */
     MOST_OBJECTS = 1 << 20,
     GROUP = 64,  /* objects of one object group */
+    CLASSES = 8, /* of payload sizes */
     UNIT = 4096, /* of the heap */
     GRAVES = 64, /* the last deaths that are remembered by name */
     NAME = 48,
@@ -218,6 +219,8 @@ struct region {
     _Atomic uint32_t unit_hint;  /* where the next search begins; under the guard */
     _Atomic uint64_t units_used; /* under the guard */
     _Atomic uint64_t units_kept; /* free ones that have memory behind them; under the guard */
+    /* the object group where the next search for room begins: a hint */
+    _Atomic uint32_t search[CLASSES];
 };
 static_assert(offsetof(struct region, nobody) == offsetof(struct slot, first),
               "record 0 is nobody's");

@@ -111,6 +111,7 @@ static void thread_end(void *argument)
         os_robust_release(
             &view.slots[process_self.slot]
                  .life); /* another thread takes it at its next call; till then its death is looked for */
+    object_thread_end();
     record_at(r)->next_spare = process_self.spare;
     process_self.spare = r;
     t->me = 0;

@@ -15,11 +15,11 @@
 struct thread {
     owner_t me; /* 0: not attached */
     struct record *record;
-    unsigned depth;        /* frames in use */
-    uint32_t group[8];     /* object.c: the group it creates in, per size class; 0: none */
-    uint64_t free_ids[8];  /* and which ids in it seem free */
-    uint64_t ready_ids[8]; /* and which payloads in it are known to have memory */
-    bool holds_life;       /* this thread's end marks the process's life word */
+    unsigned depth;              /* frames in use */
+    uint32_t group[CLASSES];     /* object.c: the group it creates in, per size class; 0: none */
+    uint64_t free_ids[CLASSES];  /* and which ids in it seem free */
+    uint64_t ready_ids[CLASSES]; /* and which payloads in it are known to have memory */
+    bool holds_life;             /* this thread's end marks the process's life word */
     bool attaching;
     bool keyed;       /* thread_end is told of its end */
     bool shares_core; /* wait.c: its last yield let somebody else run */

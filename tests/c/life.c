@@ -340,6 +340,36 @@ TEST(life_records_of_threads_that_have_ended_are_used_again)
     finish();
 }
 
+static void *create_and_close(void *unused)
+{
+    shoal_lock *mine;
+    (void)unused;
+    ASSERT_OK(shoal_lock_create(&mine, NULL));
+    shoal_lock_close(mine);
+    return NULL;
+}
+
+/* However many objects there are: a thread that begins to create looks at some of the groups only.
+ */
+TEST(life_object_groups_of_threads_that_have_ended_are_used_again)
+{
+    enum { MANY = 70 * GROUP, THREADS = 100 };
+    static shoal_lock *locks[MANY];
+    pthread_t thread;
+    begin();
+    for (int i = 0; i < MANY; i++)
+        ASSERT_OK(shoal_lock_create(&locks[i], NULL));
+    uint32_t before = atomic_load(&view.region->groups_high);
+    for (int i = 0; i < THREADS; i++) {
+        ASSERT_EQ_INT(pthread_create(&thread, NULL, create_and_close, NULL), 0);
+        ASSERT_EQ_INT(pthread_join(thread, NULL), 0);
+    }
+    ASSERT_LE_U64(atomic_load(&view.region->groups_high), before + 8);
+    for (int i = 0; i < MANY; i++)
+        shoal_lock_close(locks[i]);
+    finish();
+}
+
 /* ---- what a repairer touches ---- */
 
 static void nothing(void)
