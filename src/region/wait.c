@@ -39,13 +39,47 @@ int wait_begin(struct waiter *w, uint32_t id)
     return 0;
 }
 
+static struct os_robust *role_of(uint32_t group, uint32_t role)
+{
+    return &view.roles[group * ROLES + role];
+}
+
+/* Slots below it are watched: those in use and a few more. */
+static uint32_t watch_end(void)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    uint32_t end = (high + AHEAD) / AHEAD * AHEAD;
+    return end < SLOTS ? end : SLOTS;
+}
+
+static uint32_t groups_of(uint32_t end)
+{
+    return (end + WATCH_GROUP - 1) / WATCH_GROUP;
+}
+
+/* Whether some group but `mine` has nobody to watch it. */
+static bool unwatched(uint32_t groups, uint32_t mine)
+{
+    for (uint32_t g = 0; g < groups; g++)
+        if (g != mine && !os_robust_held(atomic_load(os_robust_word(role_of(g, 0)))))
+            return true;
+    return false;
+}
+
 /* Wakes an ordinary sleeper, which takes the role, and one more: two leavers may both wake the same
- * one, and that one may die (models/watch.pml). */
-static void leave_role(struct os_robust *role)
+ * one, and that one may die (models/watch.pml). If it looked after groups that nobody watches, two
+ * other watchers take that over first; if its own has nobody after it, its unlock tells the watcher
+ * of the group before, which waits on it. */
+static void leave_role(struct os_robust *role, uint32_t group)
 {
     uint32_t sleepers = atomic_load_explicit(&view.region->slots_high, memory_order_relaxed) +
                         atomic_load_explicit(&view.region->records_high, memory_order_relaxed) -
                         SLOTS;
+    uint32_t groups = groups_of(watch_end());
+    if (unlikely(groups > 1) && unwatched(groups, group) && !MUTANT(81)) {
+        atomic_fetch_add(&view.region->changed, 1);
+        os_futex_wake(&view.region->changed, 2);
+    }
     os_robust_release(role);
     if (sleepers > ROLES && !MUTANT(10))
         os_futex_wake(os_robust_word(role), 1);
@@ -69,7 +103,7 @@ void wait_end(struct waiter *w)
     if (unlikely(w->doubt))
         pass_on_doubts();
     if (w->role)
-        leave_role(w->role);
+        leave_role(w->role, w->group);
     atomic_store_explicit(w->frame, 0, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
     shoal_thread.depth--;
@@ -99,19 +133,6 @@ void wait_wake_slow(_Atomic uint32_t *event, int n)
 
 /* ---- parking ---- */
 
-static struct os_robust *role_of(uint32_t group, uint32_t role)
-{
-    return &view.roles[group * ROLES + role];
-}
-
-/* Slots below it are watched: those in use and a few more. */
-static uint32_t watch_end(void)
-{
-    uint32_t high = atomic_load(&view.region->slots_high);
-    uint32_t end = (high + AHEAD) / AHEAD * AHEAD;
-    return end < SLOTS ? end : SLOTS;
-}
-
 /* Takes the first free role, spread over the groups; false: all are taken, *group is one to wait
  * on. */
 static bool take_role(struct waiter *w, uint32_t groups)
@@ -126,15 +147,6 @@ static bool take_role(struct waiter *w, uint32_t groups)
                 return true;
             }
     w->group = owner_record(shoal_thread.me) % groups;
-    return false;
-}
-
-/* Whether some group has nobody to watch it. */
-static bool unwatched(uint32_t groups)
-{
-    for (uint32_t g = 0; g < groups; g++)
-        if (!os_robust_held(atomic_load(os_robust_word(role_of(g, 0)))))
-            return true;
     return false;
 }
 
@@ -193,7 +205,7 @@ static bool look(struct waiter *w, bool unarmed, int64_t *slice)
 static int park_plain(struct waiter *w, const _Atomic uint32_t *word, uint32_t value,
                       int64_t deadline)
 {
-    uint32_t groups = (watch_end() + WATCH_GROUP - 1) / WATCH_GROUP;
+    uint32_t groups = groups_of(watch_end());
     int64_t slice;
     /* Without robust words nobody would inherit a dead one's role: everybody looks. */
     bool watcher = !process_self.keep.robust || take_role(w, groups);
@@ -223,10 +235,10 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
         return rc == -ETIMEDOUT && w->slices ? 0 : rc;
     }
 
-    struct os_wait waits[2 + WATCH_GROUP + 2] = {{word, value}};
+    struct os_wait waits[2 + WATCH_GROUP + 1] = {{word, value}};
     unsigned n = 1;
     uint32_t changed = atomic_load(&view.region->changed);
-    uint32_t end = watch_end(), groups = (end + WATCH_GROUP - 1) / WATCH_GROUP;
+    uint32_t end = watch_end(), groups = groups_of(end);
     int64_t until = net() == INT64_MAX ? INT64_MAX : now + net(), slice = INT64_MAX;
     bool watcher = take_role(w, groups), unborn = false;
     if (watcher) {
@@ -247,7 +259,12 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
         }
         if (doubt && look(w, true, &slice))
             return 0;
-        if (groups > 1 && unwatched(groups)) {
+        /* who watches the next group may be all that watches itself */
+        if (groups > 1 && !MUTANT(80)) {
+            const _Atomic uint32_t *next = os_robust_word(role_of((w->group + 1) % groups, 0));
+            waits[n++] = (struct os_wait){next, atomic_load(next)};
+        }
+        if (groups > 1 && unwatched(groups, groups)) {
             int64_t other;
             if (look(w, false, &other))
                 return 0;

@@ -160,6 +160,139 @@ TEST(life_a_watcher_that_leaves_tells_another_of_a_process_in_doubt)
     finish();
 }
 
+/* ---- families of more processes than one sleeper can watch ---- */
+
+/* Without the net, which must not be what helps here. */
+static void begin_many(void)
+{
+    ASSERT_SYS(setenv("SHOAL_TEST_NET", "0", 1));
+    begin();
+}
+
+/* Whoever is born now gets a slot of the second group. */
+static void fill_first_group(void)
+{
+    for (uint32_t s = process_self.slot + 1; s < WATCH_GROUP; s++) {
+        ASSERT_OK(region_populate(&view.slots[s], sizeof(struct slot)));
+        if (slot_status(atomic_load(&view.slots[s].word)) == SLOT_FREE)
+            atomic_store(&view.slots[s].word,
+                         slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
+    }
+    if (atomic_load(&view.region->slots_high) < WATCH_GROUP)
+        atomic_store(&view.region->slots_high, WATCH_GROUP);
+}
+
+static void empty_first_group(void)
+{
+    for (uint32_t s = process_self.slot + 1; s < WATCH_GROUP; s++)
+        if (slot_status(atomic_load(&view.slots[s].word)) == SLOT_STARTING)
+            atomic_store(&view.slots[s].word, slot_make(0, 0, SLOT_FREE));
+}
+
+static void wait_for_lock_that_is_held(void)
+{
+    until_word(&words[0], 1);
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_lock_release(lock));
+}
+
+static void hold_and_sleep(void)
+{
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    atomic_store(&words[0], 1);
+    until_word(&words[1], 1);
+    ASSERT_OK(shoal_event_wait(event, SHOAL_FOREVER));
+    until_word(&words[2], 1);
+}
+
+/* One sleeper watches the first group, another the second, in which it is itself. */
+static void watch_two_groups(pid_t *first, pid_t *second)
+{
+    begin_many();
+    *first = child(wait_for_lock_that_is_held);
+    fill_first_group();
+    *second = child(hold_and_sleep);
+    empty_first_group();
+    until_word(&words[0], 1);
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    until_asleep(*first);
+    atomic_store(&words[1], 1);
+    nanosleep(&(struct timespec){.tv_nsec = 100000000}, NULL);
+    until_asleep(*second);
+}
+
+TEST_WITH_TIMEOUT(life_the_only_watcher_of_a_group_is_watched_by_another, 10)
+{
+    pid_t first, second;
+    watch_two_groups(&first, &second);
+    kill_and_reap(second);
+    ends_well(first);
+    finish();
+}
+
+TEST_WITH_TIMEOUT(life_a_group_whose_only_watcher_leaves_is_watched_by_another, 10)
+{
+    pid_t first, second;
+    watch_two_groups(&first, &second);
+    ASSERT_OK(shoal_event_set(event));
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    kill_and_reap(second);
+    ends_well(first);
+    finish();
+}
+
+static shoal_event *other;
+
+static void hold_and_compute(void)
+{
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    atomic_store(&words[0], 1);
+    until_word(&words[5], 1);
+}
+
+static void wait_for_other(void)
+{
+    ASSERT_OK(shoal_event_wait(other, SHOAL_FOREVER));
+    until_word(&words[4], 1);
+}
+
+static void leave_watch(shoal_event *of)
+{
+    ASSERT_OK(shoal_event_set(of));
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+}
+
+/* Two watch the second group and leave; two of the three others hear of it and look after that group,
+ * until they leave too. */
+TEST_WITH_TIMEOUT(life_a_watcher_that_leaves_tells_another_of_a_group_that_nobody_watches, 10)
+{
+    begin_many();
+    ASSERT_OK(shoal_event_create(&other, NULL));
+    fill_first_group();
+    pid_t holder = child(hold_and_compute);
+    empty_first_group();
+    until_word(&words[0], 1);
+    void (*const sleepers[])(void) = {wait_for_other, wait_for_event, wait_for_other,
+                                      wait_for_event, wait_for_lock};
+    enum { N = sizeof sleepers / sizeof *sleepers };
+    pid_t pids[N];
+    for (int i = 0; i < N; i++) {
+        pids[i] = child(sleepers[i]);
+        until_asleep(pids[i]);
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL); /* who looks in slices settles */
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
+    leave_watch(event);
+    leave_watch(other);
+    kill_and_reap(holder);
+    ends_well(pids[N - 1]);
+    atomic_store(&words[4], 1);
+    for (int i = 0; i < N - 1; i++)
+        ends_well(pids[i]);
+    other = shoal_event_close(other);
+    finish();
+}
+
 /* ---- children that ran no handler ---- */
 
 static void raw_hold(void)
@@ -381,7 +514,6 @@ static void nothing(void)
 TEST(life_an_object_that_a_repairer_looks_at_is_not_used_anew)
 {
     shoal_statistics before, s;
-    shoal_event *other;
     begin();
     ends_well(child(nothing));
     until_deaths(1);
