@@ -294,8 +294,9 @@ static void hint_free(uint32_t id)
 }
 
 /* Gives back what a DEAD or CREATING header has, and frees it. Only its closer or creator comes
- * here, or who repairs that one. */
-static void finish(uint32_t id, uint32_t slot)
+ * here, or who repairs that one. `marked`: the byte says CLOSING, and as soon as the header is FREE
+ * another thread of the process may create in it and write HELD over that. */
+static void finish(uint32_t id, uint32_t slot, bool marked)
 {
     struct header *h = header_at(id);
     uint64_t s = atomic_load_explicit(&h->state, memory_order_relaxed);
@@ -306,12 +307,10 @@ static void finish(uint32_t id, uint32_t slot)
     uint32_t generation = state_generation(s) + (state_status(s) == OBJECT_CREATING);
     atomic_store_explicit(&h->state, state_make(generation, 0, OBJECT_FREE), memory_order_release);
     unsigned char closing = HOLD_CLOSING;
-    if (slot == process_self.slot &&
-        atomic_load_explicit(hold_byte(id, slot), memory_order_relaxed) == HOLD_HELD)
-        atomic_store_explicit(hold_byte(id, slot), HOLD_NONE,
-                              memory_order_release); /* the private path */
-    else
+    if (marked)
         atomic_compare_exchange_strong(hold_byte(id, slot), &closing, HOLD_NONE);
+    else
+        atomic_store_explicit(hold_byte(id, slot), HOLD_NONE, memory_order_release);
     hint_free(id);
 }
 
@@ -408,7 +407,7 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
 
 void object_abandon(struct header *h)
 {
-    finish(header_id(h), process_self.slot);
+    finish(header_id(h), process_self.slot, false);
 }
 
 void *object_publish(struct header *h)
@@ -420,7 +419,7 @@ void *object_publish(struct header *h)
     handle->header = h;
     handle->generation = generation;
     handle->forks = atomic_load_explicit(&process_self.keep.forks, memory_order_relaxed);
-    handle->shared = 0;
+    handle->shared = handle->forks & !MUTANT(86); /* made during a fork: the child may have it */
     handle->refs = 1;
     atomic_store_explicit(&handle->check, handle_check(h->type, generation), memory_order_relaxed);
     return (unsigned char *)handle + (generation & TAG_MASK);
@@ -446,45 +445,90 @@ static bool held_by_others(uint32_t id, uint32_t but)
                            GROUP);
             continue;
         }
-        if (s != but && atomic_load(hold_byte(id, s)) == HOLD_HELD)
+        unsigned char byte = s != but ? atomic_load(hold_byte(id, s)) : HOLD_NONE;
+        if (byte == HOLD_HELD || byte == HOLD_OPENING)
             return true;
         s++;
     }
     return false;
 }
 
-/* Gives up the hold of `slot`, and frees the object if it was the last. `slot` is the caller's own,
- * or one that it repairs. */
-static void release(uint32_t id, uint32_t slot)
+/* Frees the object if nobody holds it; the byte of `slot`, which says CLOSING, is cleared. `repairs`:
+ * what that slot was creating or freeing is finished. In a process that lives that is another
+ * thread's work, and so is what one creates in this place: its HELD is there before the state can be
+ * LIVE. */
+static void close_marked(uint32_t id, uint32_t slot, bool repairs)
 {
     struct header *h = header_at(id);
     _Atomic unsigned char *byte = hold_byte(id, slot);
     unsigned char closing = HOLD_CLOSING;
-    atomic_exchange(byte, MUTANT(26)   ? HOLD_NONE
-                          : MUTANT(27) ? HOLD_HELD
-                                       : HOLD_CLOSING); /* a full fence: marked before it looks */
     for (;;) {
         uint32_t forks = atomic_load(&view.region->forks);
         uint64_t s = atomic_load(&h->state);
         enum object_status status = state_status(s);
         if (status == OBJECT_DEAD || status == OBJECT_CREATING) {
-            if ((uint32_t)s >> 8 != slot && !MUTANT(28))
+            if (((uint32_t)s >> 8 != slot && !MUTANT(28)) || (!repairs && !MUTANT(82)))
                 break; /* another's work */
-            finish(id, slot);
+            finish(id, slot, true);
             return;
         }
-        if (status == OBJECT_FREE || held_by_others(id, slot))
+        if (status == OBJECT_FREE || (atomic_load(byte) == HOLD_HELD && !MUTANT(83)) ||
+            held_by_others(id, slot))
             break;
         if (atomic_load(&view.region->forks) != forks && !MUTANT(29))
             continue;
         if (atomic_compare_exchange_strong(&h->state, &s,
                                            state_make(state_generation(s) + 1, slot,
                                                       OBJECT_DEAD))) {
-            finish(id, slot);
+            finish(id, slot, true);
             return;
         }
     }
     atomic_compare_exchange_strong(byte, &closing, HOLD_NONE);
+}
+
+/* Gives up the hold of `slot`, the caller's own or one that it repairs. */
+static void release(uint32_t id, uint32_t slot, bool repairs)
+{
+    atomic_exchange(hold_byte(id, slot), MUTANT(26)   ? HOLD_NONE
+                                         : MUTANT(27) ? HOLD_HELD
+                                                      : HOLD_CLOSING); /* marked before it looks */
+    close_marked(id, slot, repairs);
+}
+
+/* The object is the caller's process's alone: no fence, no look. */
+static void close_private(struct handle *handle, uint32_t id)
+{
+    struct header *h = handle->header;
+    uint32_t slot = process_self.slot;
+    unsigned c = class_here(id / GROUP);
+    handle->refs = 0;
+    if (likely(c < CLASSES && !h->units)) { /* nothing to give back: free at once */
+        atomic_store_explicit(&h->state, state_make(handle->generation + 1, 0, OBJECT_FREE),
+                              memory_order_release);
+        atomic_store_explicit(hold_byte(id, slot), HOLD_NONE, memory_order_release);
+        shoal_thread.free_ids[c] |= 1ull << id % GROUP;
+        return;
+    }
+    uint64_t dead = state_make(handle->generation + 1, slot, OBJECT_DEAD);
+    if (likely(atomic_load_explicit(&group_at(id / GROUP)->owner, memory_order_relaxed) ==
+               shoal_thread.me)) {
+        atomic_store_explicit(&h->state, dead, memory_order_release);
+        finish(id, slot, false);
+        return;
+    }
+    /* In a group of another thread the byte says CLOSING first, since that thread may create anew as
+     * soon as the state is FREE. It holds nothing any more: another, which closes what it found by a
+     * stale reference, may come first. */
+    uint64_t live = state_make(handle->generation, 0, OBJECT_LIVE);
+    unsigned char closing = HOLD_CLOSING;
+    pthread_mutex_lock(&process_self.mutex); /* of what says CLOSING there is one at a time */
+    atomic_store_explicit(hold_byte(id, slot), HOLD_CLOSING, memory_order_release);
+    if (atomic_compare_exchange_strong(&h->state, &live, dead))
+        finish(id, slot, true);
+    else
+        atomic_compare_exchange_strong(hold_byte(id, slot), &closing, HOLD_NONE);
+    pthread_mutex_unlock(&process_self.mutex);
 }
 
 void object_close(void *opaque, enum type type)
@@ -498,43 +542,27 @@ void object_close(void *opaque, enum type type)
             atomic_load_explicit(&view.slots[process_self.slot].quota, memory_order_relaxed)) &&
         h->creator == process_self.slot && h->creator_generation == process_self.generation)
         atomic_fetch_sub(&view.slots[process_self.slot].charged, cost_of(h));
-    if (likely(!handle->shared && handle->forks == atomic_load_explicit(&process_self.keep.forks,
-                                                                        memory_order_relaxed))) {
-        /* Nobody else can know it: no fence, no look. In a group of another thread the byte says
-         * CLOSING first, since that thread may create anew as soon as the state is FREE. */
-        atomic_store_explicit(&handle->check, 0, memory_order_relaxed);
-        handle->refs = 0;
-        unsigned c = class_here(id / GROUP);
-        if (likely(c < CLASSES && !h->units)) { /* nothing to give back: free at once */
-            atomic_store_explicit(&h->state, state_make(handle->generation + 1, 0, OBJECT_FREE),
-                                  memory_order_release);
-            atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_NONE,
-                                  memory_order_release);
-            shoal_thread.free_ids[c] |= 1ull << id % GROUP;
+    uint32_t check = atomic_load_explicit(&handle->check, memory_order_relaxed);
+    if (likely(!handle->shared)) {
+        /* Closed before the look at forks: a child of another thread's fork that we do not see finds
+         * it closed. (A fork drains what the process's other threads have stored, as it takes the
+         * right to write from their pages.) */
+        if (!MUTANT(85))
+            atomic_store_explicit(&handle->check, 0, memory_order_relaxed);
+        atomic_signal_fence(memory_order_seq_cst);
+        if (likely(handle->forks ==
+                   atomic_load_explicit(&process_self.keep.forks, memory_order_relaxed))) {
+            if (MUTANT(85))
+                atomic_store_explicit(&handle->check, 0, memory_order_relaxed);
+            close_private(handle, id);
             return;
         }
-        uint64_t dead = state_make(handle->generation + 1, process_self.slot, OBJECT_DEAD);
-        if (likely(atomic_load_explicit(&group_at(id / GROUP)->owner, memory_order_relaxed) ==
-                   shoal_thread.me)) {
-            atomic_store_explicit(&h->state, dead, memory_order_release);
-            finish(id, process_self.slot);
-            return;
-        }
-        uint64_t live = state_make(handle->generation, 0, OBJECT_LIVE);
-        unsigned char closing = HOLD_CLOSING;
-        atomic_store_explicit(hold_byte(id, process_self.slot), HOLD_CLOSING, memory_order_release);
-        /* It holds nothing any more: another, which closes what it found by a stale reference, may
-         * come first. */
-        if (atomic_compare_exchange_strong(&h->state, &live, dead))
-            finish(id, process_self.slot);
-        else
-            atomic_compare_exchange_strong(hold_byte(id, process_self.slot), &closing, HOLD_NONE);
-        return;
+        atomic_store_explicit(&handle->check, check, memory_order_relaxed);
     }
     pthread_mutex_lock(&process_self.mutex);
     if (header_of(opaque, type) && !--handle->refs) {
         atomic_store(&handle->check, 0);
-        release(id, process_self.slot);
+        release(id, process_self.slot, false);
     }
     pthread_mutex_unlock(&process_self.mutex);
 }
@@ -545,7 +573,7 @@ void object_release_all(uint32_t slot)
         const unsigned char *row = object_row(g, slot);
         for (unsigned i = 0; row && i < GROUP; i++)
             if (row[i] != HOLD_NONE)
-                release(g * GROUP + i, slot);
+                release(g * GROUP + i, slot, true);
     }
 }
 
@@ -596,22 +624,29 @@ static int hold(uint32_t id, uint32_t generation, enum type type)
     if (rc)
         return rc;
     note_group(id / GROUP);
-    atomic_exchange(hold_byte(id, process_self.slot), HOLD_HELD);
+    _Atomic unsigned char *byte = hold_byte(id, process_self.slot);
+    unsigned char was = HOLD_NONE, opening = MUTANT(84) ? HOLD_HELD : HOLD_OPENING;
+    /* a full fence */
+    bool marked = atomic_compare_exchange_strong(byte, &was, opening) || MUTANT(84);
     uint64_t s = atomic_load(&h->state);
     while (state_generation(s) == generation && state_status(s) == OBJECT_LIVE) {
         if (h->type != type)
             break;
+        if (!marked) /* held since the fork before the exec that began this program */
+            return 0;
         if (atomic_compare_exchange_strong(&h->state, &s,
                                            state_make(generation, ((uint32_t)s >> 8) + !MUTANT(30),
-                                                      OBJECT_LIVE)))
+                                                      OBJECT_LIVE))) {
+            atomic_store(byte, HOLD_HELD);
             return 0;
+        }
     }
     bool other_type = state_generation(s) == generation && state_status(s) == OBJECT_LIVE;
-    if (!MUTANT(31))
-        release(
-            id,
-            process_self
-                .slot); /* our byte may have kept its closer, or a later life's, from freeing it */
+    /* Our byte may have kept its closer, or a later life's, from freeing it. A byte that is not ours
+     * is that of another thread of the process, which creates in this place or frees what nobody
+     * else knew. */
+    if (marked && !MUTANT(31) && atomic_compare_exchange_strong(byte, &opening, HOLD_CLOSING))
+        close_marked(id, process_self.slot, false);
     return other_type ? -EINVAL : -ESTALE;
 }
 
@@ -701,8 +736,8 @@ void object_check_handles(bool raw)
                 ((raw && !handle->shared) || hold(id, handle->generation, (enum type)(check >> 8))))
                 atomic_store(&handle->check, 0);
             else if (!check && row && row[id % GROUP] != HOLD_NONE)
-                release(id, process_self
-                                .slot); /* copied while another thread of the parent created it */
+                release(id, process_self.slot,
+                        false); /* copied while another thread of the parent created it */
         }
     }
 }

@@ -188,7 +188,9 @@ struct header {
 };
 static_assert(sizeof(struct header) == 64, "one cache line");
 
-enum hold { HOLD_NONE, HOLD_HELD, HOLD_CLOSING };
+/* OPENING counts as HELD; a thread of the same process that creates there meanwhile writes HELD over
+ * it, or over CLOSING. */
+enum hold { HOLD_NONE, HOLD_HELD, HOLD_CLOSING, HOLD_OPENING };
 
 /* A death that is remembered. Written by the repairer; torn reads are possible and harmless (they
  * are for sentences to people): stamp is written last. */

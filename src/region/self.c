@@ -303,7 +303,7 @@ static void after_fork_child(void)
                                     .attach_mutex = PTHREAD_MUTEX_INITIALIZER,
                                     .keep = b->keep};
     /* Here and in the parent once more: another thread may have made an object between the handler
-     * before the fork and the fork, and then both have it. */
+     * before the fork and the fork, and then both have it. Even again: no fork is under way. */
     atomic_fetch_add(&process_self.keep.forks, 1);
     if (!b->prepared)
         return;

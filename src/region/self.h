@@ -42,8 +42,8 @@ struct process {
     _Atomic bool creates;         /* a thread of it has owned an object group */
     struct keep {
         _Atomic uint32_t
-            forks;     /* how often this process forked: handles older than the last are shared */
-        int spin;      /* pauses before yielding; 0 under SHOAL_TEST_SPIN=0 */
+            forks; /* grows before and after each fork of this process: handles older than the last, and those made while it is odd, are shared */
+        int spin;  /* pauses before yielding; 0 under SHOAL_TEST_SPIN=0 */
         int64_t yield; /* nanoseconds of yielding before sleeping */
         bool net;      /* the waiting net; off under SHOAL_TEST_NET=0 */
         bool waitv;

@@ -503,6 +503,69 @@ TEST(life_object_groups_of_threads_that_have_ended_are_used_again)
     finish();
 }
 
+/* ---- what a thread makes and closes while another is in the middle of a fork ---- */
+
+/* The test's fork handlers run inside of shoal's: it has copied the holds already, and has not yet
+ * noted that the fork is over. */
+static _Atomic pid_t maker;
+static shoal_event *made;
+
+static void *make_and_close(void *unused)
+{
+    shoal_event *mine;
+    (void)unused;
+    ASSERT_OK(shoal_event_create(&mine, NULL)); /* so that its place is known */
+    shoal_event_close(mine);
+    atomic_store(&maker, os_gettid());
+    until_word(&words[0], 1);
+    ASSERT_OK(shoal_event_create(&made, NULL));
+    atomic_store(&words[1], 1);
+    until_word(&words[2], 1);
+    shoal_event_close(made);
+    atomic_store(&words[3], 1);
+    return NULL;
+}
+
+static void make_before_fork(void)
+{
+    atomic_store(&words[0], 1);
+    until_word(&words[1], 1);
+}
+
+/* Closed, or waiting for the end of the fork. */
+static void close_after_fork(void)
+{
+    until_word(&words[4], 1); /* the child has what it can have of it */
+    atomic_store(&words[2], 1);
+    for (int i = 0; i < 100 && !atomic_load(&words[3]); i++)
+        nap();
+}
+
+static void check_made(void)
+{
+    atomic_store(&words[4], 1);
+    until_word(&words[3], 1);
+    shoal_reference r;
+    if (shoal_event_reference(made, &r) == -EBADF)
+        return;
+    uint64_t state = atomic_load(&handle_of(made)->header->state);
+    ASSERT_EQ_U64(state_generation(state), handle_of(made)->generation);
+    ASSERT_EQ_INT(state_status(state), OBJECT_LIVE);
+}
+
+TEST(life_what_is_made_and_closed_during_a_fork_is_the_childs_or_is_not)
+{
+    pthread_t thread;
+    ASSERT_EQ_INT(pthread_atfork(make_before_fork, close_after_fork, NULL), 0);
+    begin();
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, make_and_close, NULL), 0);
+    while (!atomic_load(&maker))
+        nap();
+    ends_well(child(check_made));
+    ASSERT_EQ_INT(pthread_join(thread, NULL), 0);
+    finish();
+}
+
 /* ---- what a repairer touches ---- */
 
 static void nothing(void)

@@ -2,10 +2,15 @@
 #define _GNU_SOURCE
 #include "family.h"
 
+#include "region/object.h"
+#include "region/wait.h"
+
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 struct state {
@@ -13,6 +18,7 @@ struct state {
     size_t size;
     const char *name;
     int fill; /* so many of the size were created before: 64 fill a group */
+    int stale;
     shoal_lock *lock;
     shoal_memory *memory;
     shoal_memory *others[64];
@@ -348,6 +354,195 @@ KILL_SCENARIO(close_meets_open, .setup = setup_small, .prepare = prepare_open, .
 KILL_SCENARIO(close_large_meets_open, .setup = setup_large, .prepare = prepare_open,
               .victim = close_it, .partner = own_until_held, .survivor = open_or_stale,
               .stopped = open_or_stale, .final = last_and_stale);
+
+/* ---- the same object, or its place, in two threads of the victim: one stands at each point of its
+ * call, the other creates what takes the place ---- */
+
+/* In note->at */
+enum { CREATE, HANDED_OUT, HELD_ELSEWHERE, READY, CREATED };
+static pthread_t creator;
+static shoal_memory *created;
+
+static void *create_in_place(void *p)
+{
+    struct state *s = p;
+
+    for (int i = 0; i < GROUP; i++) /* all of a group */
+        create(s, &s->others[i]);
+    s->memory = s->others[GROUP - 1];
+    ASSERT_OK(shoal_memory_reference(s->memory, &s->note->reference));
+    family_set(&s->note->at[HANDED_OUT]);
+    family_await(&s->note->at[HELD_ELSEWHERE]);
+    if (s->stale)
+        shoal_memory_close(s->memory);
+    family_set(&s->note->at[READY]);
+    family_await(&s->note->at[CREATE]);
+    create(s, &created);
+    family_set(&s->note->at[CREATED]);
+    return NULL;
+}
+
+static void prepare_creator(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    ASSERT_EQ_INT(pthread_create(&creator, NULL, create_in_place, p), 0);
+    family_await(&s->note->at[READY]);
+}
+
+/* The partner holds it too, closes it when the victim stands, and has the other thread create. */
+static void close_and_let_create(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    family_await(&s->note->at[HANDED_OUT]);
+    ASSERT_OK(shoal_memory_open(&s->memory, &s->note->reference));
+    if (s->stale)
+        shoal_memory_close(s->memory);
+    family_set(&s->note->at[HELD_ELSEWHERE]);
+    kill_await_stopped();
+    if (!s->stale)
+        shoal_memory_close(s->memory);
+    family_set(&s->note->at[CREATE]);
+}
+
+static void beside_creator(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    family_await(&s->note->at[CREATED]);
+}
+
+/* What the other thread has created is its own, and nobody has taken it for something else. */
+static void check_created(void *p)
+{
+    struct state *s = p;
+    struct handle *handle;
+
+    family_set(&s->note->at[CREATE]);
+    ASSERT_EQ_INT(pthread_join(creator, NULL), 0);
+    handle = handle_of(created);
+    ASSERT_EQ_U64(atomic_load(&handle->header->state),
+                  state_make(handle->generation, 0, OBJECT_LIVE));
+    ASSERT_EQ_INT(hold_row(header_id(handle->header) / GROUP,
+                           process_self.slot)[header_id(handle->header) % GROUP],
+                  HOLD_HELD);
+    shoal_memory_close(created);
+    for (int i = 0; i < GROUP - 1; i++)
+        shoal_memory_close(s->others[i]);
+}
+
+/* The other thread is in the middle of creating while the victim goes on: it waits for the guard of
+ * the unit map, which the partner has. */
+static void close_and_let_begin_to_create(void *p, int i)
+{
+    struct state *s = p;
+    struct timespec t = {0, 5000000};
+
+    (void)i;
+    family_await(&s->note->at[HANDED_OUT]);
+    ASSERT_OK(shoal_memory_open(&s->memory, &s->note->reference));
+    family_set(&s->note->at[HELD_ELSEWHERE]);
+    kill_await_stopped();
+    shoal_memory_close(s->memory);
+    ASSERT_TRUE(owner_try(&view.region->guard, shoal_thread.me));
+    family_set(&s->note->at[CREATE]);
+    nanosleep(&t, NULL);
+    family_set(&s->note->at[CREATED]);
+    while (kill_victim_is_stopped())
+        nanosleep(&t, NULL);
+    nanosleep(&t, NULL);
+    owner_release(&view.region->guard, &view.region->guard_event);
+}
+
+/* ---- another thread forks: what the child's handles name is its own ---- */
+
+static void check_if_open(struct state *s)
+{
+    struct handle *handle = handle_of(s->memory);
+    shoal_reference reference;
+    int rc = shoal_memory_reference(s->memory, &reference);
+
+    if (rc == -EBADF)
+        return;
+    ASSERT_OK(rc);
+    uint64_t state = atomic_load(&handle->header->state);
+    ASSERT_EQ_INT(state_status(state), OBJECT_LIVE);
+    ASSERT_EQ_U64(state_generation(state), handle->generation);
+}
+
+static void *fork_when_told(void *p)
+{
+    struct state *s = p;
+    int status;
+
+    family_set(&s->note->at[READY]);
+    family_await(&s->note->at[CREATE]);
+    pid_t pid = fork();
+    ASSERT_SYS(pid);
+    if (!pid) {
+        family_set(&s->note->at[CREATED]);
+        family_await(&s->note->at[HELD_ELSEWHERE]); /* closed by now */
+        check_if_open(s);
+        exit(0);
+    }
+    ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
+    ASSERT_EQ_INT(status, 0);
+    return NULL;
+}
+
+static void prepare_forker(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    create(s, &s->memory);
+    ASSERT_EQ_INT(pthread_create(&creator, NULL, fork_when_told, p), 0);
+    family_await(&s->note->at[READY]);
+}
+
+static void let_fork(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    kill_await_stopped();
+    family_set(&s->note->at[CREATE]);
+}
+
+static void check_forked(void *p)
+{
+    struct state *s = p;
+
+    family_set(&s->note->at[HELD_ELSEWHERE]);
+    family_set(&s->note->at[CREATE]);
+    ASSERT_EQ_INT(pthread_join(creator, NULL), 0);
+}
+
+KILL_SCENARIO(close_meets_fork, .setup = setup_small, .prepare = prepare_forker, .victim = close_it,
+              .after = check_forked, .partner = let_fork, .stopped = beside_creator, .final = last,
+              .flags = KILL_EVERY_INSTRUCTION);
+
+static void *setup_stale(void)
+{
+    struct state *s = setup_small();
+
+    s->stale = 1;
+    return s;
+}
+
+KILL_SCENARIO(close_meets_create, .setup = setup_small, .prepare = prepare_creator,
+              .victim = close_it, .after = check_created, .partner = close_and_let_create,
+              .stopped = beside_creator, .final = last_and_stale);
+KILL_SCENARIO(close_meets_creating, .setup = setup_large, .prepare = prepare_creator,
+              .victim = close_it, .after = check_created, .partner = close_and_let_begin_to_create,
+              .stopped = beside_creator, .final = last_and_stale);
+KILL_SCENARIO(open_what_is_gone_meets_create, .setup = setup_stale, .prepare = prepare_creator,
+              .victim = open_stale, .after = check_created, .partner = close_and_let_create,
+              .stopped = beside_creator, .final = last_and_stale);
 
 /* ---- reserved memory is full, and afterwards everything works ---- */
 
