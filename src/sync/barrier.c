@@ -107,8 +107,13 @@ static void look_for_dead(struct header *h, bool (*gone)(owner_t))
         owner_t owner = atomic_load(&cells[i].owner);
         if (!owner || !gone(owner))
             continue;
+        /* Others may have cleared the cell, and a living party may stand in it: the phase was the dead
+         * one's if the cell is still its own. */
+        uint64_t phase = phase_of(atomic_load(&cells[i].phase));
+        if (atomic_load(&cells[i].owner) != owner && !MUTANT(87))
+            continue;
         if (!MUTANT(46))
-            break_phase(body_of(h), phase_of(atomic_load(&cells[i].phase)));
+            break_phase(body_of(h), phase);
         atomic_compare_exchange_strong(&cells[i].owner, &owner, 0);
     }
 }

@@ -3,9 +3,12 @@
 #include "family.h"
 
 #include "region/life.h"
+#include "region/self.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct state {
@@ -156,3 +159,144 @@ KILL_SCENARIO(barrier_aborted, .setup = setup, .prepare = family_prepare, .victi
 KILL_SCENARIO(barrier_reset, .setup = setup, .prepare = family_prepare, .victim = reset_it,
               .partner = come_before, .partners = PARTNERS, .survivor = survive_aborting,
               .final = last_aborted);
+
+/* ---- the victim finds a dead party, slowly ---- */
+
+/* In note->at: the party's outcome; the slot of the dead one; a party waits in the dead one's cell;
+ * how many processes are born beside the stopped one. */
+enum { OUTCOME, DEAD_SLOT, TAKEN, ARRIVED };
+enum { PAIR = 2, CELLS_OF_PAIR = 2 * PAIR + 16 };
+
+static void *setup_pair(void)
+{
+    struct state *s = calloc(1, sizeof(*s));
+
+    ASSERT_NOT_NULL(s);
+    s->note = family_begin(NET_OFF);
+    ASSERT_OK(shoal_barrier_create(&s->barrier, PAIR, NULL));
+    family_ready(s->note);
+    return s;
+}
+
+/* A party dies asleep, and the victim is to repair it. */
+static void prepare_dead_party(void *p)
+{
+    struct state *s = p;
+    uint32_t dead = 1;
+    int status;
+
+    family_prepare(p);
+    pid_t pid = fork();
+    ASSERT_SYS(pid);
+    if (!pid) {
+        shoal_barrier_wait(s->barrier, SHOAL_FOREVER);
+        _exit(1);
+    }
+    family_await_sleepers(s->barrier, 1);
+    while (atomic_load(&view.slots[dead].pid) != pid)
+        dead++;
+    ASSERT_SYS(kill(pid, SIGKILL));
+    ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
+    s->note->dead++;
+    s->note->at[DEAD_SLOT] = (int)dead;
+    uint64_t w = atomic_load(&view.slots[dead].word);
+    atomic_store(&view.slots[dead].word,
+                 slot_make((uint32_t)(w >> 32), owner_record(shoal_thread.me), SLOT_DEAD));
+    atomic_fetch_add(&view.region->graves, 1);
+}
+
+/* It does not repair the rest: others find the dead one as it was. */
+static void give_back_right(void *p)
+{
+    struct state *s = p;
+    _Atomic uint64_t *word = &view.slots[s->note->at[DEAD_SLOT]].word;
+
+    atomic_store(word, slot_make((uint32_t)(atomic_load(word) >> 32), 0, SLOT_ALIVE));
+}
+
+static void ask(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_barrier_broken(s->barrier));
+}
+
+/* Forks a party that takes the cell in which the dead one stood: cells are found by the slot. */
+static pid_t fork_in_place(struct state *s)
+{
+    uint32_t place = (uint32_t)s->note->at[DEAD_SLOT] + CELLS_OF_PAIR;
+    bool taken[64] = {false};
+
+    for (uint32_t i = 1; i < place; i++) {
+        ASSERT_OK(region_populate(&view.slots[i], sizeof(struct slot)));
+        taken[i] = slot_status(atomic_load(&view.slots[i].word)) == SLOT_FREE;
+        if (taken[i])
+            atomic_fetch_or(&view.slots[i].word,
+                            slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
+    }
+    pid_t pid = fork();
+    ASSERT_SYS(pid);
+    if (!pid) {
+        ASSERT_EQ_INT(process_self.slot, place);
+        wait_here(s, OUTCOME);
+        exit(0);
+    }
+    for (uint32_t i = 1; i < place; i++)
+        if (taken[i])
+            atomic_fetch_and(&view.slots[i].word, 0xffffffff00000000);
+    return pid;
+}
+
+static void begin_anew(void *p, int i)
+{
+    struct state *s = p;
+    int status;
+
+    (void)i;
+    kill_await_stopped();
+    if (!kill_victim_is_stopped())
+        return;
+    ASSERT_OK(shoal_barrier_broken(s->barrier));
+    ASSERT_OK(shoal_barrier_reset(s->barrier));
+    while (__atomic_load_n(&s->note->at[ARRIVED], __ATOMIC_SEQ_CST) < 2) /* they need slots too */
+        usleep(500);
+    pid_t pid = fork_in_place(s);
+    while (ASSERT_OK(shoal_barrier_n_waiting(s->barrier)) < 1)
+        usleep(500);
+    family_set(&s->note->at[TAKEN]);
+    ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
+    ASSERT_EQ_INT(status, 0);
+}
+
+static void beside_party(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    __atomic_add_fetch(&s->note->at[ARRIVED], 1, __ATOMIC_SEQ_CST);
+    family_await(&s->note->at[TAKEN]);
+}
+
+static void join_party(void *p, int i)
+{
+    struct state *s = p;
+
+    if (i == 0 && s->note->at[TAKEN])
+        ASSERT_EQ_INT(shoal_barrier_wait(s->barrier, SHOAL_FOREVER), 1);
+}
+
+static void last_of_party(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    if (s->note->at[TAKEN])
+        ASSERT_EQ_INT(s->note->at[OUTCOME], 1);
+    ASSERT_OK(shoal_barrier_reset(s->barrier));
+    family_check(s->note->before);
+}
+
+KILL_SCENARIO(barrier_asked_of_a_dead_party, .setup = setup_pair, .prepare = prepare_dead_party,
+              .victim = ask, .after = give_back_right, .partner = begin_anew,
+              .survivor = join_party, .stopped = beside_party, .final = last_of_party,
+              .flags = KILL_EVERY_INSTRUCTION);
