@@ -330,7 +330,7 @@ int shoal_barrier_reset(shoal_barrier *barrier)
     s = atomic_load(&b->state);
     if (phase_of(s) != p) /* it tripped, or somebody else reset it */
         return 0;
-    for (uint32_t i = 0; i < n; i++) {
+    for (uint32_t i = 0; i < n && !MUTANT(88); i++) {
         uint64_t unmarked = p << 32;
         atomic_compare_exchange_strong(&cells[i].phase, &unmarked, unmarked | MARK);
     }

@@ -300,3 +300,62 @@ KILL_SCENARIO(barrier_asked_of_a_dead_party, .setup = setup_pair, .prepare = pre
               .victim = ask, .after = give_back_right, .partner = begin_anew,
               .survivor = join_party, .stopped = beside_party, .final = last_of_party,
               .flags = KILL_EVERY_INSTRUCTION);
+
+/* ---- the victim waits, slowly; meanwhile its phase is broken, the barrier reset, and the next phase trips ---- */
+
+enum { COUNTED = 4, JOINED, RESET };
+
+static void wait_as_victim(void *p)
+{
+    wait_here(p, OUTCOME);
+}
+
+static void trip_next(void *p, int i)
+{
+    struct state *s = p;
+
+    if (i == 1) { /* lets the victim through where it does not stand before it sleeps */
+        kill_await_asleep(1);
+        if (kill_victim_is_stopped() || kill_victim_was_killed() ||
+            __atomic_load_n(&s->note->at[TAKEN], __ATOMIC_SEQ_CST))
+            return;
+        __atomic_store_n(&s->note->at[JOINED], 1, __ATOMIC_SEQ_CST);
+        ASSERT_OK(shoal_barrier_wait(s->barrier, SHOAL_FOREVER));
+        return;
+    }
+    kill_await_stopped();
+    if (!kill_victim_is_stopped())
+        return;
+    s->note->at[COUNTED] = shoal_barrier_n_waiting(s->barrier);
+    ASSERT_OK(shoal_barrier_reset(s->barrier));
+    family_set(&s->note->at[RESET]);
+    ASSERT_OK(shoal_barrier_wait(s->barrier, SHOAL_FOREVER)); /* with the one beside it */
+    family_set(&s->note->at[TAKEN]);
+    if (!s->note->at[COUNTED] && !s->note->at[JOINED]) /* it is still to come */
+        ASSERT_OK(shoal_barrier_wait(s->barrier, SHOAL_FOREVER));
+}
+
+static void beside_next(void *p, int i)
+{
+    struct state *s = p;
+
+    family_await(&s->note->at[RESET]);
+    if (i == 0)
+        ASSERT_OK(shoal_barrier_wait(s->barrier, SHOAL_FOREVER));
+    family_await(&s->note->at[TAKEN]);
+}
+
+static void last_of_next(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    if (!kill_victim_was_killed())
+        ASSERT_EQ_INT(s->note->at[OUTCOME], s->note->at[COUNTED] ? -1 : 1);
+    ASSERT_OK(shoal_barrier_reset(s->barrier));
+    family_check(s->note->before);
+}
+
+KILL_SCENARIO(barrier_wait_meets_reset, .setup = setup_pair, .prepare = family_prepare,
+              .victim = wait_as_victim, .partner = trip_next, .partners = 2, .stopped = beside_next,
+              .final = last_of_next);
