@@ -38,8 +38,8 @@ struct child {
 };
 static_assert(sizeof(struct child) == 256, "none lies on two pages");
 
-/* What a process knows of its children. It lies in a page that a fork wipes, as handles do: a child
- * begins with nothing, and neither side pays for copies of what the parent writes at each start. */
+/* What a process knows of its children. It lies in the page that a fork wipes (region/self.h): a
+ * child begins with nothing, which is how libc's mutexes begin too. */
 struct children {
     pthread_mutex_t mutex; /* guards all of this, reaping, and starts; fork handlers hold it too */
     pthread_mutex_t server_mutex; /* guards requests to the fork server; taken before the other */
@@ -48,7 +48,8 @@ struct children {
     unsigned count;               /* of starts, for names */
     struct child *list, *unused;
 };
-extern struct children *children; /* never NULL */
+static_assert(sizeof(struct children) <= sizeof process_self.children, "there is room for it");
+#define children ((struct children *)(void *)process_self.children)
 #define child_mutex (children->mutex)
 
 /* The struct behind an open handle, or NULL with *rc = -EINVAL, -EBADF. */
@@ -147,8 +148,6 @@ void daemon_expect(void);
 void daemon_end_all(void);
 
 /* ---- forkserver.c ---- */
-/* In a fresh child: the parent's server is not its own. */
-void forkserver_forked(void);
 /* A signal to a CLEAN child, by way of the server, which knows whether it has been reaped. */
 int forkserver_signal(struct child *child, int number);
 

@@ -18,12 +18,19 @@ static struct {
     struct child place; /* slot, generation and family, for its repair */
 } server;
 
-void forkserver_forked(void)
+/* In a fresh child: its parent's server is not its own. */
+static void after_fork_child(void)
 {
     if (!server.owner)
         return; /* without a write: it would copy a page in every child */
     descriptor_close(&server.socket);
     server.owner = 0;
+}
+
+/* Only processes that have, or had, a server pay for a handler. */
+static void add_handler(void)
+{
+    pthread_atfork(NULL, NULL, after_fork_child);
 }
 
 /* Locked, if this process has a server. */
@@ -41,7 +48,9 @@ static int make_server(void)
     int pair[2] = {-1, -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
         return fail(-errno, "forkserver: %s", strerror(errno));
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
     pid_t parent = getpid();
+    pthread_once(&once, add_handler);
     streams_flush();
     pthread_mutex_lock(&child_mutex);
     child_fork_begin();

@@ -6,9 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct children before_begin;
-struct children *children = &before_begin;
-
 enum { TAG = 255, OPEN = 256, PAGE = 4096 };
 
 /* ---- fork ---- */
@@ -41,22 +38,10 @@ static void after_fork_parent(void)
         pthread_mutex_unlock(&child_mutex);
 }
 
-/* The kernel has wiped it; all zero is how libc's mutexes begin. */
-static void after_fork_child(void)
-{
-    if (!os_features()->wipe_on_fork || children == &before_begin)
-        *children = (struct children){.mutex = PTHREAD_MUTEX_INITIALIZER,
-                                      .server_mutex = PTHREAD_MUTEX_INITIALIZER};
-    forkserver_forked();
-}
-
 static void begin(void)
 {
-    struct children *page = os_memory_wiped_page();
-    if (page)
-        children = page;
     /* After the region's own handlers, so that this mutex is taken before theirs. */
-    pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+    pthread_atfork(before_fork, after_fork_parent, NULL);
     atexit(daemon_end_all);
 }
 

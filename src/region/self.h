@@ -29,8 +29,9 @@ struct thread {
 extern _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
 
 /* What a process keeps for itself. It lies in the page that a fork wipes, so that the child's first
- * look finds it is not attached, and so that neither side pays for a copy of it. `keep` says what
- * the child's handler carries over. */
+ * look finds it is not attached, and so that neither side pays for a copy of it: for the parent
+ * every other private page that it writes after a fork is a page fault, and for the child every
+ * page at all. `keep` says what the child's handler carries over. */
 struct process {
     _Atomic uint32_t attached;
     uint32_t slot;
@@ -51,6 +52,7 @@ struct process {
         bool robust; /* the end of its threads marks what they hold */
         bool known;  /* these are set; not in a child that ran no handler */
     } keep;
+    _Alignas(64) unsigned char children[192]; /* the process layer's: struct children */
 };
 extern struct process *process_page; /* never NULL */
 #define process_self (*process_page)
