@@ -4,6 +4,7 @@
 #include <shoal/error.h>
 #include <shoal/memory.h>
 #include <shoal/process.h>
+#include <shoal/queue.h>
 #include <shoal/sync.h>
 #include <shoal/version.h>
 #endif

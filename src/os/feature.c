@@ -1,6 +1,10 @@
 /* What the kernel can do, probed once a process; clock, random numbers, membarrier. */
 #include "os/os.h"
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <sched.h>
@@ -52,6 +56,31 @@ bool os_membarrier(void)
     return !os_call(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0, 0, 0, 0);
 }
 
+/* The kernel has looked at it longer and harder than we could. */
+static bool clock_is(const char *name)
+{
+    char text[32] = "";
+    int fd = open("/sys/devices/system/clocksource/clocksource0/current_clocksource",
+                  O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t n = read(fd, text, sizeof text - 1);
+    close(fd);
+    return n > 0 && (size_t)n == strlen(name) + 1 && !strncmp(text, name, strlen(name));
+}
+
+static bool has_stamps(void)
+{
+#if defined(__x86_64__)
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    if (!__get_cpuid(0x80000001, &a, &b, &c, &d) || !(d >> 27 & 1)) /* rdtscp */
+        return false;
+    return clock_is("tsc");
+#else
+    return clock_is("arch_sys_counter");
+#endif
+}
+
 static void probe(void)
 {
     int error = errno;
@@ -70,6 +99,7 @@ static void probe(void)
     void *head;
     size_t length;
     features.robust = !without("robust") && !syscall(SYS_get_robust_list, 0, &head, &length);
+    features.stamps = !without("stamps") && has_stamps();
     features.proc = !without("proc") && !access("/proc/self/maps", R_OK);
     if (fd >= 0)
         close(fd);

@@ -53,6 +53,8 @@ struct os_features {
     bool pidfd;        /* pidfd_open, Linux 5.3 */
     bool robust;       /* the kernel marks robust words; some emulators do not */
     bool proc;         /* /proc/PID/maps can be read */
+    /* the processor's clock is the same on all of them: the kernel keeps time by it */
+    bool stamps;
 };
 /* Probed at the first call; registers for membarrier. After exec it is called anew, as everything
  * is. */
@@ -73,6 +75,27 @@ static inline void os_pause(void)
 #elif defined(__aarch64__)
     __asm__ volatile("isb" ::: "memory");
 #endif
+}
+/* A stamp that is greater than any that was taken before something that the caller has seen, by any
+ * thread of this machine. `processor`: from the processor's own clock, which takes os_features()
+ * ->stamps; all who compare must take them the same way. */
+static inline uint64_t os_stamp(bool processor)
+{
+#if defined(__x86_64__)
+    if (likely(processor)) {
+        uint32_t low, high, cpu;
+        /* waits for what was loaded before it; a store after it is not seen before it was read */
+        __asm__ volatile("rdtscp" : "=a"(low), "=d"(high), "=c"(cpu)::"memory");
+        return (uint64_t)high << 32 | low;
+    }
+#elif defined(__aarch64__)
+    if (likely(processor)) {
+        uint64_t now;
+        __asm__ volatile("isb\n\tmrs %0, cntvct_el0\n\tisb" : "=r"(now)::"memory");
+        return now;
+    }
+#endif
+    return (uint64_t)os_now();
 }
 void os_yield(void);
 void os_sleep(int64_t nanoseconds); /* returns early after a signal */

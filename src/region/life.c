@@ -15,6 +15,7 @@ static const struct type_repair *const life_types[TYPES] = {
     [TYPE_ONCE] = &once_repair,           [TYPE_EVENT] = &event_repair,
     [TYPE_CONDITION] = &condition_repair, [TYPE_BARRIER] = &barrier_repair,
     [TYPE_SEMAPHORE] = &semaphore_repair, [TYPE_RWLOCK] = &rwlock_repair,
+    [TYPE_MESSAGE] = &message_repair,     [TYPE_QUEUE] = &queue_repair,
 };
 void (*life_on_death)(int32_t pid, const char *name);
 
@@ -22,6 +23,11 @@ void (*life_on_death)(int32_t pid, const char *name);
 static _Thread_local uint32_t leaving;
 /* How many repairs this thread is in: one may find another (an unborn child of the dead). */
 static _Thread_local unsigned repairing;
+
+const struct type_repair *life_type(unsigned type)
+{
+    return type < TYPES ? life_types[type] : NULL;
+}
 
 static uint32_t record_slot(uint64_t word)
 {
@@ -103,7 +109,7 @@ static void repair_objects(uint32_t s)
             struct header *h = header_at(g * GROUP + i);
             if (row[i] == HOLD_NONE || state_status(atomic_load(&h->state)) != OBJECT_LIVE)
                 continue;
-            const struct type_repair *type = h->type < TYPES ? life_types[h->type] : NULL;
+            const struct type_repair *type = life_type(h->type);
             if (type && type->repair)
                 type->repair(h);
         }
@@ -120,6 +126,7 @@ static void free_records(uint32_t s, uint32_t generation, bool creates)
             continue;
         for (unsigned i = 0; i < FRAMES; i++)
             atomic_store(&record->frames[i], 0);
+        atomic_store(&record->reading, 0);
         if (creates)
             object_disown(owner_make((uint32_t)(w >> 32), r));
         atomic_store(&record->word, record_make((uint32_t)(w >> 32) + 1, 0, false));
@@ -127,6 +134,7 @@ static void free_records(uint32_t s, uint32_t generation, bool creates)
     struct record *first = record_at(s);
     for (unsigned i = 0; i < FRAMES; i++)
         atomic_store(&first->frames[i], 0);
+    atomic_store(&first->reading, 0);
     if (creates && !MUTANT(24))
         object_disown(owner_make(generation, s));
     atomic_store(&first->word, record_make(generation + 1, s, false));
@@ -214,10 +222,18 @@ static unsigned each_frame(uint32_t s, bool shield,
     return n;
 }
 
+/* Its i-th further eventcount, or NULL. */
+static _Atomic uint32_t *further_event(struct header *header, unsigned i)
+{
+    const struct type_repair *type = header ? life_types[header->type] : NULL;
+    return type && type->further ? type->further(header, i) : NULL;
+}
+
 static void set_bit(_Atomic uint32_t *event, struct header *header)
 {
-    (void)header;
     if (event && !MUTANT(14))
+        atomic_fetch_or(event, SLEEPERS);
+    for (unsigned i = 1; (event = further_event(header, i)); i++)
         atomic_fetch_or(event, SLEEPERS);
 }
 
@@ -228,6 +244,8 @@ static void wake_ready(_Atomic uint32_t *event, struct header *header)
         return;
     if (event && (!type || !type->ready || type->ready(header)))
         wait_wake_slow(event, type && type->ready ? 1 : INT_MAX);
+    for (unsigned i = 1; (event = further_event(header, i)); i++)
+        wait_wake_slow(event, INT_MAX);
     if (type && type->rouse)
         type->rouse(header);
 }

@@ -63,6 +63,8 @@ enum type {
     TYPE_CONDITION,
     TYPE_EVENT,
     TYPE_BARRIER,
+    TYPE_MESSAGE,
+    TYPE_QUEUE,
     TYPES = 64
 };
 struct type_repair {
@@ -80,11 +82,25 @@ struct type_repair {
     /* For types whose sleepers sleep elsewhere than on the eventcount: wakes them all. NULL:
      * none. */
     void (*rouse)(struct header *);
+    /* Its further eventcounts, 1, 2 …; NULL: there are no more. All who sleep there are woken. */
+    _Atomic uint32_t *(*further)(struct header *, unsigned i);
+    /* Whether something that is no process holds it (the queue that a message lies in). May be asked
+     * of any content of body and payload: what is asked may just have become something else. */
+    bool (*held)(struct header *);
+    /* Gives back what it has beside its payload, when nobody holds it any more, in the name of `slot`:
+     * the caller's own (then under process_self.mutex) or one that it repairs. Done again if the
+     * caller dies. */
+    void (*destroy)(struct header *, uint32_t slot);
+    /* Tells the runs of units that it has beside its payload. Asked while the guard is held. */
+    void (*runs)(struct header *, void (*visit)(uint32_t payload, uint32_t units, void *argument),
+                 void *argument);
 };
+const struct type_repair *life_type(unsigned type); /* NULL: nothing to repair */
 /* Each type's, defined beside the type. Named one by one in life.c, so that a statically linked
  * program can repair what others of the family use. */
 extern const struct type_repair lock_repair, rlock_repair, once_repair, event_repair;
 extern const struct type_repair semaphore_repair, rwlock_repair;
 extern const struct type_repair condition_repair, barrier_repair;
+extern const struct type_repair message_repair, queue_repair;
 
 #endif

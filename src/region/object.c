@@ -300,6 +300,9 @@ static void finish(uint32_t id, uint32_t slot, bool marked)
 {
     struct header *h = header_at(id);
     uint64_t s = atomic_load_explicit(&h->state, memory_order_relaxed);
+    const struct type_repair *type = life_type(h->type);
+    if (unlikely(type && type->destroy) && state_status(s) == OBJECT_DEAD)
+        type->destroy(h, slot);
     if (unlikely(h->units)) {
         unit_free(&h->payload, h->units);
         h->units = 0;
@@ -419,7 +422,8 @@ void *object_publish(struct header *h)
     handle->header = h;
     handle->generation = generation;
     handle->forks = atomic_load_explicit(&process_self.keep.forks, memory_order_relaxed);
-    handle->shared = handle->forks & !MUTANT(86); /* made during a fork: the child may have it */
+    handle->shared = (h->flags & OBJECT_LOOKED_AT) |
+                     (handle->forks & !MUTANT(86)); /* made during a fork: the child may have it */
     handle->refs = 1;
     atomic_store_explicit(&handle->check, handle_check(h->type, generation), memory_order_relaxed);
     return (unsigned char *)handle + (generation & TAG_MASK);
@@ -453,6 +457,13 @@ static bool held_by_others(uint32_t id, uint32_t but)
     return false;
 }
 
+/* Whether something that is no process holds it. */
+static bool held_otherwise(struct header *h)
+{
+    const struct type_repair *type = life_type(h->type);
+    return type && type->held && type->held(h);
+}
+
 /* Frees the object if nobody holds it; the byte of `slot`, which says CLOSING, is cleared. `repairs`:
  * what that slot was creating or freeing is finished. In a process that lives that is another
  * thread's work, and so is what one creates in this place: its HELD is there before the state can be
@@ -473,7 +484,7 @@ static void close_marked(uint32_t id, uint32_t slot, bool repairs)
             return;
         }
         if (status == OBJECT_FREE || (atomic_load(byte) == HOLD_HELD && !MUTANT(83)) ||
-            held_by_others(id, slot))
+            held_otherwise(h) || held_by_others(id, slot))
             break;
         if (atomic_load(&view.region->forks) != forks && !MUTANT(29))
             continue;
@@ -565,6 +576,21 @@ void object_close(void *opaque, enum type type)
         release(id, process_self.slot, false);
     }
     pthread_mutex_unlock(&process_self.mutex);
+}
+
+void object_drop(uint32_t id, uint32_t generation, uint32_t slot)
+{
+    unsigned char none = HOLD_NONE;
+    if (id >= atomic_load(&view.region->groups_high) * GROUP ||
+        state_generation(atomic_load(&header_at(id)->state)) != generation ||
+        region_populate(hold_row(id / GROUP, slot), GROUP))
+        return;
+    if (slot == process_self.slot)
+        note_group(id / GROUP);
+    if (atomic_compare_exchange_strong(hold_byte(id, slot), &none, HOLD_CLOSING) ||
+        none == HOLD_CLOSING)
+        release(id, slot, slot != process_self.slot);
+    /* otherwise the process holds it itself, and closes it one day */
 }
 
 void object_release_all(uint32_t slot)

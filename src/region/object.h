@@ -21,6 +21,13 @@ struct handle {
 static_assert(sizeof(struct handle) == 32, "the tag has five bits");
 enum { TAG_BITS = 5, TAG_MASK = 31 };
 
+/* In a header's flags, set before it is published. */
+enum {
+    OBJECT_LOOKED_AT = 1, /* never closed without a look at who else holds it */
+    /* has been in a message: messages may hold it. Set by who holds it, for good. */
+    OBJECT_SENT = 2,
+};
+
 extern struct handle *handles; /* as many as there can be objects; only touched ones take memory */
 
 static inline struct handle *handle_of(const void *opaque)
@@ -76,6 +83,10 @@ int object_reference(const void *opaque, enum type type, const char *what, shoal
 int object_open(void **ret, enum type type, const char *what, const shoal_reference *reference);
 /* Gives up one open. Bad handles are ignored (a destructor has nobody to tell). */
 void object_close(void *opaque, enum type type);
+/* Something that is no process has given up its hold of the object, and the state that told so is
+ * gone: frees it if it was the last, in the name of `slot` (the caller's own, then under
+ * process_self.mutex, or one that it repairs). Told again, it does nothing. */
+void object_drop(uint32_t id, uint32_t generation, uint32_t slot);
 
 /* ---- for life.c ---- */
 /* Closes in the name of `slot` what its hold row says, for every object; what it was creating is
@@ -119,6 +130,11 @@ void object_thread_end(void);
 /* A run of `units` for `*payload`, which is written (position / 64 + 1) while the guard is held: 0
  * or -ENOMEM. */
 int unit_alloc(_Atomic uint32_t *payload, uint32_t n);
+/* The same, unless there is one already, and zero: for what several might allocate at once. */
+int unit_alloc_once(_Atomic uint32_t *payload, uint32_t n);
+/* Gives the run back if *word still is `expected`, as seen while the guard is held. */
+void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t *word,
+                  uint64_t expected);
 /* Gives the run of *payload back and writes 0 to it. */
 void unit_free(_Atomic uint32_t *payload, uint32_t n);
 uint64_t unit_used(void);

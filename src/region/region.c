@@ -99,6 +99,7 @@ int region_create(uint64_t reserve)
     r->size = size;
     r->layout = REGION_LAYOUT;
     r->asymmetric = os_features()->membarrier;
+    r->stamps = os_features()->stamps;
     os_random(&r->family, sizeof r->family);
     r->slots_high = 1;
     r->records_high = SLOTS;

@@ -104,13 +104,16 @@ static inline enum object_status state_status(uint64_t state)
  *   word    CAS by who claims it, stored by who frees it (its process's repairer, or the process itself)
  *   frames  written by the thread: object id + 1 on whose eventcount it waits, 0 for none; read by
  *       repairers
+ *   reading written by the thread: {count:32, object id + 1:32} while it reads memory that another may
+ *       give back, in an object's own runs; read by who gives it back (message/lanes.c)
  */
 struct record {
     _Atomic uint64_t word;
     _Atomic uint32_t tid;
     uint32_t next_spare; /* of the same process, whose threads have ended; under its attach_mutex */
     _Atomic uint64_t frames[FRAMES];
-    uint64_t reserved2[2];
+    _Atomic uint64_t reading;
+    uint64_t reserved2;
 };
 static_assert(sizeof(struct record) == 64, "one cache line");
 
@@ -212,7 +215,8 @@ struct region {
     _Atomic uint32_t forks;   /* grows after each copy of a parent's holds */
     _Atomic uint32_t changed; /* grows when slots_high passes what sleeping watchers watch; futex */
     _Atomic uint32_t graves;  /* how many were dug */
-    uint64_t reserved;
+    uint32_t stamps;          /* 1: stamps are the processor's. Constant. */
+    uint32_t unused;
     struct record nobody; /* where slot 0 would have its first record: all zero */
     _Atomic uint64_t deaths, repairs;
     /* the guard of the unit map: an owner word and its eventcount */

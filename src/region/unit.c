@@ -8,6 +8,7 @@
 #include "region/life.h"
 #include "region/object.h"
 #include "region/wait.h"
+#include <string.h>
 
 enum { KEEP = 64 << 20 >> 12 /* free units that keep their memory */ };
 
@@ -38,6 +39,12 @@ static void mark(uint32_t unit, uint32_t n, bool used)
     }
 }
 
+static void mark_used(uint32_t payload, uint32_t units, void *argument)
+{
+    mark(unit_of(payload), units, true);
+    *(uint64_t *)argument += units;
+}
+
 static void rebuild(void)
 {
     uint32_t high = atomic_load(&view.region->groups_high);
@@ -61,11 +68,13 @@ static void rebuild(void)
             used += n;
         }
         for (unsigned i = 0; i < GROUP && region_is_populated(header_at(g * GROUP)); i++) {
-            const struct header *h = header_at(g * GROUP + i);
-            if (h->units && atomic_load(&h->payload)) {
-                mark(unit_of(atomic_load(&h->payload)), h->units, true);
-                used += h->units;
-            }
+            struct header *h = header_at(g * GROUP + i);
+            const struct type_repair *type = life_type(h->type);
+            enum object_status status = state_status(atomic_load(&h->state));
+            if (h->units && atomic_load(&h->payload))
+                mark_used(atomic_load(&h->payload), h->units, &used);
+            if (type && type->runs && (status == OBJECT_LIVE || status == OBJECT_DEAD))
+                type->runs(h, mark_used, &used);
         }
     }
     atomic_store(&view.region->units_used, used);
@@ -125,35 +134,55 @@ static int64_t search(uint32_t from, uint32_t to, uint32_t n)
     return view.at.max_units;
 }
 
+/* Under the guard. */
+static int alloc(_Atomic uint32_t *payload, uint32_t n, bool zero)
+{
+    uint32_t hint = atomic_load(&view.region->unit_hint);
+    int64_t at = search(hint, view.at.max_units, n);
+    if (at == view.at.max_units && hint)
+        at = search(0, view.at.max_units, n);
+    if (at < 0 || at == view.at.max_units)
+        return -ENOMEM;
+    uint32_t unit = (uint32_t)at;
+    if (zero) {
+        int rc = region_populate(address_of(unit), (size_t)n * UNIT);
+        if (rc)
+            return rc;
+        memset(address_of(unit), 0, (size_t)n * UNIT);
+    }
+    mark(unit, n, true);
+    atomic_fetch_add(&view.region->units_used, n);
+    uint64_t kept = atomic_load(&view.region->units_kept);
+    if (kept && region_is_populated(address_of(unit)))
+        atomic_store(&view.region->units_kept, kept > n ? kept - n : 0);
+    atomic_store(&view.region->unit_hint, unit);
+    atomic_store(payload, unit * (UNIT / 64) + 1); /* from here on it is taken */
+    return 0;
+}
+
 int unit_alloc(_Atomic uint32_t *payload, uint32_t n)
 {
     int rc = guard_take();
     if (rc)
         return rc;
-    uint32_t hint = atomic_load(&view.region->unit_hint);
-    int64_t at = search(hint, view.at.max_units, n);
-    if (at == view.at.max_units && hint)
-        at = search(0, view.at.max_units, n);
-    if (at < 0 || at == view.at.max_units) {
-        rc = -ENOMEM;
-    } else {
-        uint32_t unit = (uint32_t)at;
-        mark(unit, n, true);
-        atomic_fetch_add(&view.region->units_used, n);
-        uint64_t kept = atomic_load(&view.region->units_kept);
-        if (kept && region_is_populated(address_of(unit)))
-            atomic_store(&view.region->units_kept, kept > n ? kept - n : 0);
-        atomic_store(&view.region->unit_hint, unit);
-        atomic_store(payload, unit * (UNIT / 64) + 1); /* from here on it is taken */
-    }
+    rc = alloc(payload, n, false);
     guard_give();
     return rc;
 }
 
-void unit_free(_Atomic uint32_t *payload, uint32_t n)
+int unit_alloc_once(_Atomic uint32_t *payload, uint32_t n)
 {
-    if (guard_take())
-        return; /* only a process that cannot attach at all; its death will give the run back */
+    int rc = guard_take();
+    if (rc)
+        return rc;
+    rc = atomic_load(payload) ? 0 : alloc(payload, n, true);
+    guard_give();
+    return rc;
+}
+
+/* Under the guard. */
+static void give_back(_Atomic uint32_t *payload, uint32_t n)
+{
     uint32_t p = atomic_load(payload);
     if (p) {
         uint32_t unit = unit_of(p);
@@ -170,6 +199,23 @@ void unit_free(_Atomic uint32_t *payload, uint32_t n)
             atomic_store(&view.region->unit_hint, unit);
         atomic_store(payload, 0);
     }
+}
+
+void unit_free(_Atomic uint32_t *payload, uint32_t n)
+{
+    if (guard_take())
+        return; /* only a process that cannot attach at all; its death will give the run back */
+    give_back(payload, n);
+    guard_give();
+}
+
+void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t *word,
+                  uint64_t expected)
+{
+    if (guard_take())
+        return;
+    if (atomic_load(word) == expected)
+        give_back(payload, n);
     guard_give();
 }
 

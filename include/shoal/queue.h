@@ -1,0 +1,77 @@
+/* shoal/queue.h - queues: many processes put messages in, many take them out.
+ *
+ * A message is a sequence of bytes of any length, or an any (any.h), which is encoded into bytes.
+ * The oldest message is taken first: if a put has returned before another one began, in whatever
+ * processes, its message is taken first. A message is in the queue wholly or not at all, whatever
+ * dies; one that a put has reported is never lost, and ends only with a process that took it, or
+ * with the queue. No thread, no descriptor and no other process is needed; who puts may end at once.
+ */
+#ifndef SHOAL_QUEUE_H
+#define SHOAL_QUEUE_H
+
+#include <shoal/memory.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct shoal_queue shoal_queue;
+
+typedef struct shoal_queue_options {
+    uint64_t maxsize; /* messages; 0: no bound but the region's and the quota's */
+    unsigned flags;   /* 0 */
+    const char *name; /* at most 47 bytes; NULL: none */
+} shoal_queue_options;
+
+/* A message where it lies. */
+typedef struct shoal_bytes {
+    const void *bytes;
+    size_t size;
+} shoal_bytes;
+
+SHOAL_API int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options);
+
+/* Puts a copy of `size` bytes: 0. Waits while the queue is full, or the region is: -EAGAIN
+ * (SHOAL_NOW), -ETIMEDOUT, -EINTR. -EPIPE: it was shut down. -EMSGSIZE: longer than the region.
+ * -ENOMEM: the machine has no memory. Killed inside: it is in the queue, or nothing has happened. */
+SHOAL_API int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size,
+                                    int64_t deadline);
+/* Takes the oldest message into memory from malloc, which the caller frees; *ret is not NULL for a
+ * message of 0 bytes either. -EAGAIN, -ETIMEDOUT, -EINTR: there was none. -EPIPE: it was shut down,
+ * and is empty. Killed inside: the message is in the queue, or gone. */
+SHOAL_API int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t deadline);
+/* The same into memory of the caller's. -EMSGSIZE: it is longer than `capacity`, stays in the
+ * queue, and *size says how long it is. */
+SHOAL_API int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_t capacity,
+                                         size_t *size, int64_t deadline);
+/* Puts n messages, in this order, in few steps: how many (as a rule all; fewer if the deadline
+ * passes or it is shut down when some are in), or as put_bytes. */
+SHOAL_API int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_t n,
+                                   int64_t deadline);
+/* Takes up to n messages that there are, waiting only for the first, into `buffer`: ret[i] says where each
+ * lies there. How many, 1 at least, or as get_bytes_into. */
+SHOAL_API int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *buffer,
+                                   size_t capacity, int64_t deadline);
+
+/* How many messages are in the queue, about; with who else puts and gets it changes at once. */
+SHOAL_API int64_t shoal_queue_qsize(const shoal_queue *queue);
+SHOAL_API int shoal_queue_empty(const shoal_queue *queue); /* 1, 0, -errno */
+SHOAL_API int shoal_queue_full(const shoal_queue *queue);  /* 1, 0, -errno */
+
+/* For who counts what is not finished yet: each message taken is reported finished once. -EINVAL:
+ * more than were put. */
+SHOAL_API int shoal_queue_task_done(shoal_queue *queue);
+/* Waits until every message put has been reported finished. */
+SHOAL_API int shoal_queue_join(shoal_queue *queue, int64_t deadline);
+/* Nothing is put any more (-EPIPE). What is in it is taken as before, then -EPIPE; with `at_once`
+ * it is dropped, and counts as finished. */
+SHOAL_API int shoal_queue_shutdown(shoal_queue *queue, int at_once);
+
+SHOAL_API int shoal_queue_reference(const shoal_queue *queue, shoal_reference *ret);
+SHOAL_API int shoal_queue_open(shoal_queue **ret, const shoal_reference *reference);
+SHOAL_API shoal_queue *shoal_queue_close(shoal_queue *queue);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,85 @@
+/* Messages that are objects of their own (docs/design.md 8).
+ *
+ * Its body says in which lane of which queue it was put, and at which position, before the put's
+ * commit. While that position is between the lane's head and its end the queue holds it; so the
+ * commit of the put, and that of the take, hand it over in the one step that they are. Whoever puts
+ * holds it until after the first, whoever takes holds it before the second: there is no moment at
+ * which nobody does.
+ */
+#include "message/message.h"
+#include "region/life.h"
+#include <string.h>
+
+static struct message *body_of(const struct header *h)
+{
+    return (struct message *)(uintptr_t)h->body;
+}
+
+int message_create(void **ret, size_t size, unsigned char **bytes)
+{
+    struct header *h;
+    int rc = object_create(&h, TYPE_MESSAGE, size ? size : 1, NULL, OBJECT_RAW);
+    if (rc)
+        return rc;
+    h->size = size;
+    *bytes = header_payload(h);
+    *ret = object_publish(h);
+    return 0;
+}
+
+int message_open(void **ret, uint32_t id, uint32_t generation)
+{
+    shoal_reference reference = {view.region->family, id, generation};
+    return object_open(ret, TYPE_MESSAGE, "a message", &reference);
+}
+
+unsigned char *message_bytes(const void *message)
+{
+    return header_payload(handle_of(message)->header);
+}
+
+size_t message_size(const void *message)
+{
+    return handle_of(message)->header->size;
+}
+
+int message_put(void *message, struct lanes *q, const struct place *p, int64_t deadline)
+{
+    struct room r;
+    struct handle *handle = handle_of(message);
+    struct header *h = handle->header;
+    struct named named = {header_id(h), handle->generation, h->size};
+    int rc = lanes_begin(q, p, &r, sizeof named, true, deadline);
+    if (rc)
+        return rc;
+    memcpy(r.bytes, &named, sizeof named);
+    struct message *m = body_of(h);
+    m->position = r.record;
+    m->lane = (uint16_t)r.index;
+    m->which = (uint16_t)p->which;
+    atomic_store(&m->generation, p->generation);
+    atomic_store(&m->queue, p->id + 1);
+    handle->shared = 1; /* others may hold it as soon as it can be seen */
+    rc = lanes_commit(q, p, &r, deadline, NULL);
+    if (!rc)
+        object_close(message, TYPE_MESSAGE);
+    return rc;
+}
+
+/* ---- lifetime ---- */
+
+static bool held(struct header *h)
+{
+    struct message *m = body_of(h);
+    uint32_t id = atomic_load(&m->queue) - 1, generation = atomic_load(&m->generation);
+    if (id >= atomic_load(&view.region->groups_high) * GROUP)
+        return false;
+    struct header *queue = header_at(id);
+    uint64_t s = atomic_load(&queue->state);
+    if (state_status(s) != OBJECT_LIVE || state_generation(s) != generation ||
+        queue->type != TYPE_QUEUE || m->which)
+        return false;
+    return lanes_holds(header_payload(queue), m->lane, m->position);
+}
+
+const struct type_repair message_repair = {.held = held};

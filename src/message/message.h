@@ -1,0 +1,28 @@
+/* message/message.h - a message that is an object of its own: long ones, and those that carry
+ * references. It is held by the process that fills it in, then by the queue that it lies in, then
+ * by the process that took it.
+ */
+#ifndef SHOAL_MESSAGE_H
+#define SHOAL_MESSAGE_H
+
+#include "message/lanes.h"
+
+/* Where a message lies is never struck out again: that it was taken is seen by the lane's head. */
+struct message {
+    _Atomic uint32_t queue, generation; /* the object that it lies in; 0 queue + 1: in none yet */
+    uint64_t position;
+    uint16_t lane;
+    uint16_t which;
+    uint32_t references; /* of objects, behind the bytes */
+};
+static_assert(sizeof(struct message) <= BODY, "fits in the header");
+
+/* Makes one of `size` bytes, held by the caller: *bytes is where to write them. */
+int message_create(void **ret, size_t size, unsigned char **bytes);
+int message_open(void **ret, uint32_t id, uint32_t generation);
+unsigned char *message_bytes(const void *message);
+size_t message_size(const void *message);
+/* Puts it, and gives up the caller's hold if that went well. */
+int message_put(void *message, struct lanes *q, const struct place *p, int64_t deadline);
+
+#endif
