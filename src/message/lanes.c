@@ -580,11 +580,12 @@ void lanes_repair(struct lanes *q, const struct place *p)
 
 /* ---- the caller's lane ---- */
 
-/* Where the calling thread puts: a hint, believed if the lane's owner is the caller. */
+/* Where the calling thread puts: a hint, believed if the lane, which is there while the queue is of
+ * this generation, has the caller for its owner. */
 static _Thread_local struct mine {
     struct lanes *q;
     struct lane *lane;
-    uint32_t index;
+    uint32_t generation, index;
 } mine[16];
 static _Thread_local const struct lanes *putting; /* what a signal handler may have interrupted */
 
@@ -629,7 +630,7 @@ static int new_lane(struct lanes *q, const struct place *p, struct mine *m)
             lane->gone = 0;
             atomic_store(&lane->owner, shoal_thread.me);
         }
-        *m = (struct mine){q, lane, i};
+        *m = (struct mine){q, lane, p->generation, i};
         return 0;
     }
 }
@@ -794,7 +795,8 @@ static inline bool put_at_once(struct lanes *q, const struct place *p, const voi
 {
     const struct mine *m = mine_of(p);
     owner_t me = self_known();
-    if (unlikely(m->q != q || q->maxsize || q->limit || putting == q || !me))
+    if (unlikely(m->q != q || m->generation != p->generation || q->maxsize || q->limit ||
+                 putting == q || !me))
         return false;
     struct lane *lane = m->lane;
     if (unlikely(atomic_load_explicit(&lane->owner, memory_order_relaxed) != me ||
