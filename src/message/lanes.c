@@ -507,8 +507,20 @@ static int take_tickets(struct lanes *q, const struct place *p, void *argument)
 
 /* ---- tending a lane whose owner is gone ---- */
 
+/* A segment that its owner did not come to lead to: nobody has ever got there. */
+static void free_unlinked(struct lane *lane)
+{
+    uint64_t write = atomic_load(&lane->write);
+    for (unsigned i = 0; i < LANE_SEGMENTS; i++) {
+        struct segment *s = &lane->segments[i];
+        uint64_t base = atomic_load(&s->base);
+        if (atomic_load(&s->payload) && base > write && base != BASE_CUT)
+            unit_free(&s->payload, atomic_load(&s->units));
+    }
+}
+
 /* What the owner's last put left undone. */
-static void settle(struct lanes *q, struct lane *lane)
+static void settle_puts(struct lanes *q, struct lane *lane)
 {
     uint64_t puts = atomic_load(&lane->puts), at = atomic_load(&lane->write);
     uint64_t under_way = puts >> COUNT_BITS;
@@ -531,6 +543,12 @@ static void settle(struct lanes *q, struct lane *lane)
     for (; visible; visible = record_from(lane, &at, UINT64_MAX, &f))
         at = f.end;
     atomic_store(&lane->write, at);
+}
+
+static void settle(struct lanes *q, struct lane *lane)
+{
+    settle_puts(q, lane);
+    free_unlinked(lane);
 }
 
 /* Whether a lane that the caller tends, settled, holds no message. */
@@ -766,7 +784,8 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
     if (unlikely(putting == q))
         return fail(-EDEADLK, "a signal handler interrupted a put into this very queue");
     struct mine *m = mine_of(p);
-    if (unlikely(m->q != q || atomic_load_explicit(&m->lane->owner, memory_order_relaxed) != me)) {
+    if (unlikely(m->q != q || m->generation != p->generation ||
+                 atomic_load_explicit(&m->lane->owner, memory_order_relaxed) != me)) {
         rc = new_lane(q, p, m);
         if (rc)
             return rc;

@@ -67,6 +67,9 @@ static void check_records(void)
                     FAIL("record %u says that it sleeps on object %d", r,
                          (int)atomic_load(&record->frames[i]) - 1);
             }
+            if ((uint32_t)atomic_load(&record->reading))
+                FAIL("record %u says that it reads in object %d", r,
+                     (int)atomic_load(&record->reading) - 1);
         }
     }
     for (uint32_t s = 1; s < high; s++) {
@@ -106,12 +109,24 @@ static uint64_t expect_units(unsigned char *used, uint32_t payload, uint32_t n)
     return n;
 }
 
+struct expected {
+    unsigned char *used;
+    uint64_t sum;
+};
+
+static void expect_run(uint32_t payload, uint32_t units, void *argument)
+{
+    struct expected *e = argument;
+
+    e->sum += expect_units(e->used, payload, units);
+}
+
 /* The unit map says what groups and headers say. */
 static void check_units(void)
 {
     uint32_t high = atomic_load(&view.region->groups_high);
     unsigned char *used = calloc(view.at.max_units + 64, 1);
-    uint64_t sum = 0;
+    struct expected e = {used, 0};
 
     ASSERT_NOT_NULL(used);
     for (uint32_t g = 0; g <= high && g < view.at.max_groups; g++) {
@@ -119,12 +134,14 @@ static void check_units(void)
         if (!region_is_populated(group))
             continue;
         if (atomic_load(&group->payload))
-            sum +=
-                expect_units(used, atomic_load(&group->payload), (group->size - 1) * GROUP / UNIT);
+            expect_run(atomic_load(&group->payload), (group->size - 1) * GROUP / UNIT, &e);
         for (uint32_t i = 0; i < GROUP && region_is_populated(header_at(g * GROUP)); i++) {
             struct header *h = header_at(g * GROUP + i);
+            const struct type_repair *type = life_type(h->type);
             if (h->units && atomic_load(&h->payload))
-                sum += expect_units(used, atomic_load(&h->payload), h->units);
+                expect_run(atomic_load(&h->payload), h->units, &e);
+            if (type && type->runs && state_status(atomic_load(&h->state)) == OBJECT_LIVE)
+                type->runs(h, expect_run, &e);
         }
     }
     for (uint32_t unit = 0; unit < view.at.max_units; unit++) {
@@ -133,7 +150,7 @@ static void check_units(void)
         if (bit != (used[unit] != 0))
             FAIL("unit %u: the map says %d, headers and groups %d", unit, bit, used[unit]);
     }
-    ASSERT_EQ_U64(atomic_load(&view.region->units_used), sum);
+    ASSERT_EQ_U64(atomic_load(&view.region->units_used), e.sum);
     free(used);
 }
 
@@ -162,7 +179,8 @@ void audit_check(uint32_t objects)
             int held = holders(id);
             if (status != OBJECT_FREE && status != OBJECT_LIVE)
                 FAIL("object %u is left half made or half freed (%d)", id, (int)status);
-            if (status == OBJECT_LIVE && !held)
+            const struct type_repair *type = life_type(h->type);
+            if (status == OBJECT_LIVE && !held && !(type && type->held && type->held(h)))
                 FAIL("object %u (type %d) lives and nobody holds it", id, h->type);
             if (status == OBJECT_FREE && held)
                 FAIL("object %u is free and held by %d", id, held);
