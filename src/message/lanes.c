@@ -143,7 +143,7 @@ static inline struct segment *segment_of(struct lane *lane, uint64_t at)
     for (unsigned i = 0; i < LANE_SEGMENTS; i++) {
         struct segment *s = &lane->segments[(last + LANE_SEGMENTS - i) % LANE_SEGMENTS];
         if (atomic_load_explicit(&s->payload, memory_order_acquire) &&
-            atomic_load_explicit(&s->base, memory_order_relaxed) <= at)
+            atomic_load_explicit(&s->base, memory_order_acquire) <= at)
             return s;
     }
     return NULL;
@@ -675,16 +675,19 @@ static int grow(struct lane *lane, uint32_t id, uint64_t need, bool smaller)
         free_drained(lane, id);
     if ((!first && atomic_load(&s->payload)) || units > view.at.max_units)
         return -ENOSPC;
-    atomic_store(&s->base, base);
+    /* Head may stand at a first segment's base already: it is not found before its header is zero. */
+    atomic_store(&s->base, first ? BASE_CUT : base);
     atomic_store(&s->units, (uint32_t)units);
     if (unit_alloc(&s->payload, (uint32_t)units))
         return -ENOSPC;
-    if (region_populate(record_in(s, base), units * UNIT)) {
+    struct record_header *header = record_in(s, atomic_load(&s->base));
+    if (region_populate(header, units * UNIT)) {
         unit_free(&s->payload, (uint32_t)units);
         return fail(-ENOMEM, "no memory for %llu bytes more of a queue",
                     (unsigned long long)units * UNIT);
     }
-    atomic_store(&record_in(s, base)->word, 0);
+    atomic_store_explicit(&header->word, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->base, base, memory_order_release);
     struct record_header *link = first ? NULL : record_in(old, at);
     atomic_store_explicit(&lane->last, (uint32_t)(s - lane->segments), memory_order_release);
     if (link) {

@@ -319,6 +319,15 @@ static void take_beside(void *p, int i)
     ASSERT_OK(shoal_queue_qsize(s->queue));
 }
 
+/* The same, where the victim needs what there is. */
+static void count_beside(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    ASSERT_OK(shoal_queue_qsize(s->queue));
+}
+
 static void look(void *p)
 {
     (void)p;
@@ -420,7 +429,8 @@ static void check_counts(struct state *s, bool took)
     int lost = 0, theirs = 0;
 
     for (int i = 0; i < NUMBERS; i++) {
-        ASSERT_LE_INT(s->counts[i], 1);
+        if (s->counts[i] > 1)
+            FAIL("number %d was taken %d times", i, s->counts[i]);
         theirs += i >= SURVIVORS && s->counts[i];
         lost += i < s->first && !s->counts[i];
     }
@@ -533,12 +543,12 @@ KILL_SCENARIO(queue_get, .setup = setup_two, .prepare = family_prepare, .victim 
 KILL_SCENARIO(queue_get_of_the_dead, .setup = setup_of_the_dead, .prepare = family_prepare,
               .victim = get_once, .survivor = survive, .stopped = survive, .final = finish_get);
 KILL_SCENARIO(queue_get_long, .setup = setup_two_long, .prepare = family_prepare,
-              .victim = get_once, .survivor = survive, .stopped = take_beside,
+              .victim = get_once, .survivor = survive, .stopped = count_beside,
               .state = family_state, .repair = look, .final = finish_get);
 KILL_SCENARIO(queue_get_bounded, .setup = setup_bounded_two, .prepare = family_prepare,
               .victim = get_once, .survivor = survive, .stopped = survive, .final = finish_get);
 KILL_SCENARIO(queue_get_that_frees, .setup = setup_large_chain, .prepare = family_prepare,
-              .victim = get_several, .survivor = survive, .stopped = take_beside,
+              .victim = get_several, .survivor = survive, .stopped = count_beside,
               .state = family_state, .repair = look, .final = finish_get);
 KILL_SCENARIO(queue_get_many, .setup = setup_two, .prepare = family_prepare, .victim = get_many,
               .survivor = survive, .stopped = survive, .final = finish_get);
