@@ -1,0 +1,389 @@
+/* Putting into lanes: the caller's lane, room in it, tickets, commits (see lanes.c). */
+#include "message/lanes_inner.h"
+#include <limits.h>
+
+enum { SHORTAGE_SLICE = 10000000 };
+
+/* ---- the caller's lane ---- */
+
+/* Where the calling thread puts: a hint, believed if the lane, which is there while the queue is of
+ * this generation, has the caller for its owner. */
+static _Thread_local struct mine {
+    struct lanes *q;
+    struct lane *lane;
+    uint32_t generation, index;
+} mine[16];
+
+static _Thread_local const struct lanes *putting; /* what a signal handler may have interrupted */
+
+static inline struct mine *mine_of(const struct place *p)
+{
+    return &mine[(p->id + p->which * 7) % (sizeof mine / sizeof *mine)];
+}
+
+static int more_lanes(struct lanes *q, uint32_t i)
+{
+    i -= LANES_FIRST;
+    for (unsigned c = 0; c < LANE_CHUNKS; i -= chunk_lanes(c++))
+        if (i < chunk_lanes(c))
+            return unit_alloc_once(&q->chunks[c], chunk_units(c));
+    return -ENOSPC;
+}
+
+static int new_lane(struct lanes *q, const struct place *p, struct mine *m)
+{
+    uint32_t high = atomic_load(&q->high);
+    for (uint32_t i = 0;; i++) {
+        struct lane *lane = lane_at(q, i);
+        if (!lane) {
+            int rc = more_lanes(q, i);
+            if (rc)
+                return rc == -ENOSPC ? fail(-ENOSPC, "too many threads put into one queue (%u)", i)
+                                     : fail(rc, "no memory for another thread that puts");
+            lane = lane_at(q, i);
+        }
+        owner_t owner = atomic_load(&lane->owner);
+        if (owner != shoal_thread.me && !lanes_tend(lane))
+            continue;
+        while (high <= i && !atomic_compare_exchange_weak(&q->high, &high, i + 1))
+            ;
+        if (owner != shoal_thread.me) {
+            lanes_settle(q, lane);
+            if (!lanes_clear(q, lane, p->id)) {
+                atomic_store(&lane->owner, 0);
+                continue;
+            }
+            lane->room_end = 0;
+            lane->gone = 0;
+            atomic_store(&lane->owner, shoal_thread.me);
+        }
+        *m = (struct mine){q, lane, p->generation, i};
+        return 0;
+    }
+}
+
+/* After a store that others may wait for. */
+static inline void look_for_sleepers(_Atomic uint32_t *event)
+{
+    if (likely(process_self.keep.asymmetric))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS))
+        wait_wake_slow(event, 1);
+}
+
+/* ---- bounded: tickets ---- */
+
+/* How many of the messages that were given tickets up to `ticket` have been taken; never too
+ * many. */
+static uint64_t taken_until(struct lanes *q, uint32_t id, uint64_t ticket)
+{
+    uint64_t was = reading_begin(id), least = ticket + 1;
+    uint32_t high = atomic_load(&q->high);
+    for (uint32_t i = 0; i < high; i++) {
+        struct lane *lane = lane_at(q, i);
+        struct found f;
+        if (lane && peek(lane, q->maxsize, &f) && f.stamp < least)
+            least = f.stamp;
+    }
+    reading_end(was);
+    return least - 1;
+}
+
+/* Writes stamps upwards from `stamp`, or the same for all, into the room's records. */
+static void stamp_records(struct room *r, uint64_t stamp, bool rising)
+{
+    uint64_t at = r->at;
+    for (unsigned i = 0; i < r->count; i++) {
+        struct record_header *record = record_in(segment_of(r->lane, at), at);
+        uint64_t word = i ? atomic_load_explicit(&record->word, memory_order_relaxed) : r->word;
+        if ((word & 0xff) == KIND_SKIP) {
+            at = record->stamp;
+            i--;
+            continue;
+        }
+        record->stamp = stamp + (rising ? i : 0);
+        at += record_size(word_length(word));
+    }
+}
+
+/* The end of the room's first n records. */
+static uint64_t end_of(struct room *r, unsigned n)
+{
+    uint64_t at = r->at;
+    for (unsigned i = 0; i < n;) {
+        struct record_header *record = record_in(segment_of(r->lane, at), at);
+        uint64_t word =
+            at == r->at ? r->word : atomic_load_explicit(&record->word, memory_order_relaxed);
+        if ((word & 0xff) == KIND_SKIP) {
+            at = record->stamp;
+            continue;
+        }
+        at += record_size(word_length(word));
+        i++;
+    }
+    return at;
+}
+
+struct commit {
+    struct room *room;
+    unsigned put;
+};
+
+/* Takes tickets for as many of the room's messages as there is place for. */
+static int take_tickets(struct lanes *q, const struct place *p, void *argument)
+{
+    struct commit *c = argument;
+    struct lane *lane = c->room->lane;
+    for (;;) {
+        uint64_t t = atomic_load(&q->ticket);
+        if (t >> LANE_SHIFT) {
+            lanes_help(q, t);
+            continue;
+        }
+        if (atomic_load_explicit(&q->closed, memory_order_relaxed) & LANES_SHUT)
+            return -EPIPE;
+        if (t - lane->gone >= q->maxsize)
+            lane->gone = taken_until(q, p->id, t);
+        uint64_t place = t - lane->gone < q->maxsize ? q->maxsize - (t - lane->gone) : 0;
+        if (atomic_load(&q->ticket) != t)
+            continue;
+        if (!place)
+            return -EAGAIN;
+        unsigned n = place < c->room->count ? (unsigned)place : c->room->count;
+        uint64_t end = n == c->room->count ? c->room->end : end_of(c->room, n);
+        stamp_records(c->room, t + 1, true);
+        uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed) & COUNT_MASK;
+        atomic_store(&lane->puts, (uint64_t)n << COUNT_BITS | (puts + n));
+        atomic_store(&lane->next, end);
+        uint64_t named = (uint64_t)(c->room->index + 1) << LANE_SHIFT | (t + n);
+        if (!atomic_compare_exchange_strong(&q->ticket, &t, named)) {
+            atomic_store(&lane->puts, puts);
+            continue;
+        }
+        atomic_store(&lane->tail, end);
+        atomic_compare_exchange_strong(&q->ticket, &named, named & COUNT_MASK);
+        atomic_store(&lane->puts, puts + n);
+        atomic_store(&lane->write, end);
+        c->put = n;
+        return 0;
+    }
+}
+
+/* ---- room ---- */
+
+struct begin {
+    struct room *room;
+    struct lane *lane;
+    size_t size;
+    unsigned kind;
+};
+
+/* 0, -EAGAIN: no room now; -EPIPE, -ENOMEM. */
+static inline int find_room(struct lanes *q, const struct place *p, void *argument)
+{
+    struct begin *b = argument;
+    struct lane *lane = b->lane;
+    uint64_t need = record_size(b->size);
+    if (unlikely(atomic_load_explicit(&q->closed, memory_order_acquire) & LANES_SHUT))
+        return -EPIPE;
+    for (bool smaller = false;;) {
+        const struct segment *s = newest(lane);
+        uint64_t from = atomic_load_explicit(&lane->write, memory_order_relaxed);
+        if (likely(atomic_load_explicit(&s->payload, memory_order_relaxed))) {
+            uint64_t at = behind_skip(s, from, need), end = at + need;
+            if (unlikely(q->limit)) {
+                uint64_t used = from - atomic_load(&lane->head);
+                if (used && used + need > q->limit)
+                    return -EAGAIN;
+            }
+            smaller = lane_too_large(lane, s, end + RECORD);
+            /* and the header behind it */
+            if (likely(need + RECORD <= segment_size(s)) && !smaller &&
+                fits(lane, s, end + RECORD)) {
+                struct record_header *record = record_in(s, at);
+                uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed);
+                *b->room = (struct room){.lane = lane,
+                                         .from = from,
+                                         .at = at,
+                                         .end = end,
+                                         .record = at,
+                                         .word = word_make(puts, b->size, b->kind),
+                                         .bytes = (unsigned char *)(record + 1),
+                                         .count = 1};
+                return 0;
+            }
+        }
+        int rc = lane_grow(lane, p->id, need + RECORD, smaller);
+        if (rc == -ENOSPC && smaller)
+            fits(lane, s, UINT64_MAX); /* it stays as it is for another round */
+        else if (rc)
+            return rc == -ENOSPC ? -EAGAIN : rc;
+    }
+}
+
+int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t size, bool object,
+                int64_t deadline)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (unlikely(rc))
+        return rc;
+    if (unlikely(putting == q))
+        return fail(-EDEADLK, "a signal handler interrupted a put into this very queue");
+    struct mine *m = mine_of(p);
+    if (unlikely(m->q != q || m->generation != p->generation ||
+                 atomic_load_explicit(&m->lane->owner, memory_order_relaxed) != me)) {
+        rc = new_lane(q, p, m);
+        if (rc)
+            return rc;
+    }
+    putting = q;
+    atomic_signal_fence(memory_order_seq_cst);
+    struct begin b = {r, m->lane, size, object ? KIND_OBJECT : KIND_BYTES};
+    rc = find_room(q, p, &b);
+    if (unlikely(rc == -EAGAIN))
+        rc = lanes_await(q, p, &q->space, deadline, SHORTAGE_SLICE, find_room, &b);
+    if (unlikely(rc)) {
+        putting = NULL;
+        return rc == -EPIPE ? fail(rc, "nothing is put any more: it was shut") : rc;
+    }
+    r->index = m->index;
+    r->stamp = 0;
+    if (!q->maxsize && atomic_load_explicit(&q->high, memory_order_acquire) != 1)
+        r->stamp = os_stamp(view.region->stamps);
+    return 0;
+}
+
+/* The same as begin, copy, commit, where there is nothing to wait for and nothing special: most of
+ * all puts. */
+static inline bool put_at_once(struct lanes *q, const struct place *p, const void *bytes,
+                               size_t size)
+{
+    const struct mine *m = mine_of(p);
+    owner_t me = self_known();
+    if (unlikely(m->q != q || m->generation != p->generation || q->maxsize || q->limit ||
+                 putting == q || !me))
+        return false;
+    struct lane *lane = m->lane;
+    if (unlikely(atomic_load_explicit(&lane->owner, memory_order_relaxed) != me ||
+                 atomic_load_explicit(&q->closed, memory_order_acquire)))
+        return false;
+    const struct segment *s = newest(lane);
+    uint64_t need = record_size(size),
+             at = atomic_load_explicit(&lane->write, memory_order_relaxed);
+    uint64_t end = at + need, mask = segment_size(s) - 1;
+    uint64_t base = atomic_load_explicit(&s->base, memory_order_relaxed);
+    /* Memory is there, for this and the header behind it, and not over the ring's end. */
+    if (unlikely(end + RECORD > lane->room_end || ((at - base) & mask) + need > mask))
+        return false;
+    putting = q;
+    atomic_signal_fence(memory_order_seq_cst);
+    struct record_header *record = record_in(s, at);
+    bool alone = atomic_load_explicit(&q->high, memory_order_acquire) == 1;
+    uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed);
+    record->stamp = alone ? 0 : os_stamp(view.region->stamps);
+    copy(record + 1, bytes, size);
+    atomic_store_explicit(&record_in(s, end)->word, 0, memory_order_relaxed);
+    atomic_store_explicit(&lane->puts, 1ull << COUNT_BITS | (puts + 1), memory_order_relaxed);
+    atomic_store_explicit(&record->word, word_make(puts, size, KIND_BYTES), memory_order_release);
+    atomic_store_explicit(&lane->puts, puts + 1, memory_order_relaxed);
+    atomic_store_explicit(&lane->write, end, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    putting = NULL;
+    look_for_sleepers(&q->items);
+    return true;
+}
+
+int lanes_put(struct lanes *q, const struct place *p, const void *bytes, size_t size,
+              int64_t deadline)
+{
+    struct room r;
+    if (likely(put_at_once(q, p, bytes, size)))
+        return 0;
+    int rc = lanes_begin(q, p, &r, size, false, deadline);
+    if (rc)
+        return rc;
+    copy(r.bytes, bytes, size);
+    return lanes_commit(q, p, &r, deadline, NULL);
+}
+
+bool lanes_more(struct lanes *q, struct room *r, size_t size)
+{
+    struct lane *lane = r->lane;
+    const struct segment *s = newest(lane);
+    uint64_t need = record_size(size), at = behind_skip(s, r->end, need);
+    if (q->limit || r->count == UINT16_MAX || need + RECORD > segment_size(s) ||
+        !fits(lane, s, at + need + RECORD))
+        return false;
+    if (at != r->end) {
+        struct record_header *skip = record_in(s, r->end);
+        skip->stamp = at;
+        atomic_store_explicit(&skip->word, word_make(0, 0, KIND_SKIP), memory_order_relaxed);
+    }
+    struct record_header *record = record_in(s, at);
+    uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed);
+    record->stamp = r->stamp;
+    atomic_store_explicit(&record->word, word_make(puts + r->count, size, KIND_BYTES),
+                          memory_order_relaxed);
+    r->record = at;
+    r->end = at + need;
+    r->bytes = (unsigned char *)(record + 1);
+    r->count++;
+    return true;
+}
+
+/* ---- commit ---- */
+
+/* Leads over the end of the ring to the room's first record. */
+static void write_skip(const struct segment *s, struct room *r)
+{
+    struct record_header *skip = record_in(s, r->from);
+    skip->stamp = r->at;
+    atomic_store_explicit(&skip->word, word_make(0, 0, KIND_SKIP), memory_order_release);
+}
+
+int lanes_commit(struct lanes *q, const struct place *p, struct room *r, int64_t deadline,
+                 unsigned *put)
+{
+    struct lane *lane = r->lane;
+    const struct segment *s = newest(lane);
+    struct record_header *record = record_in(s, r->at);
+    int rc = 0;
+    if (put)
+        *put = r->count;
+    if (q->maxsize) {
+        struct commit c = {r, 0};
+        atomic_store_explicit(&record->word, r->word, memory_order_relaxed);
+        if (r->at != r->from)
+            write_skip(s, r);
+        rc = take_tickets(q, p, &c);
+        if (rc == -EAGAIN)
+            rc = lanes_await(q, p, &q->space, deadline, 0, take_tickets, &c);
+        else
+            lanes_pace.run++;
+        if (put)
+            *put = c.put;
+    } else {
+        uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed);
+        atomic_store_explicit(&record_in(s, r->end)->word, 0, memory_order_relaxed);
+        record->stamp = r->stamp;
+        if (unlikely(r->at != r->from)) {
+            atomic_store_explicit(&record->word, 0, memory_order_relaxed);
+            write_skip(s, r);
+        }
+        /* counted before it can be seen, so that nobody finishes what was not counted */
+        atomic_store_explicit(&lane->puts, (uint64_t)r->count << COUNT_BITS | (puts + r->count),
+                              memory_order_relaxed);
+        atomic_store_explicit(&record->word, r->word, memory_order_release);
+        atomic_store_explicit(&lane->puts, puts + r->count, memory_order_relaxed);
+        atomic_store_explicit(&lane->write, r->end, memory_order_release);
+    }
+    atomic_signal_fence(memory_order_seq_cst);
+    putting = NULL;
+    if (unlikely(rc))
+        return rc == -EPIPE ? fail(rc, "nothing is put any more: it was shut") : rc;
+    look_for_sleepers(&q->items);
+    return 0;
+}

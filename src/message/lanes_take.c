@@ -1,0 +1,248 @@
+/* Taking from lanes: the oldest message of all (see lanes.c). */
+#include "message/lanes_inner.h"
+#include "message/message.h"
+#include <limits.h>
+
+static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best)
+{
+    bool any = false, again = true;
+    while (again) {
+        bool first = !any, empty = false, better = false;
+        for (uint32_t i = 0; i < high; i++) {
+            struct lane *lane = lane_at(q, i);
+            struct found f;
+            if (!lane || (any && lane == best->lane))
+                continue;
+            if (!peek(lane, q->maxsize, &f)) {
+                empty = true;
+            } else if (!any || f.stamp < best->stamp) {
+                *best = f;
+                any = better = true;
+            }
+        }
+        /* Lanes that had something had it before the smallest was found; empty ones are looked at
+         * again. */
+        again = any && (first ? empty : better);
+    }
+    return any;
+}
+
+/* The oldest message. While reading. */
+bool lanes_choose(struct lanes *q, struct found *f)
+{
+    uint32_t high = atomic_load_explicit(&q->high, memory_order_acquire);
+    if (likely(high == 1))
+        return peek(&q->first[0], q->maxsize, f);
+    return choose_of_many(q, high, f);
+}
+
+struct take {
+    unsigned char *buffer;
+    size_t capacity, most; /* of bytes, of objects */
+    struct taken *ret;
+    unsigned n, got;
+};
+
+/* Something was taken: room for those who wait for it; who left something wakes the next. */
+static inline void after_take(struct lanes *q, const struct place *p, const struct found *f)
+{
+    wait_wake(&q->space, 1);
+    if (unlikely(atomic_load_explicit(&q->items, memory_order_relaxed) & SLEEPERS)) {
+        struct found next;
+        uint64_t was = reading_begin(p->id);
+        bool any = lanes_choose(q, &next);
+        reading_end(was);
+        if (any)
+            wait_wake(&q->items, 1);
+    }
+    if (unlikely(f->linked))
+        lane_free_drained(f->lane, p->id);
+}
+
+/* Takes hold of the object that the record names, then of the record. */
+static int take_object(struct found *f, struct take *t)
+{
+    struct named named;
+    void *object;
+    memcpy(&named, f->record + 1, sizeof named);
+    if (atomic_load(&f->lane->head) != f->head)
+        return -EAGAIN;
+    if (named.size > t->most) {
+        t->ret->size = named.size;
+        return -EMSGSIZE;
+    }
+    int rc = message_open(&object, named.id, named.generation);
+    if (rc) /* another took it, and has closed it */
+        return rc == -ESTALE || rc == -EINVAL ? -EAGAIN : rc;
+    if (!atomic_compare_exchange_strong(&f->lane->head, &f->head, f->end)) {
+        object_close(object, TYPE_MESSAGE);
+        return -EAGAIN;
+    }
+    *t->ret = (struct taken){.size = named.size, .object = object};
+    return 0;
+}
+
+static inline int take_bytes(struct found *f, struct take *t)
+{
+    size_t size = word_length(f->word);
+    if (size > t->capacity) {
+        t->ret->size = size;
+        return -EMSGSIZE;
+    }
+    copy(t->buffer, f->record + 1, size);
+    if (!atomic_compare_exchange_strong(&f->lane->head, &f->head, f->end))
+        return -EAGAIN;
+    *t->ret = (struct taken){.size = size};
+    return 0;
+}
+
+static inline int take_one(struct lanes *q, const struct place *p, void *argument)
+{
+    struct take *t = argument;
+    struct found f;
+    bool shut = atomic_load_explicit(&q->closed, memory_order_acquire) & LANES_SHUT;
+    uint64_t was = reading_begin(p->id);
+    int rc;
+    do {
+        if (!lanes_choose(q, &f)) {
+            rc = shut ? -EPIPE : 0;
+            if (!rc)
+                rc = -ENOENT;
+            break;
+        }
+        rc = (f.word & 0xff) == KIND_OBJECT ? take_object(&f, t) : take_bytes(&f, t);
+    } while (rc == -EAGAIN);
+    reading_end(was);
+    if (!rc)
+        after_take(q, p, &f);
+    return rc == -ENOENT ? -EAGAIN : rc;
+}
+
+static inline int take_or_wait(struct lanes *q, const struct place *p, int64_t deadline,
+                               attempt *try, struct take *t)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (unlikely(rc))
+        return rc;
+    rc = try(q, p, t);
+    if (unlikely(rc == -EAGAIN))
+        rc = lanes_await(q, p, &q->items, deadline, 0, try, t);
+    else
+        lanes_pace.run++;
+    if (unlikely(rc == -EPIPE)) {
+        wait_wake(&q->items, INT_MAX); /* who shut it may have died before it woke all */
+        return fail(rc, "there is nothing any more: it was shut");
+    }
+    return rc;
+}
+
+int lanes_take(struct lanes *q, const struct place *p, void *buffer, size_t capacity, size_t most,
+               struct taken *ret, int64_t deadline)
+{
+    struct take t = {.buffer = buffer, .capacity = capacity, .most = most, .ret = ret};
+    return take_or_wait(q, p, deadline, take_one, &t);
+}
+
+/* Several of one lane in one step, where there is one lane; otherwise one after the other. */
+static int take_several(struct lanes *q, const struct place *p, void *argument)
+{
+    struct take *t = argument;
+    struct found f;
+    if (atomic_load(&q->high) != 1) {
+        struct take one = *t;
+        int rc = take_one(q, p, &one);
+        t->got = !rc;
+        return rc;
+    }
+    uint64_t was = reading_begin(p->id);
+    size_t used = 0;
+    for (;;) {
+        t->got = 0;
+        used = 0;
+        if (!peek(&q->first[0], q->maxsize, &f) || (f.word & 0xff) != KIND_BYTES)
+            break;
+        uint64_t until = q->maxsize ? atomic_load(&f.lane->tail) : UINT64_MAX, at, end = f.head;
+        struct found next = f;
+        do {
+            size_t size = word_length(next.word);
+            if ((next.word & 0xff) != KIND_BYTES || size > t->capacity - used)
+                break;
+            copy(t->buffer + used, next.record + 1, size);
+            used += size;
+            t->ret[t->got++] = (struct taken){.size = size};
+            end = at = next.end;
+            if (unlikely(atomic_load_explicit(&f.lane->head, memory_order_acquire) != f.head))
+                break;
+        } while (t->got < t->n && record_from(f.lane, &at, until, &next));
+        if (!t->got)
+            break;
+        f.end = end;
+        if (atomic_compare_exchange_strong(&f.lane->head, &f.head, end))
+            break;
+    }
+    reading_end(was);
+    if (t->got) {
+        after_take(q, p, &f);
+        return 0;
+    }
+    struct take one = *t; /* an object, one that is too long, nothing */
+    int rc = take_one(q, p, &one);
+    t->got = !rc;
+    return rc;
+}
+
+int lanes_take_many(struct lanes *q, const struct place *p, void *buffer, size_t capacity,
+                    struct taken ret[], unsigned n, int64_t deadline)
+{
+    struct take t = {buffer, capacity, capacity, ret, n, 0};
+    int rc = take_or_wait(q, p, deadline, take_several, &t);
+    if (rc)
+        return rc;
+    while (t.got < n && atomic_load(&q->high) != 1) { /* what else there is now */
+        size_t used = 0;
+        for (unsigned i = 0; i < t.got; i++)
+            used += ret[i].size;
+        size_t rest = capacity - used;
+        struct take one = {(unsigned char *)buffer + used, rest, rest, &ret[t.got], 1, 0};
+        struct taken none = ret[t.got];
+        if (ret[t.got - 1].object || take_one(q, p, &one)) {
+            ret[t.got] = none;
+            break;
+        }
+        t.got++;
+    }
+    return (int)t.got;
+}
+
+static int look(struct lanes *q, const struct place *p, void *argument)
+{
+    (void)argument;
+    return lanes_ready(q, p) ? 0 : -EAGAIN;
+}
+
+int lanes_poll(struct lanes *q, const struct place *p, int64_t deadline)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    rc = look(q, p, NULL);
+    if (rc == -EAGAIN)
+        rc = lanes_await(q, p, &q->items, deadline, 0, look, NULL);
+    /* It was woken, perhaps, and takes nothing: another may. */
+    if (!rc)
+        wait_wake(&q->items, 1);
+    return rc;
+}
+
+bool lanes_ready(struct lanes *q, const struct place *p)
+{
+    struct found f;
+    if (atomic_load_explicit(&q->closed, memory_order_acquire) & LANES_SHUT)
+        return true;
+    uint64_t was = reading_begin(p->id);
+    bool any = lanes_choose(q, &f);
+    reading_end(was);
+    return any;
+}
