@@ -35,13 +35,14 @@ int shoal_event_set(shoal_event *event)
         return bad_handle(event, "shoal_event_set");
     struct body *b = body_of(h);
     uint32_t w = atomic_load_explicit(&b->word, memory_order_relaxed);
+    if (MUTANT(89) && (w & 1))
+        return 0;
     /* count + 1, flag. Written also if it was set: whoever clears it then sees what came before
      * this call. */
     while (!atomic_compare_exchange_weak(&b->word, &w, w & 1 ? w : w + 3))
         ;
-    wait_wake(
-        &b->event,
-        INT_MAX); /* also if it was set already: the one who set it may have died before this */
+    /* also if it was set already: the one who set it may have come no further */
+    wait_wake(&b->event, MUTANT(90) ? 1 : INT_MAX);
     return 0;
 }
 

@@ -193,7 +193,7 @@ static void free_writer(struct body *b, owner_t debt)
 #endif
     }
     if (unlikely(atomic_load_explicit(&b->writers, memory_order_relaxed) & SLEEPERS) &&
-        wake(&b->writers, 1))
+        (wake(&b->writers, 1) || MUTANT(94)))
         return;
     if (unlikely(atomic_load_explicit(&b->readers, memory_order_relaxed) & SLEEPERS))
         wake(&b->readers, INT_MAX);
@@ -272,7 +272,8 @@ static int wait_read(struct header *h, owner_t me, int64_t deadline, owner_t *de
             break;
     }
     wait_end(&w);
-    if (!keeps_readers_out(atomic_load(&b->writer))) /* a repairer wakes one: the others may too */
+    /* a repairer wakes one: the others may too */
+    if (!keeps_readers_out(atomic_load(&b->writer)) && !MUTANT(93))
         wait_wake(&b->readers, INT_MAX);
     return rc;
 }

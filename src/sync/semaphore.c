@@ -484,7 +484,8 @@ int shoal_semaphore_release(shoal_semaphore *semaphore)
         return bad_handle(semaphore, "shoal_semaphore_release");
     struct body *b = body_of(h);
     if (likely(fill_pocket(b))) {
-        if (unlikely(atomic_load_explicit(&b->event, memory_order_relaxed) & SLEEPERS))
+        if (unlikely(atomic_load_explicit(&b->event, memory_order_relaxed) & SLEEPERS) &&
+            !MUTANT(91))
             wait_wake_slow(&b->event, 1);
         return 0;
     }
@@ -494,6 +495,8 @@ int shoal_semaphore_release(shoal_semaphore *semaphore)
             return fail(-EOVERFLOW, "shoal_semaphore_release: the value is at its bound, %u",
                         available(b));
     } while (unlikely(!atomic_compare_exchange_strong(&b->word, &word, word + 1)));
+    if (MUTANT(92))
+        return 0;
     wait_wake(&b->event, 1);
     return 0;
 }

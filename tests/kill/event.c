@@ -2,6 +2,9 @@
 #define _GNU_SOURCE
 #include "family.h"
 
+#include "region/object.h"
+#include "region/wait.h"
+
 #include <errno.h>
 #include <stdlib.h>
 
@@ -9,6 +12,8 @@ struct state {
     struct note *note;
     shoal_event *event;
 };
+
+enum { AWAITED = 3 };
 
 static void *setup(void)
 {
@@ -54,6 +59,8 @@ static void wait_for_it(void *p)
     s->note->entered = 2;
 }
 
+/* Nobody who was woken ends before all are awake, as an end would wake the others: that must be the
+ * setter's work. */
 static void await(void *p, int i)
 {
     struct state *s = p;
@@ -61,7 +68,30 @@ static void await(void *p, int i)
     (void)i;
     kill_await_begun();
     ASSERT_OK(shoal_event_wait(s->event, SHOAL_FOREVER));
-    __atomic_add_fetch(&s->note->taken, 1, __ATOMIC_SEQ_CST);
+    if (__atomic_add_fetch(&s->note->taken, 1, __ATOMIC_SEQ_CST) == AWAITED)
+        family_set(&s->note->at[0]);
+    family_await(&s->note->at[0]);
+}
+
+static void await_all(void *p)
+{
+    struct state *s = p;
+
+    family_await(&s->note->at[0]);
+}
+
+/* The one who is stopped has perhaps set it and woken nobody yet. If it is about to wake, it has
+ * cleared the sleepers bit, and the net has to help: there is none here. */
+static void set_and_await(void *p, int i)
+{
+    struct state *s = p;
+    const _Atomic uint32_t *body = (const void *)handle_of(s->event)->header->body;
+
+    (void)i;
+    bool about_to_wake = (atomic_load(&body[0]) & 1) && !(atomic_load(&body[1]) & SLEEPERS);
+    ASSERT_OK(shoal_event_set(s->event));
+    if (!about_to_wake)
+        await_all(s);
 }
 
 /* Only where the victim did not come to it: otherwise those who wait must have been woken without help. */
@@ -132,11 +162,11 @@ KILL_SCENARIO(event_clear, .setup = setup, .prepare = family_prepare, .victim = 
               .survivor = set_unless_set, .stopped = beside, .final = last,
               .flags = KILL_EVERY_INSTRUCTION);
 KILL_SCENARIO(event_set_for_sleepers, .setup = setup, .prepare = family_prepare, .victim = set,
-              .partner = await, .partners = 3, .survivor = set_unless_set, .survivors = 1,
-              .state = family_state, .final = last);
+              .after = await_all, .partner = await, .partners = AWAITED, .survivor = set_unless_set,
+              .survivors = 1, .stopped = set_and_await, .state = family_state, .final = last);
 KILL_SCENARIO(event_set_and_cleared_for_sleepers, .setup = setup, .prepare = family_prepare,
-              .victim = set_and_clear, .partner = await, .partners = 2, .survivor = set_if_awaited,
-              .survivors = 1, .final = last);
+              .victim = set_and_clear, .after = await_all, .partner = await, .partners = AWAITED,
+              .survivor = set_if_awaited, .survivors = 1, .final = last);
 KILL_SCENARIO(event_wait, .setup = setup, .prepare = family_prepare, .victim = wait_for_it,
               .partner = set_when_asleep, .stopped = beside, .final = last);
 KILL_SCENARIO(event_wait_set_and_cleared, .setup = setup, .prepare = family_prepare,

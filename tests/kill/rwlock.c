@@ -128,6 +128,17 @@ static void write_until_asleep(void *p, int i)
     release_only(s);
 }
 
+enum { WANTED = 4, ALL_IN = 7 /* in note->at */ };
+
+/* Nobody ends before all were in, as an end would wake the others: that must be the release's work.
+ */
+static void linger(struct state *s)
+{
+    if (__atomic_add_fetch(&s->note->taken, 1, __ATOMIC_SEQ_CST) == WANTED)
+        family_set(&s->note->at[ALL_IN]);
+    family_await(&s->note->at[ALL_IN]);
+}
+
 static void want(void *p, int i)
 {
     kill_await_begun();
@@ -135,6 +146,22 @@ static void want(void *p, int i)
         read_it(p);
     else
         write_it(p);
+    linger(p);
+}
+
+static void want_to_read(void *p, int i)
+{
+    (void)i;
+    kill_await_begun();
+    read_it(p);
+    linger(p);
+}
+
+static void await_all(void *p)
+{
+    struct state *s = p;
+
+    family_await(&s->note->at[ALL_IN]);
 }
 
 /* Partner 0 reads, the victim waits to write, partner 1 wants to read behind it. When the victim is gone, 1 must come in beside 0. */
@@ -265,11 +292,14 @@ KILL_SCENARIO(rwlock_read, .setup = setup, .prepare = family_prepare, .victim = 
               .survivor = survive, .stopped = beside_reader, .repair = repair,
               .state = family_state, .final = last_reader, .flags = KILL_EVERY_INSTRUCTION);
 KILL_SCENARIO(rwlock_read_released_to_sleepers, .setup = setup, .prepare = prepare_read,
-              .victim = release_only, .partner = want, .partners = 3, .final = last_reader,
-              .flags = KILL_EVERY_INSTRUCTION);
+              .victim = release_only, .after = await_all, .partner = want, .partners = WANTED,
+              .final = last_reader, .flags = KILL_EVERY_INSTRUCTION);
 KILL_SCENARIO(rwlock_written_released_to_sleepers, .setup = setup, .prepare = prepare_written,
-              .victim = release_only, .partner = want, .partners = 4, .final = last,
-              .flags = KILL_EVERY_INSTRUCTION);
+              .victim = release_only, .after = await_all, .partner = want, .partners = WANTED,
+              .final = last, .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(rwlock_written_released_to_readers, .setup = setup, .prepare = prepare_written,
+              .victim = release_only, .after = await_all, .partner = want_to_read,
+              .partners = WANTED, .final = last);
 KILL_SCENARIO(rwlock_reader_waits_for_writer, .setup = setup, .prepare = family_prepare,
               .victim = read_and_release, .partner = write_until_asleep, .survivor = survive,
               .final = last_reader);

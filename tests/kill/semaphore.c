@@ -55,6 +55,11 @@ static void *setup_empty_one(void)
     return setup_with(0, 1, NULL);
 }
 
+static void *setup_one(void)
+{
+    return setup_with(1, 1, NULL);
+}
+
 static void *setup_empty_mixed(void)
 {
     static const shoal_semaphore_options options = {.owned = 2};
@@ -156,6 +161,19 @@ static void nap(void)
     nanosleep(&t, NULL);
 }
 
+static int all_taken(struct state *s)
+{
+    return __atomic_load_n(&s->note->taken, __ATOMIC_SEQ_CST) >= s->wanted;
+}
+
+/* Nobody ends before all have what they want, as an end would wake the others: that must be the
+ * release's work, or that of those who were woken. */
+static void linger(void *p)
+{
+    while (!all_taken(p))
+        nap();
+}
+
 static void want(void *p, int i)
 {
     struct state *s = p;
@@ -164,6 +182,7 @@ static void want(void *p, int i)
     kill_await_begun();
     ASSERT_OK(shoal_semaphore_acquire(s->semaphore, SHOAL_FOREVER));
     __atomic_add_fetch(&s->note->taken, 1, __ATOMIC_SEQ_CST);
+    linger(s);
 }
 
 static void give_two(void *p)
@@ -174,9 +193,19 @@ static void give_two(void *p)
     ASSERT_OK(shoal_semaphore_release(s->semaphore));
 }
 
-static int all_taken(struct state *s)
+static void prepare_taken(void *p)
 {
-    return __atomic_load_n(&s->note->taken, __ATOMIC_SEQ_CST) >= s->wanted;
+    struct state *s = p;
+
+    family_prepare(p);
+    ASSERT_OK(shoal_semaphore_acquire(s->semaphore, SHOAL_FOREVER));
+}
+
+static void give_back(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_semaphore_release(s->semaphore));
 }
 
 /* What was given must reach the sleepers without help; only then what the victim did not come to give is given in its place. */
@@ -224,11 +253,16 @@ static void last_given(void *p)
 }
 
 KILL_SCENARIO(semaphore_released_to_sleepers, .setup = setup_empty, .prepare = family_prepare,
-              .victim = give_two, .partner = want, .partners = 2, .survivor = give_the_rest,
-              .survivors = 1, .final = last_given);
-KILL_SCENARIO(semaphore_with_owned_released_to_sleepers, .setup = setup_empty_mixed,
-              .prepare = family_prepare, .victim = give_two, .partner = want, .partners = 2,
+              .victim = give_two, .after = linger, .partner = want, .partners = 2,
               .survivor = give_the_rest, .survivors = 1, .final = last_given);
+KILL_SCENARIO(semaphore_with_owned_released_to_sleepers, .setup = setup_empty_mixed,
+              .prepare = family_prepare, .victim = give_two, .after = linger, .partner = want,
+              .partners = 2, .survivor = give_the_rest, .survivors = 1, .final = last_given);
+/* The one permit lies in the pocket, which the victim may fill. */
+KILL_SCENARIO(semaphore_released_from_the_pocket, .setup = setup_one, .prepare = prepare_taken,
+              .victim = give_back, .after = linger, .partner = want, .partners = 1,
+              .survivor = give_the_rest, .survivors = 1, .final = last_given,
+              .flags = KILL_EVERY_INSTRUCTION);
 KILL_SCENARIO(semaphore_the_woken_dies, .setup = setup_empty_one, .prepare = family_prepare,
               .victim = acquire_and_release, .partner = give_one, .partners = 2,
               .survivor = give_the_rest, .survivors = 1, .final = last_given);
