@@ -8,6 +8,7 @@
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -138,6 +139,20 @@ void os_sleep(int64_t nanoseconds)
     int error = errno;
     nanosleep(&t, NULL);
     errno = error;
+}
+
+void os_signals_block(uint64_t *ret)
+{
+    /* A mask as the kernel knows it has bit n - 1 for signal n. */
+    uint64_t faults = 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | 1ull << (SIGFPE - 1) |
+                      1ull << (SIGILL - 1) | 1ull << (SIGTRAP - 1);
+    uint64_t all = ~faults;
+    os_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)ret, sizeof all, 0, 0);
+}
+
+void os_signals_restore(const uint64_t *mask)
+{
+    os_call(SYS_rt_sigprocmask, SIG_SETMASK, (long)mask, 0, sizeof *mask, 0, 0);
 }
 
 pid_t os_gettid(void)

@@ -99,6 +99,10 @@ static inline uint64_t os_stamp(bool processor)
 }
 void os_yield(void);
 void os_sleep(int64_t nanoseconds); /* returns early after a signal */
+/* No signal handler runs in the calling thread from now on, but for faults of its own; *ret: what
+ * there was before. */
+void os_signals_block(uint64_t *ret);
+void os_signals_restore(const uint64_t *mask);
 pid_t os_gettid(void);
 pid_t os_getpid(void); /* asked anew each time */
 void os_random(void *ret, size_t size);

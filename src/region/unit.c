@@ -81,29 +81,42 @@ static void rebuild(void)
     atomic_store(&view.region->units_kept, 0);
 }
 
-static int guard_take(void)
+/* What who has the guard must know to give it back. */
+struct guarded {
+    uint64_t signals;
+    bool nested;
+};
+
+/* While it is held no signal handler runs in this thread: one that waits may repair, and so come
+ * here. One that runs after the guard was taken and before signals are blocked finds it to be its
+ * own thread's, with nothing done yet: it uses it, but for the bits, which may be a dead one's. */
+static int guard_take(struct guarded *g)
 {
     owner_t me, dead;
     int rc = self(&me);
     if (rc)
         return rc;
-    if (owner_try(&view.region->guard, me))
-        return 0;
-    rc = -EINTR;
-    while (rc == -EINTR)
-        rc = owner_acquire_slow(&view.region->guard, &view.region->guard_event, WAIT_GUARD, me,
-                                SHOAL_FOREVER, &dead);
-    if (rc == SHOAL_OWNER_DIED) {
-        if (!MUTANT(35))
-            rebuild();
-        rc = 0;
-    }
-    return rc;
+    g->nested = !MUTANT(95) && atomic_load(&view.region->guard) == me;
+    if (g->nested)
+        rc = SHOAL_OWNER_DIED;
+    else if (!owner_try(&view.region->guard, me))
+        while ((rc = owner_acquire_slow(&view.region->guard, &view.region->guard_event, WAIT_GUARD,
+                                        me, SHOAL_FOREVER, &dead)) < 0)
+            if (rc != -EINTR) /* it cannot wait here, so deep in handlers and repairs */
+                os_yield();
+    if (!MUTANT(95))
+        os_signals_block(&g->signals);
+    if (rc == SHOAL_OWNER_DIED && !MUTANT(35))
+        rebuild();
+    return 0;
 }
 
-static void guard_give(void)
+static void guard_give(const struct guarded *g)
 {
-    owner_release(&view.region->guard, &view.region->guard_event);
+    if (!g->nested)
+        owner_release(&view.region->guard, &view.region->guard_event);
+    if (!MUTANT(95))
+        os_signals_restore(&g->signals);
 }
 
 /* The first run of n free units at or after `from`: its first unit, max_units if there is none, or
@@ -162,21 +175,23 @@ static int alloc(_Atomic uint32_t *payload, uint32_t n, bool zero)
 
 int unit_alloc(_Atomic uint32_t *payload, uint32_t n)
 {
-    int rc = guard_take();
+    struct guarded g;
+    int rc = guard_take(&g);
     if (rc)
         return rc;
     rc = alloc(payload, n, false);
-    guard_give();
+    guard_give(&g);
     return rc;
 }
 
 int unit_alloc_once(_Atomic uint32_t *payload, uint32_t n)
 {
-    int rc = guard_take();
+    struct guarded g;
+    int rc = guard_take(&g);
     if (rc)
         return rc;
     rc = atomic_load(payload) ? 0 : alloc(payload, n, true);
-    guard_give();
+    guard_give(&g);
     return rc;
 }
 
@@ -203,20 +218,22 @@ static void give_back(_Atomic uint32_t *payload, uint32_t n)
 
 void unit_free(_Atomic uint32_t *payload, uint32_t n)
 {
-    if (guard_take())
+    struct guarded g;
+    if (guard_take(&g))
         return; /* only a process that cannot attach at all; its death will give the run back */
     give_back(payload, n);
-    guard_give();
+    guard_give(&g);
 }
 
 void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t *word,
                   uint64_t expected)
 {
-    if (guard_take())
+    struct guarded g;
+    if (guard_take(&g))
         return;
     if (atomic_load(word) == expected)
         give_back(payload, n);
-    guard_give();
+    guard_give(&g);
 }
 
 uint64_t unit_used(void)
