@@ -454,7 +454,7 @@ static inline bool fill_pocket(struct body *b)
 {
     static _Thread_local bool filling;
     owner_t me = self_known();
-    if (unlikely(filling) || unlikely(!me))
+    if ((unlikely(filling) && !MUTANT(96)) || unlikely(!me))
         return false;
     filling = true;
     atomic_signal_fence(memory_order_seq_cst);

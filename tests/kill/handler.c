@@ -14,8 +14,15 @@
 struct state {
     struct note *note;
     shoal_lock *lock;
+    shoal_rlock *rlock;
+    shoal_rwlock *rwlock;
+    shoal_semaphore *plain, *owned;
+    shoal_event *event;
+    shoal_barrier *barrier;
     void (*handler)(struct state *s);
 };
+
+enum { SENT, RUN }; /* in note->at */
 
 static struct state *interrupted; /* for the handler */
 
@@ -23,7 +30,7 @@ static void on_signal(int number)
 {
     (void)number;
     interrupted->handler(interrupted);
-    interrupted->note->at[0]++;
+    interrupted->note->at[RUN]++;
 }
 
 static void install(struct state *s)
@@ -37,9 +44,12 @@ static void install(struct state *s)
 /* Beside the stopped one. */
 static void interrupt(void *p, int i)
 {
-    (void)p;
-    if (i == 0)
-        ASSERT_SYS(syscall(SYS_tgkill, kill_victim_pid(), kill_victim_pid(), SIGUSR1));
+    struct state *s = p;
+
+    if (i > 0)
+        return;
+    s->note->at[SENT] = 1;
+    ASSERT_SYS(syscall(SYS_tgkill, kill_victim_pid(), kill_victim_pid(), SIGUSR1));
 }
 
 static struct state *begin(void (*handler)(struct state *s))
@@ -107,3 +117,133 @@ static void last(void *p)
 
 KILL_SCENARIO(handler_repairs_beside_create, .setup = setup_dead, .prepare = prepare_dead,
               .victim = create_large, .stopped = interrupt, .final = last);
+
+/* ---- the victim and its handler use the same object, which then is as it was (but for one permit) ---- */
+
+static void use_objects_in_handler(struct state *s)
+{
+    int got = shoal_lock_acquire(s->lock, SHOAL_NOW);
+
+    if (got != -EAGAIN) {
+        ASSERT_EQ_INT(got, 0);
+        ASSERT_OK(shoal_lock_release(s->lock));
+    }
+    ASSERT_EQ_INT(shoal_rlock_acquire(s->rlock, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_rlock_release(s->rlock));
+    got = shoal_rwlock_acquire_read(s->rwlock, SHOAL_FOREVER);
+    if (got == -EDEADLK) { /* the victim writes */
+        ASSERT_ERR(shoal_rwlock_acquire_write(s->rwlock, SHOAL_FOREVER), -EDEADLK);
+    } else {
+        ASSERT_EQ_INT(got, 0);
+        ASSERT_OK(shoal_rwlock_release(s->rwlock));
+    }
+    ASSERT_EQ_INT(shoal_semaphore_acquire(s->plain, SHOAL_FOREVER), 0);
+    for (int i = 0; i < 2; i++) /* one more */
+        ASSERT_OK(shoal_semaphore_release(s->plain));
+    ASSERT_EQ_INT(shoal_semaphore_acquire_owned(s->owned, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_semaphore_release_owned(s->owned));
+    ASSERT_OK(shoal_event_set(s->event));
+    ASSERT_EQ_INT(shoal_barrier_wait(s->barrier, SHOAL_FOREVER), 0);
+}
+
+static void *setup_objects(void)
+{
+    static const shoal_semaphore_options owned = {.owned = 3, .bound = 3};
+    struct state *s = begin(use_objects_in_handler);
+
+    ASSERT_OK(shoal_rlock_create(&s->rlock, NULL));
+    ASSERT_OK(shoal_rwlock_create(&s->rwlock, NULL));
+    ASSERT_OK(shoal_semaphore_create(&s->plain, 2, NULL));
+    ASSERT_OK(shoal_semaphore_create(&s->owned, 3, &owned));
+    ASSERT_OK(shoal_event_create(&s->event, NULL));
+    ASSERT_OK(shoal_barrier_create(&s->barrier, 1, NULL));
+    family_ready(s->note);
+    return s;
+}
+
+static void prepare_objects(void *p)
+{
+    family_prepare(p);
+    install(p);
+}
+
+static void use_locks(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_EQ_INT(shoal_lock_acquire(s->lock, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_lock_release(s->lock));
+    for (int i = 1; i <= 2; i++) {
+        ASSERT_EQ_INT(shoal_rlock_acquire(s->rlock, SHOAL_FOREVER), 0);
+        ASSERT_EQ_INT(shoal_rlock_count(s->rlock), i);
+    }
+    for (int i = 1; i >= 0; i--) {
+        ASSERT_OK(shoal_rlock_release(s->rlock));
+        ASSERT_EQ_INT(shoal_rlock_count(s->rlock), i);
+    }
+}
+
+static void use_rwlock(void *p)
+{
+    struct state *s = p;
+
+    for (int i = 1; i <= 2; i++)
+        ASSERT_EQ_INT(shoal_rwlock_acquire_read(s->rwlock, SHOAL_FOREVER), 0);
+    for (int i = 1; i <= 2; i++)
+        ASSERT_OK(shoal_rwlock_release(s->rwlock));
+    ASSERT_EQ_INT(shoal_rwlock_acquire_write(s->rwlock, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_rwlock_release(s->rwlock));
+}
+
+static void use_semaphores(void *p)
+{
+    struct state *s = p;
+
+    for (int i = 0; i < 2; i++) {
+        ASSERT_EQ_INT(shoal_semaphore_acquire(s->plain, SHOAL_FOREVER), 0);
+        ASSERT_OK(shoal_semaphore_release(s->plain));
+    }
+    ASSERT_EQ_INT(shoal_semaphore_acquire_owned(s->owned, SHOAL_FOREVER), 0);
+    ASSERT_EQ_INT(shoal_semaphore_acquire(s->owned, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_semaphore_release_owned(s->owned));
+    ASSERT_OK(shoal_semaphore_release(s->owned));
+}
+
+static void use_the_rest(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_event_set(s->event));
+    ASSERT_EQ_INT(shoal_event_wait(s->event, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_event_clear(s->event));
+    for (int i = 0; i < 2; i++)
+        ASSERT_EQ_INT(shoal_barrier_wait(s->barrier, SHOAL_FOREVER), 0);
+}
+
+static void last_of_objects(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    if (!kill_victim_was_killed()) {
+        ASSERT_EQ_INT(s->note->at[RUN], s->note->at[SENT]);
+        ASSERT_EQ_INT(shoal_lock_locked(s->lock), 0);
+        ASSERT_EQ_INT(shoal_rlock_locked(s->rlock), 0);
+        ASSERT_EQ_INT(shoal_rwlock_locked(s->rwlock), 0);
+        ASSERT_EQ_INT(shoal_semaphore_value(s->plain), 2 + s->note->at[RUN]);
+        ASSERT_EQ_INT(shoal_semaphore_value(s->owned), 3);
+        ASSERT_EQ_INT(shoal_semaphore_holders(s->owned, NULL, 0), 0);
+        ASSERT_EQ_INT(shoal_barrier_n_waiting(s->barrier), 0);
+        ASSERT_EQ_INT(shoal_barrier_broken(s->barrier), 0);
+    }
+    family_check(s->note->before);
+}
+
+#define USES(id)                                                                    \
+    KILL_SCENARIO(handler_##id, .setup = setup_objects, .prepare = prepare_objects, \
+                  .victim = use_##id, .stopped = interrupt, .survivors = 1,         \
+                  .final = last_of_objects, .flags = KILL_EVERY_INSTRUCTION)
+USES(locks);
+USES(rwlock);
+USES(semaphores);
+USES(the_rest);
