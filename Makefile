@@ -21,7 +21,9 @@ test:
 	@tools/run-tests test $(BUILD) $(ONLY)
 
 # ONLY=: rows whose name contains it; `$(BUILD)/bench/shoal-bench --list` shows the names
-bench: build
+bench:
+	@tools/setup bench
+	@tools/build $(BUILD)
 	@$(BUILD)/bench/shoal-bench --json $(BUILD)/bench.json $(if $(ONLY),"$(ONLY)")
 
 # KILLS=: how many processes the random campaign kills; ONLY=: steps or scenarios, see tools/torture

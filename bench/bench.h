@@ -44,8 +44,12 @@ struct bench {
 };
 #define BENCH_COUNT(list) (sizeof(list) / sizeof *(list))
 
-extern const struct bench bench_sync[], bench_memory[], bench_process[];
-extern const unsigned bench_sync_count, bench_memory_count, bench_process_count;
+extern const struct bench bench_sync[], bench_memory[], bench_process[], bench_queue[];
+extern const unsigned bench_sync_count, bench_memory_count, bench_process_count, bench_queue_count;
+
+/* Yardsticks of several rows: sync.c. */
+double bench_line_round_trip(void);
+double bench_futex_round_trip(void);
 
 /* ---- for candidates ---- */
 

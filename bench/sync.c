@@ -325,7 +325,7 @@ static void rally_line(int who)
     rally(who, send_ball, await_ball);
 }
 
-static double line_round_trip(void)
+double bench_line_round_trip(void)
 {
     return round_trip(rally_line);
 }
@@ -347,7 +347,7 @@ static void rally_futex(int who)
     rally(who, send_futex, await_futex);
 }
 
-static double futex_round_trip(void)
+double bench_futex_round_trip(void)
 {
     return round_trip(rally_futex);
 }
@@ -412,18 +412,18 @@ const struct bench bench_sync[] = {
      PIN_ONE | PIN_NONE, PIN_ONE | PIN_NONE, RATIO_AT_MOST, 0.8, PAIR_ROUNDS},
     {"semaphore, uncontended, no membarrier", "ns", semaphore_alone, NO_MEMBARRIER, "sem_t",
      posix_semaphore_alone, PIN_ONE, 0, RATIO_AT_MOST, 0.8, PAIR_ROUNDS},
-    {"event, ping-pong", "ns", event_round_trip, FAMILY, LINE, line_round_trip, PIN_TWO, PIN_TWO,
-     RATIO_AT_MOST, 3, PAIR_ROUNDS},
+    {"event, ping-pong", "ns", event_round_trip, FAMILY, LINE, bench_line_round_trip, PIN_TWO,
+     PIN_TWO, RATIO_AT_MOST, 3, PAIR_ROUNDS},
     {"event, ping-pong, no membarrier", "ns", event_round_trip, NO_MEMBARRIER, LINE,
-     line_round_trip, PIN_TWO, 0, RATIO_AT_MOST, 3, PAIR_ROUNDS},
-    {"event, ping-pong against futex", "ns", event_round_trip, FAMILY, "futex", futex_round_trip,
-     PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1.1, PAIR_ROUNDS},
-    {"condition, ping-pong", "ns", condition_round_trip, FAMILY, LINE, line_round_trip, PIN_TWO,
-     PIN_TWO, RATIO_AT_MOST, 6, PAIR_ROUNDS},
+     bench_line_round_trip, PIN_TWO, 0, RATIO_AT_MOST, 3, PAIR_ROUNDS},
+    {"event, ping-pong against futex", "ns", event_round_trip, FAMILY, "futex",
+     bench_futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1.1, PAIR_ROUNDS},
+    {"condition, ping-pong", "ns", condition_round_trip, FAMILY, LINE, bench_line_round_trip,
+     PIN_TWO, PIN_TWO, RATIO_AT_MOST, 6, PAIR_ROUNDS},
     {"condition, ping-pong, no membarrier", "ns", condition_round_trip, NO_MEMBARRIER, LINE,
-     line_round_trip, PIN_TWO, 0, RATIO_AT_MOST, 6, PAIR_ROUNDS},
+     bench_line_round_trip, PIN_TWO, 0, RATIO_AT_MOST, 6, PAIR_ROUNDS},
     {"condition, ping-pong against futex", "ns", condition_round_trip, FAMILY, "futex",
-     futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1.1, PAIR_ROUNDS},
+     bench_futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1.1, PAIR_ROUNDS},
     {"1,000 blocked in acquire, CPU per second", "ms", crowd, FRESH, NULL, NULL, PIN_NONE, PIN_NONE,
      FIGURE_AT_MOST, 20, 1},
 };

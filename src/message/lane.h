@@ -134,6 +134,7 @@ static inline bool record_from(struct lane *lane, uint64_t *at, uint64_t until, 
         if (!s)
             return false;
         struct record_header *record = record_in(s, *at);
+        __builtin_prefetch((const char *)record + 64); /* a short message's second line */
         uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);
         unsigned kind = word & 0xff;
         if (kind == KIND_BYTES || kind == KIND_OBJECT) {

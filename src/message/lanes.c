@@ -40,11 +40,9 @@
 _Thread_local struct pace lanes_pace __attribute__((tls_model("initial-exec")));
 enum { STREAM = 2, PROBE = 64, LET_COME = 40 /* pauses, about half a microsecond */ };
 
-static void let_some_come(void)
+void lanes_let_come(void)
 {
-    bool stream = lanes_pace.run >= STREAM || ++lanes_pace.waits % PROBE == 0;
-    lanes_pace.run = 0;
-    if (stream && !shoal_thread.shares_core && process_self.keep.spin)
+    if (!shoal_thread.shares_core && process_self.keep.spin)
         for (int i = 0; i < LET_COME; i++)
             os_pause();
 }
@@ -56,7 +54,9 @@ int lanes_await(struct lanes *q, const struct place *p, _Atomic uint32_t *event,
     int rc = -EAGAIN;
     if (deadline == SHOAL_NOW)
         return in_vain(-EAGAIN);
-    let_some_come();
+    if (lanes_pace.run >= STREAM || ++lanes_pace.waits % PROBE == 0)
+        lanes_let_come();
+    lanes_pace.run = 0;
     for (struct spin s = spin_begin(); spin_once(&s);)
         if ((rc = try(q, p, argument)) != -EAGAIN)
             return rc;

@@ -128,8 +128,8 @@ static inline int take_or_wait(struct lanes *q, const struct place *p, int64_t d
     rc = try(q, p, t);
     if (unlikely(rc == -EAGAIN))
         rc = lanes_await(q, p, &q->items, deadline, 0, try, t);
-    else
-        lanes_pace.run++;
+    else if (++lanes_pace.run % NEAR == 0 && !lanes_ready(q, p))
+        lanes_let_come();
     if (unlikely(rc == -EPIPE)) {
         wait_wake(&q->items, INT_MAX); /* who shut it may have died before it woke all */
         return fail(rc, "there is nothing any more: it was shut");

@@ -1,0 +1,357 @@
+/* queue.c - queues, beside Boost's message queue, bare memory, and what a cache line costs. */
+#include "bench.h"
+#include "boost.h"
+#include "os/os.h"
+#include <errno.h>
+#include <shoal/shoal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum { SIZE = 64, BATCH = 64, STREAM = 1000000, BOOST_STREAM = 100000, ROUNDS = 31 };
+enum { LARGE = 1 << 20, LARGE_STREAM = 64, RING = 4096 };
+
+static shoal_queue *queue(int which)
+{
+    static shoal_queue *q[4];
+    static const uint64_t maxsize[4] = {0, 0, 1000, 3};
+    for (int i = 0; i < 4 && !q[i]; i++)
+        bench_must(shoal_queue_create(&q[i], &(shoal_queue_options){.maxsize = maxsize[i]}),
+                   "shoal_queue_create");
+    return q[which];
+}
+
+static void put(int which, const void *bytes, size_t size)
+{
+    bench_must(shoal_queue_put_bytes(queue(which), bytes, size, SHOAL_FOREVER), "put");
+}
+
+static void get(int which, void *bytes, size_t capacity)
+{
+    size_t size;
+    bench_must(shoal_queue_get_bytes_into(queue(which), bytes, capacity, &size, SHOAL_FOREVER),
+               "get");
+}
+
+/* ---- streams of 64 bytes, each published at once: who 0 takes, who 1 puts ---- */
+
+static int through; /* which queue */
+
+static void stream(int who)
+{
+    unsigned char message[SIZE] = {0};
+    for (long i = 0; i < STREAM; i++) {
+        if (who) {
+            memcpy(message, &i, sizeof i);
+            put(through, message, SIZE);
+        } else {
+            get(through, message, SIZE);
+            if (memcmp(message, &i, sizeof i))
+                bench_must(-EBADMSG, "a message out of order");
+        }
+    }
+}
+
+static double queue_stream(void)
+{
+    through = 0;
+    queue(0);
+    return bench_pair(stream) / STREAM;
+}
+
+static double bounded_stream(void)
+{
+    through = 2;
+    queue(2);
+    return bench_pair(stream) / STREAM;
+}
+
+static void stream_batches(int who)
+{
+    static unsigned char bytes[BATCH * SIZE];
+    shoal_bytes messages[BATCH];
+    for (int i = 0; i < BATCH; i++)
+        messages[i] = (shoal_bytes){bytes + (size_t)i * SIZE, SIZE};
+    for (long done = 0; done < STREAM / BATCH * BATCH;) {
+        int n = who ? shoal_queue_put_many(queue(0), messages, BATCH, SHOAL_FOREVER)
+                    : shoal_queue_get_many(queue(0), messages, BATCH, bytes, sizeof bytes,
+                                           SHOAL_FOREVER);
+        bench_must(n, "many");
+        done += n;
+    }
+}
+
+static double queue_batches(void)
+{
+    queue(0);
+    return bench_pair(stream_batches) / STREAM;
+}
+
+/* The least that a ring between two can be: slots of 64 bytes, its ends published once a batch. */
+struct ring {
+    _Alignas(64) _Atomic uint64_t tail;
+    _Alignas(64) _Atomic uint64_t head;
+    _Alignas(64) unsigned char slots[RING][SIZE];
+};
+
+static struct ring *ring(void)
+{
+    static struct ring *r;
+    if (!r) {
+        r = mmap(NULL, sizeof *r, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        bench_must(r == MAP_FAILED ? -ENOMEM : 0, "mmap");
+    }
+    return r;
+}
+
+static void stream_ring(int who)
+{
+    struct ring *r = ring();
+    static unsigned char bytes[BATCH][SIZE];
+    for (uint64_t at = 0; at < STREAM / BATCH * BATCH; at += BATCH) {
+        if (who) {
+            while (at + BATCH - atomic_load_explicit(&r->head, memory_order_acquire) > RING)
+                os_pause();
+            memcpy(r->slots[at % RING], bytes, sizeof bytes);
+            atomic_store_explicit(&r->tail, at + BATCH, memory_order_release);
+        } else {
+            while (atomic_load_explicit(&r->tail, memory_order_acquire) < at + BATCH)
+                os_pause();
+            memcpy(bytes, r->slots[at % RING], sizeof bytes);
+            atomic_store_explicit(&r->head, at + BATCH, memory_order_release);
+        }
+    }
+}
+
+static double ring_batches(void)
+{
+    ring()->head = ring()->tail = 0;
+    return bench_pair(stream_ring) / STREAM;
+}
+
+/* ---- Boost.Interprocess ---- */
+
+static void stream_boost(int who)
+{
+    unsigned char message[SIZE] = {0};
+    for (long i = 0; i < BOOST_STREAM; i++) {
+        if (who)
+            boost_put(message, SIZE);
+        else
+            boost_get(message, SIZE);
+    }
+}
+
+static double boost_stream(void)
+{
+    boost_open();
+    return bench_pair(stream_boost) / BOOST_STREAM;
+}
+
+/* ---- several: producers and consumers each do their part; one of the consumers runs here ---- */
+
+static int producers, consumers;
+static long several; /* messages in all */
+
+static void do_part(int who)
+{
+    unsigned char message[SIZE] = {0};
+    bool puts = who > 0 && who <= producers;
+    long n = several / (puts ? producers : consumers);
+    for (long i = 0; i < n; i++)
+        if (puts)
+            put(0, message, SIZE);
+        else
+            get(0, message, SIZE);
+}
+
+static void do_part_boost(int who)
+{
+    unsigned char message[SIZE] = {0};
+    bool puts = who > 0 && who <= producers;
+    long n = several / (puts ? producers : consumers);
+    for (long i = 0; i < n; i++)
+        if (puts)
+            boost_put(message, SIZE);
+        else
+            boost_get(message, SIZE);
+}
+
+static double several_took;
+
+static void take_here(const int *pids, unsigned n)
+{
+    (void)pids;
+    (void)n;
+    double begin = bench_now();
+    do_part(0);
+    several_took = bench_now() - begin;
+}
+
+static void take_here_boost(const int *pids, unsigned n)
+{
+    (void)pids;
+    (void)n;
+    double begin = bench_now();
+    do_part_boost(0);
+    several_took = bench_now() - begin;
+}
+
+static double run_several(int p, int c)
+{
+    queue(0);
+    producers = p;
+    consumers = c;
+    several = STREAM / 4;
+    bench_crowd((unsigned)(p + c - 1), do_part, take_here);
+    return several_took / (double)several;
+}
+
+static double run_several_boost(int p, int c)
+{
+    boost_open();
+    producers = p;
+    consumers = c;
+    several = BOOST_STREAM / 2;
+    bench_crowd((unsigned)(p + c - 1), do_part_boost, take_here_boost);
+    return several_took / (double)several;
+}
+
+static double two_and_one(void)
+{
+    return run_several(2, 1);
+}
+
+static double one_and_two(void)
+{
+    return run_several(1, 2);
+}
+
+static double two_and_two(void)
+{
+    return run_several(2, 2);
+}
+
+static double boost_two_and_one(void)
+{
+    return run_several_boost(2, 1);
+}
+
+static double boost_one_and_two(void)
+{
+    return run_several_boost(1, 2);
+}
+
+static double boost_two_and_two(void)
+{
+    return run_several_boost(2, 2);
+}
+
+/* ---- there and back ---- */
+
+enum { TRIPS = 20000, FUTEX_TRIPS = 2000 };
+
+static long trips(void)
+{
+    return bench_pinning() == PIN_TWO ? TRIPS : FUTEX_TRIPS;
+}
+
+static void rally(int who)
+{
+    unsigned char message[SIZE] = {0};
+    for (long i = 0, n = trips(); i < n; i++) {
+        if (!who)
+            put(0, message, SIZE);
+        get(!who, message, SIZE);
+        if (who)
+            put(1, message, SIZE);
+    }
+}
+
+static double queue_round_trip(void)
+{
+    queue(0);
+    return bench_pair(rally) / (double)trips();
+}
+
+/* ---- 1 MiB ---- */
+
+static void stream_large(int who)
+{
+    static unsigned char message[LARGE];
+    memset(message, who, sizeof message);
+    for (int i = 0; i < LARGE_STREAM; i++)
+        if (who)
+            put(3, message, LARGE);
+        else
+            get(3, message, LARGE);
+}
+
+static double queue_large(void)
+{
+    queue(3);
+    return bench_pair(stream_large) / LARGE_STREAM;
+}
+
+static double copy_large(void)
+{
+    static unsigned char from[LARGE], between[LARGE], to[LARGE];
+    memset(from, 1, sizeof from);
+    double begin = bench_now();
+    for (int i = 0; i < LARGE_STREAM; i++) {
+        memcpy(between, from, LARGE);
+        bench_hide(between);
+        memcpy(to, between, LARGE);
+        bench_hide(to);
+    }
+    return (bench_now() - begin) / LARGE_STREAM;
+}
+
+/* ---- memory ---- */
+
+/* Growth of what lies behind the region, over so many. */
+static double memory_of_one(void)
+{
+    enum { MANY = 2000 };
+    static shoal_queue *many[MANY];
+    shoal_statistics before, after;
+    queue(0);
+    shoal_memory_statistics(&before);
+    for (int i = 0; i < MANY; i++)
+        bench_must(shoal_queue_create(&many[i], NULL), "shoal_queue_create");
+    shoal_memory_statistics(&after);
+    for (int i = 0; i < MANY; i++)
+        shoal_queue_close(many[i]);
+    return (double)(after.populated - before.populated) / MANY;
+}
+
+#if HAVE_BOOST
+#define BOOST(f) "Boost message_queue", f
+#else
+#define BOOST(f) NULL, NULL
+#endif
+#define ALL PIN_ONE | PIN_TWO | PIN_NONE
+const struct bench bench_queue[] = {
+    {"queue, 64 bytes", "ns", queue_stream, FAMILY, BOOST(boost_stream), ALL, PIN_TWO,
+     RATIO_AT_MOST, 1 / 14.0, ROUNDS},
+    {"queue, 64 bytes, no membarrier", "ns", queue_stream, NO_MEMBARRIER, BOOST(boost_stream),
+     PIN_TWO, 0, RATIO_AT_MOST, 1 / 14.0, ROUNDS},
+    {"queue, 64 bytes, bounded", "ns", bounded_stream, FAMILY, BOOST(boost_stream), ALL, 0,
+     RATIO_AT_MOST, 1, ROUNDS},
+    {"queue, put_many and get_many", "ns", queue_batches, FAMILY, "bare ring, in batches",
+     ring_batches, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 2, ROUNDS},
+    {"queue, two producers", "ns", two_and_one, FAMILY, BOOST(boost_two_and_one),
+     PIN_TWO | PIN_NONE, PIN_TWO, RATIO_AT_MOST, 1, ROUNDS},
+    {"queue, two consumers", "ns", one_and_two, FAMILY, BOOST(boost_one_and_two),
+     PIN_TWO | PIN_NONE, PIN_TWO, RATIO_AT_MOST, 1, ROUNDS},
+    {"queue, two producers, two consumers", "ns", two_and_two, FAMILY, BOOST(boost_two_and_two),
+     PIN_TWO | PIN_NONE, PIN_TWO, RATIO_AT_MOST, 1, ROUNDS},
+    {"queue, there and back", "ns", queue_round_trip, FAMILY, "cache line, spinning",
+     bench_line_round_trip, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 2.2, ROUNDS},
+    {"queue, there and back against futex", "ns", queue_round_trip, FAMILY, "futex",
+     bench_futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1, ROUNDS},
+    {"queue, 1 MiB copied in and out", "ns", queue_large, FAMILY, "copied twice by one process",
+     copy_large, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 1 / 1.5, ROUNDS},
+    {"a queue's memory", "B", memory_of_one, FRESH, NULL, NULL, PIN_NONE, PIN_NONE, FIGURE_AT_MOST,
+     4096, 1},
+};
+const unsigned bench_queue_count = BENCH_COUNT(bench_queue);
