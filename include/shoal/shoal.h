@@ -3,6 +3,7 @@
 #define SHOAL_SHOAL_H
 #include <shoal/error.h>
 #include <shoal/memory.h>
+#include <shoal/pipe.h>
 #include <shoal/process.h>
 #include <shoal/queue.h>
 #include <shoal/sync.h>

@@ -2,6 +2,7 @@
 #include "region/object.h"
 #include "region/wait.h"
 #include <math.h>
+#include <shoal/pipe.h>
 #include <string.h>
 
 int shoal_init(const shoal_options *options)
@@ -122,6 +123,7 @@ const char *shoal_strerror(int result)
 {
     switch (result) {
     case SHOAL_OWNER_DIED: return "held; its former holder died";
+    case SHOAL_UNDER_WAY: return "under way";
     case -EAGAIN: return "not now";
     case -ETIMEDOUT: return "the deadline passed";
     case -EINTR: return "a signal handler ran";

@@ -2,10 +2,14 @@
  * one object and checks what it promises. Data that a lock protects is plain memory on purpose: a
  * wrong order of an acquire or a release is a data race. */
 #include "runner.h"
+#include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <shoal/shoal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 enum { THREADS = 4, ROUNDS = 2000 };
 
@@ -291,4 +295,105 @@ TEST(threads_that_come_and_go_leave_nothing)
         run(attach_once, THREADS);
     ASSERT_EQ_INT(shared.plain, 100 * THREADS);
     shoal_lock_close(shared.lock);
+}
+
+static shoal_connection *ends[2];
+
+static void *send_or_receive(void *argument)
+{
+    long me = (long)argument;
+    for (long i = 0; i < ROUNDS; i++) {
+        long message[2] = {i, ~i};
+        size_t size;
+        if (me % 2) {
+            ASSERT_OK(shoal_connection_send_bytes(ends[0], message, sizeof message, SHOAL_FOREVER));
+            continue;
+        }
+        ASSERT_OK(shoal_connection_recv_bytes_into(ends[1], message, sizeof message, &size,
+                                                   SHOAL_FOREVER));
+        ASSERT_EQ_INT(size, sizeof message);
+        ASSERT_EQ_INT(message[0], ~message[1]);
+        atomic_fetch_add(&shared.inside, message[0]);
+    }
+    return NULL;
+}
+
+TEST(a_connection_gives_each_message_whole_to_one_thread)
+{
+    int fds[2];
+    ASSERT_SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
+    for (int i = 0; i < 2; i++)
+        ASSERT_OK(shoal_connection_from_fd(&ends[i], fds[i]));
+    run(send_or_receive, THREADS);
+    ASSERT_EQ_INT(shared.inside, THREADS / 2 * (long)ROUNDS * (ROUNDS - 1) / 2);
+    for (int i = 0; i < 2; i++)
+        shoal_connection_close(ends[i]);
+}
+
+static shoal_listener *listener;
+static const unsigned no_key = SHOAL_CRYPTO ? 0 : SHOAL_NO_AUTHKEY;
+
+static void *call_or_accept(void *argument)
+{
+    long me = (long)argument;
+    for (int i = 0; i < ROUNDS / 10; i++) {
+        shoal_connection *c;
+        shoal_address address;
+        char byte = 0;
+        size_t size;
+        if (me % 2) {
+            ASSERT_OK(shoal_listener_accept(listener, &c, SHOAL_FOREVER));
+            ASSERT_OK(shoal_connection_send_bytes(c, "x", 1, SHOAL_FOREVER));
+        } else {
+            ASSERT_OK(shoal_listener_address(listener, &address));
+            ASSERT_OK(shoal_client(&c, &address, &(shoal_client_options){.flags = no_key},
+                                   SHOAL_FOREVER));
+            ASSERT_OK(shoal_connection_recv_bytes_into(c, &byte, 1, &size, SHOAL_FOREVER));
+            ASSERT_EQ_INT(byte, 'x');
+        }
+        shoal_connection_close(c);
+        ASSERT_ERR(shoal_connection_poll(c, SHOAL_NOW), -EBADF);
+    }
+    return NULL;
+}
+
+TEST(threads_accept_and_call_beside_each_other)
+{
+    ASSERT_OK(shoal_listener_create(&listener, NULL, &(shoal_listener_options){.flags = no_key}));
+    run(call_or_accept, THREADS);
+    shoal_listener_close(listener);
+}
+
+static _Atomic int begun;
+
+static void *receive_until_closed(void *argument)
+{
+    char byte;
+    size_t size;
+    (void)argument;
+    atomic_fetch_add(&begun, 1);
+    ASSERT_ERR(shoal_connection_recv_bytes_into(ends[0], &byte, 1, &size, SHOAL_FOREVER), -EBADF);
+    return NULL;
+}
+
+static void *close_or_receive(void *argument)
+{
+    if (argument)
+        return receive_until_closed(argument);
+    while (atomic_load(&begun) < THREADS - 1)
+        sched_yield();
+    shoal_connection_close(ends[0]);
+    return NULL;
+}
+
+TEST(a_connection_may_be_closed_under_those_who_wait)
+{
+    for (int i = 0; i < 100; i++) {
+        int fds[2];
+        atomic_store(&begun, 0);
+        ASSERT_SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
+        ASSERT_OK(shoal_connection_from_fd(&ends[0], fds[0]));
+        run(close_or_receive, THREADS);
+        close(fds[1]);
+    }
 }

@@ -1,0 +1,159 @@
+/* shoal/pipe.h - connections: whole messages between two ends; listeners and clients.
+ *
+ * A connection sends and receives messages: each arrives whole or not at all, in order. Listeners
+ * and clients make connections of stream sockets. They speak exactly what Python's
+ * multiprocessing.connection speaks, so that either side may be a Python program that has nothing
+ * but its standard library.
+ *
+ *     listener:  shoal_listener_create(&l, &(shoal_address){.host = "127.0.0.1", .port = 6000}, NULL);
+ *                while (shoal_listener_accept(l, &c, SHOAL_FOREVER) < 0)
+ *                    ...                          a peer without the key, say; the next one may have it
+ *     client:    shoal_client(&c, &(shoal_address){.host = "127.0.0.1", .port = 6000}, NULL, deadline);
+ *     both:      shoal_connection_send_bytes(c, "hello", 5, deadline);
+ *                shoal_connection_recv_bytes(c, &bytes, &size, deadline); … free(bytes);
+ *                shoal_connection_close(c);
+ *
+ * Deadlines are absolute, see error.h: -EAGAIN if SHOAL_NOW was in vain, -ETIMEDOUT, -EINTR. A
+ * message that had come in part by then is kept and completed by the next call.
+ *
+ * Several threads may use one connection at once: each message is sent, and each is received, by one
+ * of them. No call may be made in a signal handler. After a fork the child has a copy of every
+ * connection and listener; both copies are the same stream, so one side closes its own; and a peer
+ * sees the end only when all copies are closed. Where the parent had a message under way, or another
+ * of its threads was in a call, the child cannot go on in that direction: -EPIPE.
+ */
+#ifndef SHOAL_PIPE_H
+#define SHOAL_PIPE_H
+
+#include <shoal/error.h>
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- connection ---- */
+
+typedef struct shoal_connection shoal_connection;
+
+/* send: the message is under way and counts as sent. Its beginning had left when the deadline
+ * passed; the rest is kept, and leaves with the next call on this connection. */
+#define SHOAL_UNDER_WAY 2
+
+/* Sends `size` bytes as one message. 0: all of it is in the hands of the kernel, or of the peer.
+ * SHOAL_UNDER_WAY. -EAGAIN, -ETIMEDOUT, -EINTR: nothing of it was sent. -EPIPE: the peer is gone.
+ * -ENOMEM. Never raises SIGPIPE. Once its beginning has left, signal handlers do not end the call;
+ * with SHOAL_FOREVER it is all sent then. */
+SHOAL_API int shoal_connection_send_bytes(shoal_connection *connection, const void *bytes,
+                                          size_t size, int64_t deadline);
+/* Waits until nothing is under way: 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE. */
+SHOAL_API int shoal_connection_flush(shoal_connection *connection, int64_t deadline);
+
+/* Receives a message: *ret is to be freed with free and is never NULL; behind the *size bytes lies a
+ * zero byte that is not counted. -EPIPE: the peer is gone and everything it had sent was received.
+ * -EMSGSIZE: the message is longer than the limit, *size tells how long; it stays the next one: raise
+ * the limit, or close. -EPROTO: what the peer sent is no message; no more can be received. -ENOMEM:
+ * it stays the next one. Memory is taken as the bytes come, not as their announced number says. */
+SHOAL_API int shoal_connection_recv_bytes(shoal_connection *connection, void **ret, size_t *size,
+                                          int64_t deadline);
+/* Receives a message into `capacity` bytes at buffer, which is undefined after a failure. The same,
+ * and -EMSGSIZE also when it is longer than capacity: *size tells how long; it stays the next
+ * message, for a larger buffer or recv_bytes. */
+SHOAL_API int shoal_connection_recv_bytes_into(shoal_connection *connection, void *buffer,
+                                               size_t capacity, size_t *size, int64_t deadline);
+
+/* Waits until there is something to receive, the end included: 0, -EAGAIN, -ETIMEDOUT, -EINTR. It
+ * may be a part of a message, for which recv would still wait. */
+SHOAL_API int shoal_connection_poll(shoal_connection *connection, int64_t deadline);
+/* The longest message that is received; 0, as in the beginning: any that fits into memory. */
+SHOAL_API int shoal_connection_set_limit(shoal_connection *connection, size_t most);
+/* The descriptor, which stays the connection's: to wait on. Readable when poll would return 0, but
+ * after -ENOMEM from recv_bytes, whose message may be here already. */
+SHOAL_API int shoal_connection_fileno(shoal_connection *connection);
+/* Makes a connection of a connected stream socket, which belongs to it on success. -ENOTSOCK,
+ * -EINVAL: of another type. -EBADF, -ENOMEM. */
+SHOAL_API int shoal_connection_from_fd(shoal_connection **ret, int fd);
+/* Takes NULL; returns NULL. What is under way is dropped if the kernel does not take it at once:
+ * flush before. A call of another thread on it ends with -EBADF: at once if the process did not fork
+ * since the connection was made, otherwise when its wait ends. */
+SHOAL_API shoal_connection *shoal_connection_close(shoal_connection *connection);
+
+/* ---- where ---- */
+
+/* {.path = "/run/x"}: a Unix socket. {.path = "\0x", .path_size = 2}: an abstract one (Linux): the
+ * name begins with a zero byte, and its length is told. {.host = "127.0.0.1", .port = 6000}: TCP;
+ * host is a number of IPv4 or IPv6, or a name, which libc looks up, heeding no deadline (IPv4 first,
+ * as Python's standard library does). */
+typedef struct shoal_address {
+    const char *path;
+    size_t path_size; /* 0: up to the zero byte */
+    const char *host;
+    unsigned port; /* 0 for a listener: any that is free */
+} shoal_address;
+
+#define SHOAL_NO_AUTHKEY 1u /* in flags: neither side proves anything */
+
+/* Authentication: each side proves that it has the key, without telling it, before anything else is
+ * sent or received. The key is `authkey_size` bytes at authkey (1 or more); NULL: that of the calling
+ * process (process.h), which its family shares. */
+
+/* ---- listener ---- */
+
+typedef struct shoal_listener shoal_listener;
+
+typedef struct shoal_listener_options {
+    unsigned flags;
+    const void *authkey;
+    size_t authkey_size;
+    int backlog;      /* peers that the kernel lets wait for accept; 0: 128 */
+    double handshake; /* seconds that a peer has to authenticate itself; 0: 10 */
+    unsigned pending; /* peers that may be at it at once; 0: 64 */
+} shoal_listener_options;
+
+/* Listens at address; NULL: a Unix socket in a directory of its own that only this user may enter.
+ * options may be NULL. -EADDRINUSE, -EADDRNOTAVAIL, -EACCES, … as bind has them; -EHOSTUNREACH: no
+ * such name; -ENAMETOOLONG: a path has at most 107 bytes; -ENOTSUP: built without libcrypto, and not
+ * SHOAL_NO_AUTHKEY. */
+SHOAL_API int shoal_listener_create(shoal_listener **ret, const shoal_address *address,
+                                    const shoal_listener_options *options);
+/* The next peer that has authenticated itself. Or what was wrong with one that did not; the listener
+ * is as good as before, so call again:
+ *   -EACCES        it has another key
+ *   -EBADMSG       what it sent is not the protocol, or too long for it
+ *   -ECONNABORTED  it closed its end before it was through
+ *   -ETIME         it had not got through in its time, or was the oldest of too many
+ * Peers authenticate themselves side by side: one that stalls keeps nobody waiting. But they get on
+ * only while accept is being called. -EMFILE, -ENFILE, -ENOMEM: no room for another peer now. */
+SHOAL_API int shoal_listener_accept(shoal_listener *listener, shoal_connection **ret,
+                                    int64_t deadline);
+/* Where it listens, the actual port included; the texts are the listener's, valid until its close. */
+SHOAL_API int shoal_listener_address(shoal_listener *listener, shoal_address *ret);
+/* The descriptor, which stays the listener's: readable when a peer calls. Of peers that are
+ * authenticating themselves it tells nothing. */
+SHOAL_API int shoal_listener_fileno(shoal_listener *listener);
+/* Takes NULL; returns NULL. Peers that had not got through are dropped; a call of another thread ends
+ * as for connections. The socket's path is removed by the process that made the listener, here or at
+ * its exit. */
+SHOAL_API shoal_listener *shoal_listener_close(shoal_listener *listener);
+
+/* ---- client ---- */
+
+typedef struct shoal_client_options {
+    unsigned flags;
+    const void *authkey;
+    size_t authkey_size;
+} shoal_client_options;
+
+/* Connects to the listener at address, and both authenticate themselves. options may be NULL.
+ *   -EAGAIN, -ETIMEDOUT, -EINTR   there is no connection: it was given up
+ *   -ECONNREFUSED, -ENOENT, …     nobody listens there; -EHOSTUNREACH: no such name
+ *   -EACCES                       one side does not take the other's key (or the path is not to be entered)
+ *   -EBADMSG                      what it sent is not the protocol
+ *   -EPIPE                        it closed its end before both were through */
+SHOAL_API int shoal_client(shoal_connection **ret, const shoal_address *address,
+                           const shoal_client_options *options, int64_t deadline);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
