@@ -82,7 +82,7 @@ static int claim_record(uint32_t *ret)
     return fail(-EAGAIN, "the family has no room for another thread (%d)", RECORDS - SLOTS);
 }
 
-static void use_record(uint32_t r, pid_t tid)
+static void use_record(uint32_t r)
 {
     struct thread *t = &shoal_thread;
     struct record *record = record_at(r);
@@ -91,7 +91,7 @@ static void use_record(uint32_t r, pid_t tid)
     t->depth = 0;
     t->holds_life = false;
     t->record = record;
-    atomic_store(&record->tid, (uint32_t)tid);
+    atomic_store(&record->tid, (uint32_t)os_gettid());
     t->me = owner_make((uint32_t)(atomic_load(&record->word) >> 32), r);
     if (!t->keyed) /* a fork copies it: the child is spared the call */
         pthread_setspecific(thread_key, t);
@@ -219,20 +219,19 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
     return fail(-EAGAIN, "the family has no room for another process (%d)", SLOTS - 1);
 }
 
-/* A reserved slot becomes this process's, and this its first thread. */
-static void adopt_slot(uint32_t s, uint32_t generation, pid_t pid, pid_t tid)
+/* A reserved slot becomes this process's. */
+static void adopt_slot(uint32_t s, uint32_t generation)
 {
     struct slot *slot = &view.slots[s];
     process_self.slot = s;
     process_self.generation = generation;
-    atomic_store(&slot->pid, pid);
+    atomic_store(&slot->pid, os_getpid());
     os_robust_init(&slot->life);
-    os_robust_thread(tid);
     bool armed = process_self.keep.robust && os_robust_try(&slot->life);
     atomic_store(&record_at(s)->word, record_make(generation, s, true));
     process_self.spare = 0;
     atomic_store(&process_self.threads, 0);
-    use_record(s, tid);
+    use_record(s);
     shoal_thread.holds_life = armed;
     process_self.keep.asymmetric = view.region->asymmetric;
     atomic_store(&slot->word, slot_make(generation, 0, SLOT_ALIVE));
@@ -315,13 +314,13 @@ static void after_fork_child(void)
         if (slot_status(w) != SLOT_STARTING || w >> 32 != b->generation)
             b->slot = 0;
     }
-    if (!b->slot)
-        return;
-    pid_t pid = os_getpid();
-    atomic_store(&view.slots[b->slot].pid, pid);
+    if (b->slot)
+        atomic_store(&view.slots[b->slot].pid, os_getpid());
     if (b->flags & BIRTH_EXEC)
         return; /* the new image takes the slot */
-    adopt_slot(b->slot, b->generation, pid, pid);
+    if (!b->slot)
+        return;
+    adopt_slot(b->slot, b->generation);
     if (b->several)
         object_check_handles(false);
 }
@@ -381,7 +380,7 @@ static int join_family(void)
     }
     if (slot_status(atomic_load(&view.slots[slot].word)) == SLOT_STARTING &&
         atomic_load(&view.slots[slot].word) >> 32 == generation)
-        adopt_slot(slot, generation, os_getpid(), os_gettid());
+        adopt_slot(slot, generation);
     else
         rc = fail(-ESTALE, "the slot that the parent reserved is no longer this process's");
     if (!rc && self_on_join)
@@ -431,7 +430,7 @@ static int attach_process(owner_t was)
     } else {
         inherit_raw(slot, was);
     }
-    adopt_slot(b.slot, b.generation, os_getpid(), os_gettid());
+    adopt_slot(b.slot, b.generation);
     if (!root)
         object_check_handles(raw);
     if (!root && self_on_join)
@@ -466,9 +465,7 @@ int self_attach(void)
         uint32_t r = 0;
         rc = claim_record(&r);
         if (!rc) {
-            pid_t tid = os_gettid();
-            os_robust_thread(tid);
-            use_record(r, tid);
+            use_record(r);
             self_arm();
         }
     }
