@@ -124,20 +124,31 @@ _Atomic uint32_t *os_robust_word(struct os_robust *robust)
     return (_Atomic uint32_t *)(void *)(robust->mutex + word_at);
 }
 
+/* libc tells the kernel which word it is about to take or leave, one at a time: a signal handler that
+ * did so too, in the middle of it, would leave that untold. */
 bool os_robust_try(struct os_robust *robust)
 {
+    uint64_t signals;
+    if (os_robust_held(atomic_load(os_robust_word(robust))))
+        return false;
+    if (!MUTANT(97))
+        os_signals_block(&signals);
     int rc = pthread_mutex_trylock(mutex_of(robust));
     if (rc == EOWNERDEAD)
         rc = pthread_mutex_consistent(mutex_of(robust));
-    if (rc)
-        return false;
-    atomic_fetch_or(os_robust_word(robust), FUTEX_WAITERS);
-    return true;
+    if (!rc)
+        atomic_fetch_or(os_robust_word(robust), FUTEX_WAITERS);
+    if (!MUTANT(97))
+        os_signals_restore(&signals);
+    return !rc;
 }
 
 void os_robust_release(struct os_robust *robust)
 {
+    uint64_t signals;
+    os_signals_block(&signals);
     pthread_mutex_unlock(mutex_of(robust));
+    os_signals_restore(&signals);
 }
 
 bool os_robust_marked(uint32_t value)

@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Whether this build is broken in way n, on purpose: tests/mutants. */
+#define MUTANT(n) (SHOAL_MUTANT == (n))
+
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 

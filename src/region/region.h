@@ -15,9 +15,6 @@
 #include <assert.h>
 #include <shoal/memory.h>
 
-/* Whether this build is broken in way n, on purpose: tests/mutants. */
-#define MUTANT(n) (SHOAL_MUTANT == (n))
-
 #define REGION_MAGIC 0x6c616f6873000000u
 #define REGION_LAYOUT 1u
 

@@ -6,6 +6,7 @@
 #include "region/object.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -247,3 +248,73 @@ USES(locks);
 USES(rwlock);
 USES(semaphores);
 USES(the_rest);
+
+/* ---- the victim waits, and so does its handler; then the kernel still marks what the victim holds ---- */
+
+static struct robust_list_head *robust_list(void)
+{
+    struct robust_list_head *head;
+    size_t size;
+
+    ASSERT_SYS(syscall(SYS_get_robust_list, 0, &head, &size));
+    return head;
+}
+
+/* The victim is perhaps in the middle of taking or leaving a word that the kernel is to mark, and has
+ * said so: that must still be said when it goes on. */
+static void wait_in_handler(struct state *s)
+{
+    struct robust_list *pending = robust_list()->list_op_pending;
+
+    ASSERT_ERR(shoal_event_wait(s->event, shoal_after(0.002)), -ETIMEDOUT);
+    ASSERT_EQ_PTR(robust_list()->list_op_pending, pending);
+}
+
+static void *setup_waiting(void)
+{
+    struct state *s = begin(wait_in_handler);
+
+    ASSERT_OK(shoal_event_create(&s->event, NULL));
+    family_ready(s->note);
+    return s;
+}
+
+static void acquire_held(void *p)
+{
+    struct state *s = p;
+    int got;
+
+    while ((got = shoal_lock_acquire(s->lock, SHOAL_FOREVER)) == -EINTR)
+        ;
+    ASSERT_EQ_INT(got, 0);
+    ASSERT_OK(shoal_lock_release(s->lock));
+}
+
+/* What the kernel walks when the thread ends: its life word, and nothing else. */
+static void check_marked(void *p)
+{
+    struct robust_list_head *head = robust_list();
+    const _Atomic uint32_t *life = os_robust_word(&view.slots[process_self.slot].life);
+
+    (void)p;
+    ASSERT_NULL(head->list_op_pending);
+    struct robust_list *first = head->list.next;
+    ASSERT_TRUE((uintptr_t)first + (uintptr_t)head->futex_offset == (uintptr_t)life);
+    ASSERT_EQ_PTR(first->next, &head->list);
+    ASSERT_TRUE(os_robust_held(atomic_load(life)));
+}
+
+static void hold_until_asleep(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    ASSERT_OK(shoal_lock_acquire(s->lock, SHOAL_FOREVER));
+    kill_partner_ready();
+    kill_await_asleep(1);
+    ASSERT_OK(shoal_lock_release(s->lock));
+}
+
+KILL_SCENARIO(handler_waits, .setup = setup_waiting, .prepare = prepare_objects,
+              .victim = acquire_held, .after = check_marked, .partner = hold_until_asleep,
+              .stopped = interrupt, .final = last);
