@@ -151,6 +151,16 @@ void os_robust_release(struct os_robust *robust)
     os_signals_restore(&signals);
 }
 
+uint32_t os_robust_watch(struct os_robust *robust)
+{
+    _Atomic uint32_t *word = os_robust_word(robust);
+    uint32_t value = atomic_load(word);
+    while (os_robust_held(value) && !(value & FUTEX_WAITERS) && !MUTANT(98))
+        if (atomic_compare_exchange_weak(word, &value, value | FUTEX_WAITERS))
+            value |= FUTEX_WAITERS;
+    return value;
+}
+
 bool os_robust_marked(uint32_t value)
 {
     return value & FUTEX_OWNER_DIED;

@@ -140,6 +140,8 @@ void os_robust_init(struct os_robust *robust);
 bool os_robust_try(struct os_robust *robust);
 void os_robust_release(struct os_robust *robust); /* wakes one waiter */
 _Atomic uint32_t *os_robust_word(struct os_robust *robust);
+/* The value to sleep on: who has just taken it and not yet said that others wait is helped. */
+uint32_t os_robust_watch(struct os_robust *robust);
 /* What the word says. */
 bool os_robust_marked(uint32_t value); /* its holder died */
 bool os_robust_held(uint32_t value);   /* held by a living thread */

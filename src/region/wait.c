@@ -249,20 +249,19 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
             struct slot *slot = &view.slots[s];
             if (s == process_self.slot)
                 continue;
-            const _Atomic uint32_t *life = os_robust_word(&slot->life);
-            uint32_t seen = atomic_load(life);
+            uint32_t seen = os_robust_watch(&slot->life);
             enum slot_status status = slot_status(atomic_load(&slot->word));
             if (status == SLOT_DEAD || (status >= SLOT_ALIVE && !os_robust_held(seen)))
                 doubt = true;
             unborn |= status == SLOT_STARTING;
-            waits[n++] = (struct os_wait){life, seen};
+            waits[n++] = (struct os_wait){os_robust_word(&slot->life), seen};
         }
         if (doubt && look(w, true, &slice))
             return 0;
         /* who watches the next group may be all that watches itself */
         if (groups > 1 && !MUTANT(80)) {
-            const _Atomic uint32_t *next = os_robust_word(role_of((w->group + 1) % groups, 0));
-            waits[n++] = (struct os_wait){next, atomic_load(next)};
+            struct os_robust *next = role_of((w->group + 1) % groups, 0);
+            waits[n++] = (struct os_wait){os_robust_word(next), os_robust_watch(next)};
         }
         if (groups > 1 && unwatched(groups, groups)) {
             int64_t other;
@@ -272,11 +271,11 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
         }
     } else {
         for (unsigned i = 0; i < 2; i++) {
-            const _Atomic uint32_t *role = os_robust_word(role_waited_on(w, groups, i));
-            uint32_t seen = atomic_load(role);
+            struct os_robust *role = role_waited_on(w, groups, i);
+            uint32_t seen = os_robust_watch(role);
             if (!os_robust_held(seen))
                 return 0; /* free by now: take it next time round */
-            waits[n++] = (struct os_wait){role, seen};
+            waits[n++] = (struct os_wait){os_robust_word(role), seen};
         }
     }
     if (unborn) /* a child that dies before it is attached marks nothing */

@@ -160,6 +160,31 @@ TEST(life_a_watcher_that_leaves_tells_another_of_a_process_in_doubt)
     finish();
 }
 
+/* Whoever is taking the life word of its process, whose former holder has ended, has taken it and not
+ * yet said that others wait for it. */
+static void hold_half_armed(void)
+{
+    const uint32_t waiters = 1u << 31;
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    atomic_fetch_and(os_robust_word(&view.slots[process_self.slot].life), ~waiters);
+    atomic_store(&words[0], 1);
+    for (;;)
+        pause();
+}
+
+TEST_WITH_TIMEOUT(life_a_process_that_is_killed_while_it_takes_its_life_word_is_noticed, 10)
+{
+    ASSERT_SYS(setenv("SHOAL_TEST_NET", "0", 1));
+    begin();
+    pid_t holder = child(hold_half_armed);
+    until_word(&words[0], 1);
+    pid_t pid = child(wait_for_lock);
+    until_asleep(pid);
+    kill_and_reap(holder);
+    ends_well(pid);
+    finish();
+}
+
 /* ---- families of more processes than one sleeper can watch ---- */
 
 /* Without the net, which must not be what helps here. */
