@@ -21,8 +21,11 @@ void (*life_on_death)(int32_t pid, const char *name);
 
 /* The slot that is leaving in this thread: its owners count as gone for its own repair steps. */
 static _Thread_local uint32_t leaving;
-/* How many repairs this thread is in: one may find another (an unborn child of the dead). */
+/* How many repairs this thread is in: one may find another (an unborn child of the dead), and a signal
+ * handler that waits may begin one. */
 static _Thread_local unsigned repairing;
+/* It has taken over repairs which it has not begun. */
+static _Thread_local bool inherited;
 
 const struct type_repair *life_type(unsigned type)
 {
@@ -95,8 +98,9 @@ static void inherit_repairs(uint32_t s, uint32_t me)
         uint32_t r = (uint32_t)w >> 8;
         if (t != s && slot_status(w) == SLOT_DEAD &&
             record_slot(atomic_load(&record_at(r)->word)) == s)
-            atomic_compare_exchange_strong(&view.slots[t].word, &w,
-                                           slot_make((uint32_t)(w >> 32), me, SLOT_DEAD));
+            inherited |=
+                atomic_compare_exchange_strong(&view.slots[t].word, &w,
+                                               slot_make((uint32_t)(w >> 32), me, SLOT_DEAD));
     }
 }
 
@@ -322,6 +326,33 @@ static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
         life_on_death(pid, name);
 }
 
+/* Whatever this thread has the right to repair. */
+static void repair_mine(void)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t t = 1; t < high; t++) {
+        uint64_t w = atomic_load(&view.slots[t].word);
+        if (slot_status(w) == SLOT_DEAD && (uint32_t)w >> 8 == owner_record(shoal_thread.me))
+            repair(t, w, false, false);
+    }
+}
+
+/* What the dead had been repairing is ours by now, and what those had; also if a signal handler took
+ * it over, which leaves it to the call that it interrupted, wherever that was. */
+static void end_repair(void)
+{
+    for (;;) {
+        while (repairing == 1 && inherited) {
+            inherited = false;
+            repair_mine();
+        }
+        repairing--;
+        if (repairing || !inherited)
+            return;
+        repairing++;
+    }
+}
+
 void life_leave(void)
 {
     uint32_t s = process_self.slot;
@@ -329,6 +360,13 @@ void life_leave(void)
     uint64_t mine = slot_make(process_self.generation, owner_record(shoal_thread.me), SLOT_LEAVING);
     if (!atomic_compare_exchange_strong(&view.slots[s].word, &w, mine))
         return;
+    /* The program may have ended itself in the middle of a repair, when it was told of a death. */
+    if (repairing && !MUTANT(99)) {
+        life_on_death = NULL; /* it would only end itself again */
+        repairing = 1;
+        inherited = true;
+        end_repair();
+    }
     leaving = s;
     repair(s, mine, true, true);
     leaving = 0;
@@ -341,25 +379,14 @@ static enum life take_and_repair(uint32_t s, uint64_t word, bool orderly)
 {
     uint64_t mine = slot_make((uint32_t)(word >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
     repairing++; /* before the right is ours: a signal handler that comes now must not use it too */
-    if (!atomic_compare_exchange_strong(&view.slots[s].word, &word, mine)) {
+    bool taken = atomic_compare_exchange_strong(&view.slots[s].word, &word, mine);
+    if (taken)
+        repair(s, mine, false, orderly);
+    if (taken || !MUTANT(100))
+        end_repair();
+    else
         repairing--;
-        return LIFE_WELL; /* somebody else did */
-    }
-    repair(s, mine, false, orderly);
-    /* What it had been repairing is ours by now, and what that one had. */
-    for (bool found = repairing == 1; found;) {
-        uint32_t high = atomic_load(&view.region->slots_high);
-        found = false;
-        for (uint32_t t = 1; t < high; t++) {
-            uint64_t w = atomic_load(&view.slots[t].word);
-            if (slot_status(w) == SLOT_DEAD && (uint32_t)w >> 8 == owner_record(shoal_thread.me)) {
-                repair(t, w, false, false);
-                found = true;
-            }
-        }
-    }
-    repairing--;
-    return LIFE_REPAIRED;
+    return taken ? LIFE_REPAIRED : LIFE_WELL; /* else somebody else did */
 }
 
 /* Whether the process of slot s is dead for certain. */

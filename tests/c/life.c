@@ -185,6 +185,59 @@ TEST_WITH_TIMEOUT(life_a_process_that_is_killed_while_it_takes_its_life_word_is_
     finish();
 }
 
+/* ---- who repairs ends in the middle of it ---- */
+
+static void repair_another(void)
+{
+    enum { DEAD = 2 };
+    until_word(&words[0], 1);
+    uint64_t w = slot_make((uint32_t)(atomic_load(&view.slots[DEAD].word) >> 32),
+                           owner_record(shoal_thread.me), SLOT_DEAD);
+    atomic_store(&view.slots[DEAD].word, w);
+    atomic_store(&words[1], 1);
+    for (;;)
+        pause();
+}
+
+static void end_at_death(const shoal_death *death, void *argument)
+{
+    (void)death;
+    (void)argument;
+    exit(0);
+}
+
+static void look_and_end(void)
+{
+    int64_t soonest;
+    ASSERT_OK(shoal_process_on_death(end_at_death, NULL));
+    until_word(&words[2], 1);
+    life_look_all(true, &soonest);
+    _exit(1);
+}
+
+static void sleep_on(void)
+{
+    for (;;)
+        pause();
+}
+
+/* It has taken over what the one had been repairing whose death it is told of. */
+TEST(life_a_program_may_end_when_it_is_told_of_a_death)
+{
+    begin();
+    pid_t first = child(sleep_on), second = child(repair_another), third = child(look_and_end);
+    kill_and_reap(first);
+    atomic_store(&words[0], 1);
+    until_word(&words[1], 1);
+    kill_and_reap(second);
+    atomic_store(&words[2], 1);
+    ends_well(third);
+    until_deaths(2);
+    for (uint32_t s = 2; s <= 4; s++)
+        ASSERT_EQ_INT(slot_status(atomic_load(&view.slots[s].word)), SLOT_FREE);
+    finish();
+}
+
 /* ---- families of more processes than one sleeper can watch ---- */
 
 /* Without the net, which must not be what helps here. */

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "family.h"
 
+#include "region/life.h"
 #include "region/object.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 struct state {
@@ -318,3 +320,80 @@ static void hold_until_asleep(void *p, int i)
 KILL_SCENARIO(handler_waits, .setup = setup_waiting, .prepare = prepare_objects,
               .victim = acquire_held, .after = check_marked, .partner = hold_until_asleep,
               .stopped = interrupt, .final = last);
+
+/* ---- the victim repairs one, and its handler another, who had been repairing a third ---- */
+
+enum { FIRST = 2 /* in note->at: the slot of the one whom the victim repairs */ };
+
+/* Its child has the right to repair it, takes the lock and is killed; then it is killed itself. */
+static void die_half_repaired(void *p)
+{
+    struct state *s = p;
+    uint32_t mine = process_self.slot;
+    int status;
+    pid_t pid = fork();
+
+    ASSERT_SYS(pid);
+    if (!pid) {
+        uint64_t w = slot_make((uint32_t)(atomic_load(&view.slots[mine].word) >> 32),
+                               owner_record(shoal_thread.me), SLOT_DEAD);
+        atomic_store(&view.slots[mine].word, w);
+        ASSERT_OK(shoal_lock_acquire(s->lock, SHOAL_FOREVER));
+        kill(getpid(), SIGKILL);
+    }
+    ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
+}
+
+static void prepare_three(void *p)
+{
+    struct state *s = p;
+
+    int status;
+
+    install(p);
+    /* It lives until the others are born, as a fork would repair it. */
+    pid_t pid = fork();
+    ASSERT_SYS(pid);
+    if (!pid)
+        for (;;)
+            pause();
+    family_die_after(die_half_repaired, p);
+    s->note->dead += 2;
+    for (uint32_t i = 1; !s->note->at[FIRST]; i++)
+        if (atomic_load(&view.slots[i].pid) == pid)
+            s->note->at[FIRST] = (int)i;
+    ASSERT_SYS(kill(pid, SIGKILL));
+    ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
+    family_prepare(p);
+}
+
+static void look_at_first(void *p)
+{
+    struct state *s = p;
+
+    life_look((uint32_t)s->note->at[FIRST], true);
+}
+
+/* The one beside it is quicker, where the victim stands before it has the right. */
+static void repair_and_interrupt(void *p, int i)
+{
+    if (i == 0)
+        look_at_first(p);
+    interrupt(p, i);
+}
+
+static void check_repaired(void *p)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+
+    (void)p;
+    for (uint32_t i = 1; i < high; i++) {
+        uint64_t w = atomic_load(&view.slots[i].word);
+        ASSERT_FALSE(slot_status(w) == SLOT_DEAD &&
+                     (uint32_t)w >> 8 == owner_record(shoal_thread.me));
+    }
+}
+
+KILL_SCENARIO(handler_repairs_beside_repair, .setup = setup_dead, .prepare = prepare_three,
+              .victim = look_at_first, .after = check_repaired, .stopped = repair_and_interrupt,
+              .final = last);
