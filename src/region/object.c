@@ -478,7 +478,7 @@ static void close_marked(uint32_t id, uint32_t slot, bool repairs)
         uint64_t s = atomic_load(&h->state);
         enum object_status status = state_status(s);
         if (status == OBJECT_DEAD || status == OBJECT_CREATING) {
-            if (((uint32_t)s >> 8 != slot && !MUTANT(28)) || (!repairs && !MUTANT(82)))
+            if ((state_version(s) != slot && !MUTANT(28)) || (!repairs && !MUTANT(82)))
                 break; /* another's work */
             finish(id, slot, true);
             return;
@@ -661,7 +661,7 @@ static int hold(uint32_t id, uint32_t generation, enum type type)
         if (!marked) /* held since the fork before the exec that began this program */
             return 0;
         if (atomic_compare_exchange_strong(&h->state, &s,
-                                           state_make(generation, ((uint32_t)s >> 8) + !MUTANT(30),
+                                           state_make(generation, state_version(s) + !MUTANT(30),
                                                       OBJECT_LIVE))) {
             atomic_store(byte, HOLD_HELD);
             return 0;

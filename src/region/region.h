@@ -75,7 +75,8 @@ static inline uint64_t record_make(uint32_t generation, uint32_t slot, bool used
     return (uint64_t)generation << 32 | (uint64_t)slot << 16 | used;
 }
 
-/* Object state: {generation:32, version:24, status:8}. */
+/* Object state: {generation:32, version:30, status:2}; in CREATING and DEAD the version is the slot
+ * whose work it is. */
 enum object_status {
     OBJECT_FREE,
     OBJECT_CREATING, /* the group's owner fills it in */
@@ -84,7 +85,7 @@ enum object_status {
 };
 static inline uint64_t state_make(uint32_t generation, uint32_t version, enum object_status status)
 {
-    return (uint64_t)generation << 32 | (uint64_t)(version & 0xffffff) << 8 | (uint64_t)status;
+    return (uint64_t)generation << 32 | (uint32_t)(version << 2 | (uint32_t)status);
 }
 static inline uint32_t state_generation(uint64_t state)
 {
@@ -92,7 +93,11 @@ static inline uint32_t state_generation(uint64_t state)
 }
 static inline enum object_status state_status(uint64_t state)
 {
-    return (enum object_status)(state & 0xff);
+    return (enum object_status)(state & 3);
+}
+static inline uint32_t state_version(uint64_t state)
+{
+    return (uint32_t)state >> 2;
 }
 
 /* ---- structs in the region ---- */

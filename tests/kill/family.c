@@ -120,7 +120,7 @@ static void add_object(uint64_t *hash, struct header *h)
     add(hash, h->units);
     add(hash, atomic_load(&h->payload));
     if (status == OBJECT_CREATING || status == OBJECT_DEAD)
-        add(hash, (uint32_t)state >> 8);
+        add(hash, state_version(state));
     if (status != OBJECT_LIVE || h->type == TYPE_MEMORY)
         return;
     if (h->type == TYPE_LOCK || h->type == TYPE_RLOCK || h->type == TYPE_ONCE) {
