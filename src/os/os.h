@@ -172,6 +172,9 @@ long os_process_list(struct os_process *ret, size_t n);
 /* A signal to the process that was seen, and to no other that has its number by now: 0, -ESRCH,
  * -errno. */
 int os_process_signal(const struct os_process *process, int signal);
+int os_pidfd_signal(int fd, int signal); /* 0, -errno */
+/* The calling process stops (SIGSTOP). */
+void os_stop(void);
 /* A child that runs none of the fork handlers: it may call only what signal handlers may. */
 pid_t os_fork_plain(void);
 /* The calling process gets `signal` when the thread that forked it ends. */

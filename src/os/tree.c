@@ -152,6 +152,11 @@ long os_process_list(struct os_process *ret, size_t n)
     return rc < 0 ? rc : (long)list.found;
 }
 
+int os_pidfd_signal(int fd, int signal)
+{
+    return (int)os_call(SYS_pidfd_send_signal, fd, signal, 0, 0, 0, 0);
+}
+
 int os_process_signal(const struct os_process *process, int signal)
 {
     struct os_process now = {.pid = 0};
@@ -161,15 +166,18 @@ int os_process_signal(const struct os_process *process, int signal)
     if (!rc && now.start != process->start)
         rc = -ESRCH;
     if (!rc) {
-        rc = fd >= 0 ? (int)syscall(SYS_pidfd_send_signal, fd, signal, NULL, 0)
-                     : kill(process->pid, signal);
-        if (rc)
-            rc = -errno;
+        rc = fd >= 0 ? os_pidfd_signal(fd, signal) : kill(process->pid, signal) ? -errno : 0;
     }
     if (fd >= 0)
         close(fd);
     errno = error;
     return rc;
+}
+
+void os_stop(void)
+{
+    os_call(SYS_kill, os_getpid(), SIGSTOP, 0, 0, 0, 0);
+    os_sleep(1000000); /* where it has no effect, as on a container's first process */
 }
 
 pid_t os_fork_plain(void)

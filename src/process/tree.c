@@ -7,19 +7,27 @@
  * a signal goes only to the very process that was seen (its start time). The deepest are killed
  * first, so that no process group is orphaned, and thereby continued, while some of it has not
  * been sent its SIGKILL.
+ *
+ * Who forks and ends, time and again, could be gone whenever it is looked for. So the attached are
+ * doomed first: a process that finds its slot doomed on its way into a fork stops by itself. It
+ * reserves the child's slot and then looks; we doom it and then look at the slots. Either it stops,
+ * or we see the child, which is doomed in turn before it can fork.
  */
 #include "process/child.h"
+#include "region/life.h"
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PATIENCE = 40000000 };
+enum { PATIENCE = 40000000, LONGEST = 1000000000, SLICE = 200000 };
+enum { EACH = 2 * sizeof(struct os_process) + sizeof(uint16_t) + 1 };
 
 struct tree {
     struct os_process *table; /* by rising pid */
     unsigned char *below;     /* table[i] belongs to the tree */
-    struct os_process *found; /* those that were stopped, parents before children */
+    struct os_process *found; /* those that were stopped */
+    uint16_t *depth;          /* of found[i] in the tree */
     bool still;               /* the last look began with all of them stopped, and found no more */
     size_t room, n, count;
     int error; /* /proc could not be listed */
@@ -30,20 +38,20 @@ struct tree {
 /* One piece of memory for `room` processes; no malloc, as this runs in signal handlers. */
 static bool tree_map(struct tree *t, size_t room)
 {
-    size_t each = 2 * sizeof *t->table + 1;
     void *memory =
-        mmap(NULL, room * each, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        mmap(NULL, room * EACH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         return false;
     struct os_process *old = t->found;
     size_t old_room = t->room;
     t->table = memory;
     t->found = t->table + room;
-    t->below = (unsigned char *)(t->found + room);
+    t->depth = (uint16_t *)(t->found + room);
+    t->below = (unsigned char *)(t->depth + room);
     t->room = room;
     if (old) {
         memcpy(t->found, old, t->count * sizeof *old);
-        munmap(old - old_room, old_room * each);
+        munmap(old - old_room, old_room * EACH);
     }
     return true;
 }
@@ -62,17 +70,22 @@ static size_t find(const struct tree *t, pid_t pid)
     return low < t->n && t->table[low].pid == pid ? low : t->n;
 }
 
-/* Adds and stops what is seen to be in the tree; false if it was already in it. */
-static bool add(struct tree *t, size_t i)
+/* Whether there is nothing to be done about it. */
+static bool is_known(pid_t pid, void *argument)
 {
-    const struct os_process *p = &t->table[i];
-    if (t->below[i] || p->pid == t->spare || p->pid == getpid())
-        return false;
-    t->below[i] = 1;
-    for (size_t k = 0; k < t->count; k++)
-        if (t->found[k].pid == p->pid && t->found[k].start == p->start)
-            return false;
-    if (p->state == 'Z' || p->state == 'X' || os_process_signal(p, SIGSTOP) == -ESRCH)
+    const struct tree *t = argument;
+    size_t k = 0;
+    while (k < t->count && t->found[k].pid != pid)
+        k++;
+    return k < t->count || pid == t->spare || pid == getpid();
+}
+
+/* Stops and adds what was seen to be in the tree; false if that was done before, or it has
+ * ended. */
+static bool add(struct tree *t, const struct os_process *p)
+{
+    if (is_known(p->pid, t) || p->state == 'Z' || p->state == 'X' ||
+        os_process_signal(p, SIGSTOP) == -ESRCH)
         return false;
     t->found[t->count++] = *p;
     return true;
@@ -85,37 +98,73 @@ static bool slot_below(const struct tree *t, uint32_t s)
     uint64_t top = (uint64_t)t->generation << 32 | t->slot, word = atomic_load(&slot->word);
     if (slot_status(word) == SLOT_FREE)
         return false;
-    if (s == t->slot)
-        return word >> 32 == t->generation;
+    if (s == t->slot && word >> 32 == t->generation)
+        return true;
     for (unsigned i = 0; i < ANCESTORS && slot->ancestors[i]; i++)
         if (slot->ancestors[i] == top)
             return true;
     return false;
 }
 
-/* Attached processes are known to descend from the top even if those in between have ended. */
-static void add_attached(struct tree *t)
+/* Whether a child is reserved that may exist and has not run yet. If its parent is stopped, /proc
+ * shows it below that one. */
+static bool is_awaited(struct tree *t, uint32_t s, uint64_t word)
 {
-    uint32_t high = t->slot ? atomic_load(&view.region->slots_high) : 0;
-    for (uint32_t s = 1; s < high; s++) {
-        uint64_t word = atomic_load(&view.slots[s].word);
-        pid_t pid = atomic_load(&view.slots[s].pid);
-        if (!pid || !slot_below(t, s))
-            continue;
-        /* Attached and seen with this number while it was: then it is that process, as the number
-         * is in use as long as the slot is ALIVE and it lives. */
-        size_t i = find(t, pid);
-        if (i < t->n && atomic_load(&view.slots[s].word) == word)
-            add(t, i);
-    }
+    uint64_t record = atomic_load(&record_at((uint32_t)word >> 8)->word);
+    uint32_t parent = (uint32_t)(record >> 16) & 0xffff;
+    struct os_process p;
+    if (slot_status(word) != SLOT_STARTING || atomic_load(&view.slots[s].pid))
+        return false;
+    if (parent && !os_process_look(atomic_load(&view.slots[parent].pid), &p) &&
+        strchr("Tt", p.state))
+        return false;
+    return life_unborn(s, word, is_known, t);
 }
 
-/* One look at everything: whether anything new was found. */
+/* Dooms and stops the attached, which are known to descend from the top even if those in between
+ * have ended. Whether there is nothing left to do. */
+static bool stop_attached(struct tree *t)
+{
+    bool rest = true;
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t s = 1; s < high; s++) {
+        uint64_t word = atomic_load(&view.slots[s].word);
+        struct os_process p;
+        if (!slot_below(t, s))
+            continue;
+        if (life_doom(s, (uint32_t)(word >> 32)))
+            rest = false;
+        pid_t pid = atomic_load(&view.slots[s].pid);
+        if (pid && is_known(pid, t))
+            continue;
+        if (life_process(s, word, &p))
+            rest = !add(t, &p) && rest;
+        else if (atomic_load(&view.slots[s].word) != word || is_awaited(t, s, word))
+            rest = false;
+    }
+    return rest;
+}
+
+/* Until all are at rest. One that is about to be born may have to wait for its turn to run. */
+static bool catch_attached(struct tree *t)
+{
+    if (!t->slot)
+        return true;
+    if (t->count + SLOTS > t->room && !tree_map(t, t->count + 2 * SLOTS))
+        return false;
+    size_t before = t->count;
+    for (int64_t end = os_now() + LONGEST; !stop_attached(t) && os_now() < end; before = t->count)
+        if (t->count == before)
+            os_sleep(SLICE);
+    return true;
+}
+
+/* One look at all of /proc: whether anything new was found. */
 static bool look(struct tree *t)
 {
     long n;
-    while ((n = os_process_list(t->table, t->room)) > (long)t->room - 64)
-        if (!tree_map(t, 2 * (size_t)n + 256))
+    while ((n = os_process_list(t->table, t->room)) + (long)t->count > (long)t->room - 64)
+        if (!tree_map(t, 2 * (size_t)n + t->count + 256))
             return false;
     if (n < 0) {
         t->error = (int)n;
@@ -132,26 +181,53 @@ static bool look(struct tree *t)
             t->still = t->still && strchr("TtZX", t->table[i].state);
         }
     }
-    add_attached(t);
+    size_t spare = t->spare ? find(t, t->spare) : t->n;
+    if (spare < t->n)
+        t->below[spare] = 1;
     bool more;
     do {
         more = false;
         for (size_t i = 0; i < t->n; i++) {
             size_t parent = find(t, t->table[i].parent);
-            if (!t->below[i] && parent < t->n && t->below[parent])
-                more = add(t, i) || more;
+            if (t->below[i] || parent == t->n || !t->below[parent])
+                continue;
+            t->below[i] = 1;
+            more = true;
+            add(t, &t->table[i]);
         }
     } while (more);
     t->still = t->still && t->count == before;
     return t->count > before;
 }
 
+/* The deepest first; how many there were. */
+static int kill_found(struct tree *t)
+{
+    int killed = 0, deepest = 0;
+    for (size_t k = 0; k < t->count; k++) {
+        int depth = 0;
+        size_t i = find(t, t->found[k].pid);
+        while (i < t->n && depth < UINT16_MAX && (i = find(t, t->table[i].parent)) < t->n &&
+               t->below[i])
+            depth++;
+        t->depth[k] = (uint16_t)depth;
+        deepest = depth > deepest ? depth : deepest;
+    }
+    for (int depth = deepest; depth >= 0; depth--)
+        for (size_t k = 0; k < t->count; k++) {
+            const struct os_process *p = &t->found[k];
+            if (t->depth[k] == depth && p->state != 'Z' && p->state != 'X' &&
+                !os_process_signal(p, SIGKILL))
+                killed++;
+        }
+    return killed;
+}
+
 int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare)
 {
     struct tree t = {.slot = slot, .generation = generation, .spare = spare};
     struct os_process first;
-    int killed = 0;
-    if (!tree_map(&t, 1024))
+    if (!tree_map(&t, 2 * SLOTS))
         return -ENOMEM;
     if (top && !os_process_look(top, &first)) {
         if (first.state != 'Z' && first.state != 'X')
@@ -160,15 +236,11 @@ int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare)
     }
     /* Who waits for the exec of its vfork child does not stop, so this has an end. */
     int64_t end = os_now() + PATIENCE;
-    for (bool still = false; look(&t) || (!t.error && !still && os_now() < end); still = t.still)
+    while (catch_attached(&t) && (look(&t) || (!t.error && !t.still && os_now() < end)))
         if (!t.still)
             os_yield();
-    while (t.count) {
-        const struct os_process *p = &t.found[--t.count];
-        if (p->state != 'Z' && p->state != 'X' && !os_process_signal(p, SIGKILL))
-            killed++;
-    }
-    munmap(t.table, t.room * (2 * sizeof *t.table + 1));
+    int killed = kill_found(&t);
+    munmap(t.table, t.room * EACH);
     return t.error ? t.error : killed;
 }
 

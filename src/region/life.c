@@ -144,13 +144,25 @@ static void free_records(uint32_t s, uint32_t generation, bool creates)
     atomic_store(&first->word, record_make(generation + 1, s, false));
 }
 
+/* The word says which life of the slot it is about, generation + 1, and only grows: who writes it may
+ * be late. False if it said so, or more, before. */
+static bool grow(_Atomic uint32_t *word, uint32_t generation)
+{
+    uint32_t now = atomic_load(word);
+    while ((int32_t)(generation + 1 - now) > 0)
+        if (atomic_compare_exchange_weak(word, &now, generation + 1))
+            return true;
+    return false;
+}
+
 void life_forked(uint32_t s, uint32_t generation)
 {
-    _Atomic uint32_t *forked = &view.slots[s].forked;
-    uint32_t now = atomic_load(forked);
-    while ((int32_t)(generation + 1 - now) > 0 &&
-           !atomic_compare_exchange_weak(forked, &now, generation + 1))
-        ;
+    grow(&view.slots[s].forked, generation);
+}
+
+bool life_doom(uint32_t s, uint32_t generation)
+{
+    return grow(&view.slots[s].doomed, generation);
 }
 
 static bool is_forked(struct slot *slot, uint32_t generation)
@@ -313,6 +325,7 @@ static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
     }
     /* A leaving process may be overtaken as soon as its pid is 0, and the slot be a newborn's:
      * nothing is written after that but by the last step. */
+    memset(slot->ancestors, 0, sizeof slot->ancestors);
     atomic_store(&slot->flags, 0);
     atomic_store(&slot->pid, 0);
     /* One step, and only if the right was not taken from us: a leaving process has done all by now,
@@ -389,6 +402,18 @@ static enum life take_and_repair(uint32_t s, uint64_t word, bool orderly)
     return taken ? LIFE_REPAIRED : LIFE_WELL; /* else somebody else did */
 }
 
+/* Whether another slot's process, which lives, has the number. */
+static bool is_anothers(uint32_t s, pid_t pid)
+{
+    uint32_t high = atomic_load(&view.region->slots_high);
+    for (uint32_t t = 1; t < high; t++)
+        if (t != s && atomic_load(&view.slots[t].pid) == pid &&
+            slot_status(atomic_load(&view.slots[t].word)) == SLOT_ALIVE &&
+            os_robust_held(atomic_load(os_robust_word(&view.slots[t].life))))
+            return true;
+    return false;
+}
+
 /* Whether the process of slot s is dead for certain. */
 static bool confirm(uint32_t s, bool marked)
 {
@@ -403,16 +428,8 @@ static bool confirm(uint32_t s, bool marked)
     int maps = os_process_maps(pid, view.device, view.inode);
     if (maps == 0)
         return true;
-    if (maps ==
-        1) { /* it lives, unless the number has become that of another process of the family */
-        uint32_t high = atomic_load(&view.region->slots_high);
-        for (uint32_t t = 1; t < high; t++)
-            if (t != s && atomic_load(&view.slots[t].pid) == pid &&
-                slot_status(atomic_load(&view.slots[t].word)) == SLOT_ALIVE &&
-                os_robust_held(atomic_load(os_robust_word(&view.slots[t].life))))
-                return true;
-        return false;
-    }
+    if (maps == 1) /* it lives, unless the number is that of another process of the family by now */
+        return is_anothers(s, pid);
     /* /proc does not say (another user, no /proc): marked, and its lock on the file gone, is an
      * exec. */
     int fd = region_fd();
@@ -420,11 +437,28 @@ static bool confirm(uint32_t s, bool marked)
            os_byte_locked_by(fd, s, &holder) == 0;
 }
 
-/* The slot whose child is looked for, and whether it was reserved by a parent (else by a process
- * for itself). */
+bool life_process(uint32_t s, uint64_t word, struct os_process *ret)
+{
+    struct slot *slot = &view.slots[s];
+    enum slot_status status = slot_status(word);
+    pid_t pid = atomic_load(&slot->pid);
+    if (status == SLOT_FREE || status == SLOT_DEAD || !pid || os_process_look(pid, ret))
+        return false;
+    uint64_t born_at = atomic_load(&slot->born_at);
+    if (status != SLOT_STARTING && os_robust_held(atomic_load(os_robust_word(&slot->life))))
+        born_at = ret->start; /* it has lived all the time */
+    bool its = born_at ? ret->start <= born_at
+                       : os_process_maps(pid, view.device, view.inode) == 1 && !is_anothers(s, pid);
+    return its && atomic_load(&slot->word) == word && atomic_load(&slot->pid) == pid;
+}
+
+/* The slot whose child is looked for, whether it was reserved by a parent (else by a process for
+ * itself), and who is known not to be it (NULL: nobody). */
 struct search {
     const struct slot *slot;
     bool by_parent;
+    bool (*known)(pid_t pid, void *argument);
+    void *argument;
 };
 
 /* A process that maps the region and has no slot: perhaps the child that was being born. */
@@ -432,6 +466,8 @@ static bool slotless(pid_t pid, void *argument)
 {
     const struct search *search = argument;
     struct os_process process;
+    if (search->known && search->known(pid, search->argument))
+        return false;
     /* What began before the slot was reserved is nobody's child of then: most of what cannot be
      * read drops out here. */
     if (search->by_parent && !os_process_look(pid, &process) &&
@@ -459,6 +495,13 @@ static bool slotless(pid_t pid, void *argument)
     return true;
 }
 
+bool life_unborn(uint32_t s, uint64_t word, bool (*known)(pid_t pid, void *argument),
+                 void *argument)
+{
+    struct search search = {&view.slots[s], (uint32_t)word >> 8, known, argument};
+    return os_each_process(slotless, &search) != 0;
+}
+
 /* A reserved slot: its child has ended before it was attached, or was never born. A child that has
  * written its pid is asked after like any process. Before that only the parent knows; where the
  * parent is gone, or says that its fork is over, any process without a slot that maps the region
@@ -476,8 +519,7 @@ static enum life look_unborn(uint32_t s, uint64_t word)
             parent && slot_status(atomic_load(&view.slots[parent].word)) == SLOT_ALIVE;
         if (parent_lives && !is_forked(slot, (uint32_t)(word >> 32)))
             return LIFE_WELL;
-        struct search search = {slot, (uint32_t)word >> 8};
-        if (os_each_process(slotless, &search) != 0 || atomic_load(&slot->pid))
+        if (life_unborn(s, word, NULL, NULL) || atomic_load(&slot->pid))
             return LIFE_UNARMED;
     }
     return atomic_load(&slot->word) == word ? take_and_repair(s, word, false) : LIFE_WELL;

@@ -39,11 +39,24 @@ unsigned life_look_all(bool confirm_unarmed, int64_t *soonest);
  * attached (a program started by exec that does not use shoal). */
 void life_ended(uint32_t slot, uint32_t generation, bool orderly);
 
+/* From now on the process that has {slot, generation} stops on its way into a fork, unless it has
+ * reserved the child's slot by now. False if it was doomed before. */
+bool life_doom(uint32_t slot, uint32_t generation);
+
 /* Notes that the fork for which {slot, generation} was reserved is over. */
 void life_forked(uint32_t slot, uint32_t generation);
 
 /* Gives up all that this process has, as a repairer would, its own slot included. */
 void life_leave(void);
+
+/* The process that slot s had when its word was `word`, if it certainly lives: what /proc shows of
+ * it. Its number may be another process's as soon as it has ended. Async-signal-safe. */
+bool life_process(uint32_t s, uint64_t word, struct os_process *ret);
+
+/* Whether there may be a child for which slot s, STARTING, is reserved, and which has not written
+ * its number yet; not one of those that are `known`. Async-signal-safe, if known is. */
+bool life_unborn(uint32_t s, uint64_t word, bool (*known)(pid_t pid, void *argument),
+                 void *argument);
 
 /* Who died: pid and name of a dead owner's process, if remembered. */
 bool life_grave(owner_t owner, int32_t *pid, char name[NAME]);

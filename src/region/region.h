@@ -123,6 +123,9 @@ static_assert(sizeof(struct record) == 64, "one cache line");
  *   word, life       see docs/design.md 2, 3
  *   pid … name       written by the process itself (name, parent, flags, key: by its parent before the fork) before ALIVE; read by all after an acquire load of word
  *   forked           generation + 1 of the last reservation whose parent's fork is over, with or without a child; only grows, as a parent may be late and the slot another's by then
+ *   doomed           generation + 1 of the last life that is to be killed with the tree that it is in: it does not fork any more. As forked
+ *   ancestors        written when the slot is reserved, zeroed before it is free again
+ *   born_at          written by a child that will exec, before its pid; 0 once a process has the slot
  *   exit_status      written by the process at its normal end, by the fork server for its children; futex-waited by who joins through it
  *   charged          added to by the process, subtracted from by whoever frees its objects; a hint, counted anew when a quota seems exceeded
  */
@@ -144,9 +147,9 @@ struct slot {
     uint64_t ancestors[ANCESTORS];
     uint64_t
         reserved_at; /* clock ticks since boot: its process, if there is one, began no earlier */
-    _Atomic uint32_t forked;
-    uint32_t unused;
-    uint64_t reserved[6];
+    _Atomic uint32_t forked, doomed;
+    _Atomic uint64_t born_at; /* of a program that has not joined: it had begun by then; or 0 */
+    uint64_t reserved[5];
 };
 enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
 enum {

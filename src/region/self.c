@@ -203,6 +203,7 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
                                                       SLOT_STARTING)))
             continue;
         atomic_store(&slot->exit_status, EXIT_NONE);
+        atomic_store(&slot->born_at, 0);
         slot->reserved_at = now;
         slot->name[0] = 0;
         slot->identity[0] = 0;
@@ -225,6 +226,7 @@ static void adopt_slot(uint32_t s, uint32_t generation)
     struct slot *slot = &view.slots[s];
     process_self.slot = s;
     process_self.generation = generation;
+    atomic_store(&slot->born_at, 0); /* it may be another process than the one that was forked */
     atomic_store(&slot->pid, os_getpid());
     os_robust_init(&slot->life);
     bool armed = process_self.keep.robust && os_robust_try(&slot->life);
@@ -282,6 +284,9 @@ static void before_fork(void)
         }
     }
     b->several = atomic_load(&process_self.threads) > 1;
+    /* The child's slot is reserved: who dooms this process from now on sees it. */
+    while (atomic_load(&view.slots[process_self.slot].doomed) == process_self.generation + 1)
+        os_stop();
 }
 
 static void after_fork_parent(void)
@@ -314,6 +319,8 @@ static void after_fork_child(void)
         if (slot_status(w) != SLOT_STARTING || w >> 32 != b->generation)
             b->slot = 0;
     }
+    if (b->slot && b->flags & BIRTH_EXEC)
+        atomic_store(&view.slots[b->slot].born_at, os_ticks());
     if (b->slot)
         atomic_store(&view.slots[b->slot].pid, os_getpid());
     if (b->flags & BIRTH_EXEC)
