@@ -10,6 +10,7 @@
  *               the same deadline                         -EPERM    not yours to release
  *   -ENOMEM     machine, region or quota is full          -ECANCELED  the barrier is broken
  *   -EOVERFLOW  a count would pass its bound              -EPIPE    the other side is gone
+ *   -ERANGE     an index beyond the end
  *
  * Unless a comment says otherwise every function may be called by any thread of any process of the
  * family at the same time, and a process may be killed anywhere inside: the others go on and find

@@ -1,4 +1,5 @@
-/* shoal/memory.h - the family's shared region: memory, references, statistics.
+/* shoal/memory.h - the family's shared region: memory, references, statistics; typed values and
+ * arrays in it.
  *
  * The region comes into being with the first call of any function of shoal in a process that
  * belongs to no family; its children, by shoal_process_start or by fork, belong to it. It has no
@@ -62,6 +63,96 @@ SHOAL_API size_t shoal_memory_size(const shoal_memory *memory);
 SHOAL_API int shoal_memory_reference(const shoal_memory *memory, shoal_reference *ret);
 SHOAL_API int shoal_memory_open(shoal_memory **ret, const shoal_reference *reference);
 SHOAL_API shoal_memory *shoal_memory_close(shoal_memory *memory);
+
+/* ---- values and arrays: memory with a type, and a lock that goes with it ----
+ *
+ * The types are multiprocessing's, a character each:
+ *   c char       b signed char     h short            i int            l long            q long long
+ *   u wchar_t    B unsigned char   H unsigned short   I unsigned int   L unsigned long   Q unsigned long long
+ *   f float      d double
+ *
+ * As with the objects of sync.h: _reference writes a reference, which _open takes in another process
+ * (0, -ESTALE, -EINVAL: of another type); _close takes NULL, returns NULL, and does not release the
+ * lock.
+ */
+typedef struct shoal_value shoal_value; /* one item */
+typedef struct shoal_array shoal_array; /* a fixed number of items, 0 or more */
+typedef struct shoal_rlock shoal_rlock; /* see sync.h */
+
+#define SHOAL_UNLOCKED 2u /* it has no lock */
+
+typedef struct shoal_value_options {
+    const char *name; /* at most 47 bytes, shown by inspection; NULL: none */
+    unsigned flags;   /* SHOAL_UNLOCKED or 0 */
+    /* several may share one; NULL: an rlock of its own. It is held with the value. */
+    shoal_rlock *lock;
+} shoal_value_options;
+
+/* Makes one with a copy of the `size` bytes at `initial`, which must be as many as its items have;
+ * or, for NULL and 0, with zeroes. -EINVAL: no such type, another size, a lock and SHOAL_UNLOCKED.
+ * -EBADF: the lock is closed. -ENOMEM. */
+SHOAL_API int shoal_value_create(shoal_value **ret, char type, const void *initial, size_t size,
+                                 const shoal_value_options *options);
+SHOAL_API int shoal_array_create(shoal_array **ret, char type, size_t length, const void *initial,
+                                 size_t size, const shoal_value_options *options);
+
+/* Where it lies in this process, to be read and written as C does, with its lock held where others
+ * write; NULL for a bad handle. Valid until this process's close; another may see it elsewhere. */
+SHOAL_API void *shoal_value_address(const shoal_value *value);
+SHOAL_API void *shoal_array_address(const shoal_array *array);
+/* The character of its type, or -errno. */
+SHOAL_API int shoal_value_type(const shoal_value *value);
+SHOAL_API int shoal_array_type(const shoal_array *array);
+/* Bytes of all items; 0 for a bad handle. */
+SHOAL_API size_t shoal_value_size(const shoal_value *value);
+SHOAL_API size_t shoal_array_size(const shoal_array *array);
+/* Items; 0 for a bad handle. */
+SHOAL_API size_t shoal_array_length(const shoal_array *array);
+
+/* Its lock: as shoal_rlock_acquire and _release. -EINVAL: it has none. */
+SHOAL_API int shoal_value_acquire(shoal_value *value, int64_t deadline);
+SHOAL_API int shoal_value_release(shoal_value *value);
+SHOAL_API int shoal_array_acquire(shoal_array *array, int64_t deadline);
+SHOAL_API int shoal_array_release(shoal_array *array);
+/* The handle of its lock, which stays the value's: do not close it. NULL: it has none, or a bad
+ * handle. */
+SHOAL_API shoal_rlock *shoal_value_get_lock(const shoal_value *value);
+SHOAL_API shoal_rlock *shoal_array_get_lock(const shoal_array *array);
+
+/* Copies it, or n items from `first` on, out or in, with its lock held if it has one: 0, or
+ * SHOAL_OWNER_DIED (done, and the one who had held the lock died with it); -EAGAIN, -ETIMEDOUT,
+ * -EINTR of the lock. `size` is that of the buffer, and must be that of the items (-EINVAL).
+ * -ERANGE: the array ends before. Killed inside, each item is the old one or the new one: of several
+ * some may be new. */
+SHOAL_API int shoal_value_get(shoal_value *value, void *ret, size_t size, int64_t deadline);
+SHOAL_API int shoal_value_set(shoal_value *value, const void *from, size_t size, int64_t deadline);
+SHOAL_API int shoal_array_get(shoal_array *array, size_t first, size_t n, void *ret, size_t size,
+                              int64_t deadline);
+SHOAL_API int shoal_array_set(shoal_array *array, size_t first, size_t n, const void *from,
+                              size_t size, int64_t deadline);
+
+/* In one step, of integers (b B h H i I l L q Q; others are -EINVAL), without the lock and whoever
+ * holds it. A number is taken modulo the range of the type, and a sum wraps around; a Q beyond
+ * INT64_MAX is told as the int64_t of the same bits. Killed inside it is done or not.
+ *   add                adds n: 0
+ *   exchange           writes n: 0
+ *                      *before, where not NULL, is what it was
+ *   compare_exchange   writes n if it is *expected: 1; otherwise 0, and *expected is what it is
+ * -ERANGE: the array ends before `index`. */
+SHOAL_API int shoal_value_add(shoal_value *value, int64_t n, int64_t *before);
+SHOAL_API int shoal_value_exchange(shoal_value *value, int64_t n, int64_t *before);
+SHOAL_API int shoal_value_compare_exchange(shoal_value *value, int64_t *expected, int64_t n);
+SHOAL_API int shoal_array_add(shoal_array *array, size_t index, int64_t n, int64_t *before);
+SHOAL_API int shoal_array_exchange(shoal_array *array, size_t index, int64_t n, int64_t *before);
+SHOAL_API int shoal_array_compare_exchange(shoal_array *array, size_t index, int64_t *expected,
+                                           int64_t n);
+
+SHOAL_API int shoal_value_reference(const shoal_value *value, shoal_reference *ret);
+SHOAL_API int shoal_value_open(shoal_value **ret, const shoal_reference *reference);
+SHOAL_API shoal_value *shoal_value_close(shoal_value *value);
+SHOAL_API int shoal_array_reference(const shoal_array *array, shoal_reference *ret);
+SHOAL_API int shoal_array_open(shoal_array **ret, const shoal_reference *reference);
+SHOAL_API shoal_array *shoal_array_close(shoal_array *array);
 
 /* Limits what this process may have allocated at one time, in bytes; 0: no limit. What it already
  * has stays. */

@@ -78,6 +78,8 @@ enum type {
     TYPE_BARRIER,
     TYPE_MESSAGE,
     TYPE_QUEUE,
+    TYPE_VALUE,
+    TYPE_ARRAY,
     TYPES = 64
 };
 struct type_repair {

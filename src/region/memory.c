@@ -134,6 +134,7 @@ const char *shoal_strerror(int result)
     case -ECANCELED: return "broken";
     case -EPIPE: return "the other side is gone";
     case -EOVERFLOW: return "past its bound";
+    case -ERANGE: return "beyond the end";
     case -EDEADLK: return "would wait for itself";
     case -EOWNERDEAD: return "the deadline passed; held, its former holder died";
     }
