@@ -17,7 +17,8 @@
  *   than all others: whoever opens a second lane raises `high` before its first put.
  *   Unbounded, several lanes: a stamp taken during the put (os_stamp). The smallest first. A lane
  *   that was seen empty is looked at again after the candidate was found, until nothing smaller
- *   turns up: what was put before the candidate was begun can be seen by then.
+ *   turns up: what was put before the candidate was begun can be seen by then. So can `high`, which
+ *   is read again for lanes that were opened meanwhile.
  *   Bounded: stamps are tickets, which also count against maxsize. The ticket word names the lane whose
  *   put is under way, and what it becomes is written down before (next): so taking a ticket == COMMIT,
  *   and whoever meets it moves tail for it (help). All below tail can be taken.

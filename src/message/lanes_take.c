@@ -3,9 +3,9 @@
 #include "message/message.h"
 #include <limits.h>
 
-static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best)
+static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best, bool any)
 {
-    bool any = false, again = true;
+    bool again = true;
     while (again) {
         bool first = !any, empty = false, better = false;
         for (uint32_t i = 0; i < high; i++) {
@@ -22,7 +22,7 @@ static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best)
         }
         /* Lanes that had something had it before the smallest was found; empty ones are looked at
          * again. */
-        again = any && (first ? empty : better);
+        again = any && (first ? empty : better) && !MUTANT(97);
     }
     return any;
 }
@@ -31,9 +31,15 @@ static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best)
 bool lanes_choose(struct lanes *q, struct found *f)
 {
     uint32_t high = atomic_load_explicit(&q->high, memory_order_acquire);
-    if (likely(high == 1))
-        return peek(&q->first[0], q->maxsize, f);
-    return choose_of_many(q, high, f);
+    bool any = high == 1 ? peek(&q->first[0], q->maxsize, f) : choose_of_many(q, high, f, false);
+    /* A lane that was opened before the one found was begun may hold an older one. */
+    for (uint32_t now;
+         unlikely(any && (now = atomic_load_explicit(&q->high, memory_order_acquire)) != high &&
+                  !MUTANT(98));) {
+        high = now;
+        choose_of_many(q, high, f, true);
+    }
+    return any;
 }
 
 struct take {
@@ -178,6 +184,11 @@ static int take_several(struct lanes *q, const struct place *p, void *argument)
         if (!t->got)
             break;
         f.end = end;
+        if (unlikely(atomic_load(&q->high) != 1 &&
+                     !MUTANT(99))) { /* older ones elsewhere, perhaps */
+            t->got = 0;
+            break;
+        }
         if (atomic_compare_exchange_strong(&f.lane->head, &f.head, end))
             break;
     }

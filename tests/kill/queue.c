@@ -421,6 +421,126 @@ static void shut_too(void *p, int i)
         ASSERT_OK(shoal_queue_shutdown(s->queue, 0));
 }
 
+/* ---- order: the victim is stopped while it looks; two put meanwhile, one after the other ---- */
+
+enum { OPENED = 3, EARLIER, LATER }; /* of note->at */
+
+static void put_number(struct state *s, unsigned char number)
+{
+    unsigned char message[16] = {number};
+
+    ASSERT_OK(shoal_queue_put_bytes(s->queue, message, sizeof(message), SHOAL_FOREVER));
+}
+
+/* Where it finds one it is the earlier one. */
+static void take_the_earlier(void *p)
+{
+    struct state *s = p;
+    unsigned char message[16];
+    size_t size;
+    int rc = shoal_queue_get_bytes_into(s->queue, message, sizeof(message), &size, SHOAL_NOW);
+
+    if (rc)
+        ASSERT_ERR(rc, -EAGAIN);
+    else
+        ASSERT_EQ_INT(message[0], EARLIER);
+}
+
+static void take_many_the_earlier(void *p)
+{
+    struct state *s = p;
+    unsigned char bytes[64];
+    shoal_bytes messages[2];
+    int rc = shoal_queue_get_many(s->queue, messages, 2, bytes, sizeof(bytes), SHOAL_NOW);
+
+    if (rc < 0)
+        ASSERT_ERR(rc, -EAGAIN);
+    else
+        ASSERT_EQ_INT(bytes[0], EARLIER);
+}
+
+/* A lane of one's own, with nothing in it. */
+static void open_lane(struct state *s)
+{
+    unsigned char message[16];
+    size_t size;
+
+    put_number(s, 0);
+    ASSERT_OK(shoal_queue_get_bytes_into(s->queue, message, sizeof(message), &size, SHOAL_NOW));
+}
+
+static void put_later(struct state *s)
+{
+    family_await(&s->note->at[EARLIER]);
+    put_number(s, LATER);
+    family_set(&s->note->at[LATER]);
+}
+
+static void put_earlier(struct state *s)
+{
+    put_number(s, EARLIER);
+    family_set(&s->note->at[EARLIER]);
+}
+
+static void later_in_the_first_lane(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    open_lane(s);
+    kill_partner_ready();
+    kill_await_stopped();
+    if (kill_victim_is_stopped())
+        put_later(s);
+}
+
+static void earlier_in_a_new_lane(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    put_earlier(s);
+    family_await(&s->note->at[LATER]);
+}
+
+static void one_after_the_other(void *p, int i)
+{
+    struct state *s = p;
+
+    if (i)
+        family_await(&s->note->at[OPENED]);
+    open_lane(s);
+    family_set(&s->note->at[OPENED]);
+    kill_partner_ready();
+    kill_await_stopped();
+    if (!kill_victim_is_stopped())
+        return;
+    if (i)
+        put_later(s);
+    else
+        put_earlier(s);
+}
+
+static void await_both(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    family_await(&s->note->at[LATER]);
+}
+
+static void finish_order(void *p)
+{
+    struct state *s = p;
+    unsigned char message[16];
+    size_t size;
+
+    family_settle();
+    while (!shoal_queue_get_bytes_into(s->queue, message, sizeof(message), &size, SHOAL_NOW))
+        ;
+    family_check(s->note->before);
+}
+
 /* ---- the end ---- */
 
 /* Whatever was put was taken once, but for what the victim did not come to put or took along. */
@@ -557,6 +677,18 @@ KILL_SCENARIO(queue_get_waits, .setup = setup_empty, .prepare = family_prepare, 
 KILL_SCENARIO(queue_get_for_sleepers, .setup = setup_full, .prepare = family_prepare,
               .victim = get_once, .partner = await_place, .partners = 1,
               .survivor = take_the_remaining, .survivors = 1, .final = finish_get);
+KILL_SCENARIO(queue_get_meets_new_producer, .setup = setup_empty, .prepare = family_prepare,
+              .victim = take_the_earlier, .partner = later_in_the_first_lane,
+              .stopped = earlier_in_a_new_lane, .survivors = 1, .final = finish_order,
+              .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(queue_get_many_meets_new_producer, .setup = setup_empty, .prepare = family_prepare,
+              .victim = take_many_the_earlier, .partner = later_in_the_first_lane,
+              .stopped = earlier_in_a_new_lane, .survivors = 1, .final = finish_order,
+              .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(queue_get_meets_two_producers, .setup = setup_empty, .prepare = family_prepare,
+              .victim = take_the_earlier, .partner = one_after_the_other, .partners = 2,
+              .stopped = await_both, .survivors = 1, .final = finish_order,
+              .flags = KILL_EVERY_INSTRUCTION);
 /* ---- and otherwise ---- */
 KILL_SCENARIO(queue_close, .setup = setup_two, .prepare = prepare_lane, .victim = close_it,
               .survivor = survive, .final = finish_close);
