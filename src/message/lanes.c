@@ -86,7 +86,7 @@ void lanes_help(struct lanes *q, uint64_t ticket)
 {
     struct lane *lane = lane_at(q, (uint32_t)(ticket >> LANE_SHIFT) - 1);
     uint64_t tail = atomic_load(&lane->tail), next = atomic_load(&lane->next);
-    if (atomic_load(&q->ticket) != ticket)
+    if (atomic_load(&q->ticket) != ticket || MUTANT(103))
         return; /* its owner has gone on: next may speak of another put */
     if (tail < next)
         atomic_compare_exchange_strong(&lane->tail, &tail, next);
@@ -104,7 +104,7 @@ static void settle_puts(struct lanes *q, struct lane *lane)
         if (t >> LANE_SHIFT && lane_at(q, (uint32_t)(t >> LANE_SHIFT) - 1) == lane)
             lanes_help(q, t);
         uint64_t tail = atomic_load(&lane->tail);
-        if (under_way)
+        if (under_way && !MUTANT(110))
             atomic_store(&lane->puts,
                          tail > at ? puts & COUNT_MASK : (puts & COUNT_MASK) - under_way);
         if (tail > at)
@@ -112,11 +112,12 @@ static void settle_puts(struct lanes *q, struct lane *lane)
         return;
     }
     bool visible = record_from(lane, &at, UINT64_MAX, &f);
-    if (under_way)
+    if (under_way && !MUTANT(100))
         atomic_store(&lane->puts, visible ? puts & COUNT_MASK : (puts & COUNT_MASK) - under_way);
     for (; visible; visible = record_from(lane, &at, UINT64_MAX, &f))
         at = f.end;
-    atomic_store(&lane->write, at);
+    if (!MUTANT(101))
+        atomic_store(&lane->write, at);
 }
 
 void lanes_settle(struct lanes *q, struct lane *lane)
@@ -162,7 +163,7 @@ void lanes_repair(struct lanes *q, const struct place *p)
     uint32_t high = atomic_load(&q->high);
     for (uint32_t i = 0; i < high; i++) {
         struct lane *lane = lane_at(q, i);
-        if (lane && atomic_load(&lane->owner) && lanes_tend(lane)) {
+        if (lane && atomic_load(&lane->owner) && !MUTANT(109) && lanes_tend(lane)) {
             lanes_settle(q, lane);
             lanes_clear(q, lane, p->id);
             atomic_store(&lane->owner, 0); /* nobody's, with what it holds */

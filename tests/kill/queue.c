@@ -307,6 +307,13 @@ static void survive(void *p, int i)
     ASSERT_OK(get(s, SHOAL_FOREVER));
 }
 
+/* The same in the lane that the victim has left, if it was killed. */
+static void go_on(void *p, int i)
+{
+    family_look();
+    survive(p, i);
+}
+
 /* Beside one that may be stopped under the guard of the unit map, where who needs a new run waits. */
 static void take_beside(void *p, int i)
 {
@@ -369,6 +376,16 @@ static void await_message(void *p, int i)
     (void)i;
     kill_await_begun();
     ASSERT_OK(get(s, SHOAL_FOREVER));
+    if (__atomic_add_fetch(&s->note->at[6], 1, __ATOMIC_SEQ_CST) == s->many)
+        family_set(&s->note->at[7]);
+}
+
+/* Lives on until all who waited have been woken: by its call, not by its end. */
+static void await_woken(void *p)
+{
+    struct state *s = p;
+
+    family_await(&s->note->at[7]);
 }
 
 /* What the victim did not come to put, those who wait need all the same; what it did put they must
@@ -390,6 +407,7 @@ static void await_place(void *p, int i)
     (void)i;
     kill_await_begun();
     put_another(s);
+    family_set(&s->note->at[7]);
 }
 
 /* The victim took one, or it is still there: somebody must take it for who waits. */
@@ -626,6 +644,9 @@ KILL_SCENARIO(queue_put_first, .setup = setup_empty, .prepare = family_prepare, 
 KILL_SCENARIO(queue_put, .setup = setup_empty, .prepare = prepare_lane, .victim = put_once,
               .survivor = survive, .stopped = survive, .final = finish_put,
               .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(queue_put_gone_on_with, .setup = setup_empty, .prepare = prepare_lane,
+              .victim = put_once, .survivor = go_on, .survivors = 1, .final = finish_put,
+              .flags = KILL_EVERY_INSTRUCTION);
 KILL_SCENARIO(queue_put_beside_another, .setup = setup_two_and_one, .prepare = prepare_lane,
               .victim = put_once, .survivor = survive, .stopped = survive, .state = family_state,
               .repair = look, .final = finish_put);
@@ -652,10 +673,12 @@ KILL_SCENARIO(queue_put_waits_for_place, .setup = setup_full, .prepare = family_
               .final = finish_put);
 KILL_SCENARIO(queue_put_for_sleepers, .setup = setup_empty, .prepare = family_prepare,
               .victim = put_once, .partner = await_message, .partners = 1,
-              .survivor = put_the_missing, .survivors = 1, .final = finish_put);
+              .survivor = put_the_missing, .survivors = 1, .after = await_woken,
+              .stopped = count_beside, .final = finish_put);
 KILL_SCENARIO(queue_put_many_for_sleepers, .setup = setup_many, .prepare = family_prepare,
               .victim = put_many, .partner = await_message, .partners = 4,
-              .survivor = put_the_missing, .survivors = 1, .final = finish_put);
+              .survivor = put_the_missing, .survivors = 1, .after = await_woken,
+              .stopped = count_beside, .final = finish_put);
 /* ---- taking ---- */
 KILL_SCENARIO(queue_get, .setup = setup_two, .prepare = family_prepare, .victim = get_once,
               .survivor = survive, .stopped = survive, .final = finish_get,
@@ -676,7 +699,8 @@ KILL_SCENARIO(queue_get_waits, .setup = setup_empty, .prepare = family_prepare, 
               .partner = put_when_asleep, .survivor = survive, .final = finish_get);
 KILL_SCENARIO(queue_get_for_sleepers, .setup = setup_full, .prepare = family_prepare,
               .victim = get_once, .partner = await_place, .partners = 1,
-              .survivor = take_the_remaining, .survivors = 1, .final = finish_get);
+              .survivor = take_the_remaining, .survivors = 1, .after = await_woken,
+              .stopped = count_beside, .final = finish_get);
 KILL_SCENARIO(queue_get_meets_new_producer, .setup = setup_empty, .prepare = family_prepare,
               .victim = take_the_earlier, .partner = later_in_the_first_lane,
               .stopped = earlier_in_a_new_lane, .survivors = 1, .final = finish_order,
