@@ -7,7 +7,7 @@
  *
  * Judged, in the step that takes: nobody has taken this before; the copy is the message; all whose put had returned before this one's
  * began have been taken. When nothing moves any more: all is taken that was committed, every put has returned, and lanes without
- * an owner have counted what was put into them. Sleeping and waking are semaphore.pml's matter, memory segments.pml's.
+ * an owner have counted what was put into them. Sleeping and waking are semaphore.pml's matter, memory (segments) is not modelled.
  */
 #ifndef PUTS0
 #define PUTS0 2
