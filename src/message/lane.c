@@ -8,11 +8,11 @@ enum { PATIENCE = 2000 /* pauses for a reader to go on */ };
 static bool record_reads(const struct record *record, uint32_t id)
 {
     uint64_t seen = atomic_load(&record->reading);
-    for (unsigned i = 0; (uint32_t)seen == id + 1; i++) {
+    for (unsigned i = 0; (uint32_t)seen == id + 1 || (uint32_t)seen == READS_ANY; i++) {
         if (i == PATIENCE)
             return true; /* stopped there */
         os_pause();
-        if (atomic_load(&record->reading) != seen)
+        if (atomic_load(&record->reading) >> 32 != seen >> 32)
             break; /* whatever it reads now, it began after us */
     }
     return false;
@@ -49,7 +49,7 @@ void lane_free_drained(struct lane *lane, uint32_t id)
         return;
     for (unsigned i = 0; i < LANE_SEGMENTS; i++) {
         struct segment *s = &lane->segments[i];
-        if (bases[i] < base && !MUTANT(111)) /* its owner may have made a new one of it by now */
+        if (bases[i] < base && !MUTANT(131)) /* its owner may have made a new one of it by now */
             unit_free_if(&s->payload, atomic_load(&s->units), &s->base, bases[i]);
     }
 }
@@ -84,7 +84,7 @@ void lane_free_unlinked(struct lane *lane)
     for (unsigned i = 0; i < LANE_SEGMENTS; i++) {
         struct segment *s = &lane->segments[i];
         uint64_t base = atomic_load(&s->base);
-        if (atomic_load(&s->payload) && base > write && base != BASE_CUT && !MUTANT(108))
+        if (atomic_load(&s->payload) && base > write && base != BASE_CUT && !MUTANT(128))
             unit_free(&s->payload, atomic_load(&s->units));
     }
 }

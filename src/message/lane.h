@@ -11,6 +11,7 @@
 #include <string.h>
 
 enum { RECORD = 16 };
+#define READS_ANY 0xffffffffu /* in a record's `reading`, in place of an object's id */
 enum { KIND_BYTES = 1, KIND_OBJECT, KIND_SKIP, KIND_LINK };
 
 /* word: {sequence:32, length:24, kind:8}; 0: nothing here yet. SKIP and LINK: stamp is the position
@@ -92,11 +93,15 @@ static inline struct segment *segment_of(struct lane *lane, uint64_t at)
 
 /* ---- reading in memory that others give back ---- */
 
+/* A signal handler that interrupts a reader does not touch its count, which would say that it has
+ * gone on; one that reads in another queue besides says that it may read in any. */
 static inline uint64_t reading_begin(uint32_t id)
 {
     _Atomic uint64_t *reading = &shoal_thread.record->reading;
     uint64_t was = atomic_load_explicit(reading, memory_order_relaxed);
     uint64_t now = ((was >> 32) + 1) << 32 | (id + 1);
+    if (unlikely((uint32_t)was))
+        now = (uint32_t)was == id + 1 ? was : was | READS_ANY;
     if (likely(process_self.keep.asymmetric)) {
         atomic_store_explicit(reading, now, memory_order_relaxed);
         atomic_signal_fence(memory_order_seq_cst);
@@ -106,12 +111,11 @@ static inline uint64_t reading_begin(uint32_t id)
     return was;
 }
 
-/* A signal handler leaves what it interrupted as it was, but for the count. */
+/* `was`: what begin gave. */
 static inline void reading_end(uint64_t was)
 {
-    _Atomic uint64_t *reading = &shoal_thread.record->reading;
-    uint64_t now = atomic_load_explicit(reading, memory_order_relaxed);
-    atomic_store_explicit(reading, ((now >> 32) + 1) << 32 | (uint32_t)was, memory_order_release);
+    uint64_t now = likely(!(uint32_t)was) ? ((was >> 32) + 2) << 32 : was;
+    atomic_store_explicit(&shoal_thread.record->reading, now, memory_order_release);
 }
 
 /* ---- records ---- */

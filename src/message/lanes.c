@@ -86,11 +86,12 @@ void lanes_help(struct lanes *q, uint64_t ticket)
 {
     struct lane *lane = lane_at(q, (uint32_t)(ticket >> LANE_SHIFT) - 1);
     uint64_t tail = atomic_load(&lane->tail), next = atomic_load(&lane->next);
-    if (atomic_load(&q->ticket) != ticket || MUTANT(103))
+    if (atomic_load(&q->ticket) != ticket || MUTANT(123))
         return; /* its owner has gone on: next may speak of another put */
     if (tail < next)
         atomic_compare_exchange_strong(&lane->tail, &tail, next);
     atomic_compare_exchange_strong(&q->ticket, &ticket, ticket & COUNT_MASK);
+    wait_wake(&q->items, 1); /* its owner may be stopped before it wakes somebody */
 }
 
 /* What the owner's last put left undone. */
@@ -104,7 +105,7 @@ static void settle_puts(struct lanes *q, struct lane *lane)
         if (t >> LANE_SHIFT && lane_at(q, (uint32_t)(t >> LANE_SHIFT) - 1) == lane)
             lanes_help(q, t);
         uint64_t tail = atomic_load(&lane->tail);
-        if (under_way && !MUTANT(110))
+        if (under_way && !MUTANT(130))
             atomic_store(&lane->puts,
                          tail > at ? puts & COUNT_MASK : (puts & COUNT_MASK) - under_way);
         if (tail > at)
@@ -112,11 +113,11 @@ static void settle_puts(struct lanes *q, struct lane *lane)
         return;
     }
     bool visible = record_from(lane, &at, UINT64_MAX, &f);
-    if (under_way && !MUTANT(100))
+    if (under_way && !MUTANT(120))
         atomic_store(&lane->puts, visible ? puts & COUNT_MASK : (puts & COUNT_MASK) - under_way);
     for (; visible; visible = record_from(lane, &at, UINT64_MAX, &f))
         at = f.end;
-    if (!MUTANT(101))
+    if (!MUTANT(121))
         atomic_store(&lane->write, at);
 }
 
@@ -163,7 +164,7 @@ void lanes_repair(struct lanes *q, const struct place *p)
     uint32_t high = atomic_load(&q->high);
     for (uint32_t i = 0; i < high; i++) {
         struct lane *lane = lane_at(q, i);
-        if (lane && atomic_load(&lane->owner) && !MUTANT(109) && lanes_tend(lane)) {
+        if (lane && atomic_load(&lane->owner) && !MUTANT(129) && lanes_tend(lane)) {
             lanes_settle(q, lane);
             lanes_clear(q, lane, p->id);
             atomic_store(&lane->owner, 0); /* nobody's, with what it holds */

@@ -69,7 +69,7 @@ static inline void look_for_sleepers(_Atomic uint32_t *event)
         atomic_signal_fence(memory_order_seq_cst);
     else
         atomic_thread_fence(memory_order_seq_cst);
-    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS) && !MUTANT(105))
+    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS) && !MUTANT(125))
         wait_wake_slow(event, 1);
 }
 
@@ -156,14 +156,14 @@ static int take_tickets(struct lanes *q, const struct place *p, void *argument)
         stamp_records(c->room, t + 1, true);
         uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed) & COUNT_MASK;
         atomic_store(&lane->puts, (uint64_t)n << COUNT_BITS | (puts + n));
-        if (!MUTANT(104))
+        if (!MUTANT(124))
             atomic_store(&lane->next, end);
         uint64_t named = (uint64_t)(c->room->index + 1) << LANE_SHIFT | (t + n);
         if (!atomic_compare_exchange_strong(&q->ticket, &t, named)) {
             atomic_store(&lane->puts, puts);
             continue;
         }
-        if (MUTANT(104))
+        if (MUTANT(124))
             atomic_store(&lane->next, end);
         atomic_store(&lane->tail, end);
         atomic_compare_exchange_strong(&q->ticket, &named, named & COUNT_MASK);

@@ -22,7 +22,7 @@ static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best, b
         }
         /* Lanes that had something had it before the smallest was found; empty ones are looked at
          * again. */
-        again = any && (first ? empty : better) && !MUTANT(97);
+        again = any && (first ? empty : better) && !MUTANT(117);
     }
     return any;
 }
@@ -35,7 +35,7 @@ bool lanes_choose(struct lanes *q, struct found *f)
     /* A lane that was opened before the one found was begun may hold an older one. */
     for (uint32_t now;
          unlikely(any && (now = atomic_load_explicit(&q->high, memory_order_acquire)) != high &&
-                  !MUTANT(98));) {
+                  !MUTANT(118));) {
         high = now;
         choose_of_many(q, high, f, true);
     }
@@ -52,7 +52,7 @@ struct take {
 /* Something was taken: room for those who wait for it; who left something wakes the next. */
 static inline void after_take(struct lanes *q, const struct place *p, const struct found *f)
 {
-    if (!MUTANT(106))
+    if (!MUTANT(126))
         wait_wake(&q->space, 1);
     if (unlikely(atomic_load_explicit(&q->items, memory_order_relaxed) & SLEEPERS)) {
         struct found next;
@@ -97,9 +97,9 @@ static inline int take_bytes(struct found *f, struct take *t)
         return -EMSGSIZE;
     }
     copy(t->buffer, f->record + 1, size);
-    if (!MUTANT(102) && !atomic_compare_exchange_strong(&f->lane->head, &f->head, f->end))
+    if (!MUTANT(122) && !atomic_compare_exchange_strong(&f->lane->head, &f->head, f->end))
         return -EAGAIN;
-    if (MUTANT(102))
+    if (MUTANT(122))
         atomic_store(&f->lane->head, f->end);
     *t->ret = (struct taken){.size = size};
     return 0;
@@ -188,7 +188,7 @@ static int take_several(struct lanes *q, const struct place *p, void *argument)
             break;
         f.end = end;
         if (unlikely(atomic_load(&q->high) != 1 &&
-                     !MUTANT(99))) { /* older ones elsewhere, perhaps */
+                     !MUTANT(119))) { /* older ones elsewhere, perhaps */
             t->got = 0;
             break;
         }
