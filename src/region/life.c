@@ -266,15 +266,23 @@ static void wake_ready(_Atomic uint32_t *event, struct header *header)
         type->rouse(header);
 }
 
+static void wake_all(_Atomic uint32_t *event, struct header *header)
+{
+    if (event)
+        wait_wake_slow(event, INT_MAX);
+    if (header && life_types[header->type]->rouse)
+        life_types[header->type]->rouse(header);
+}
+
 /* Everybody who sleeps looks again. The bit is set first and the barrier drains the stores of
- * living releasers: either such a one sees the bit, or we see its store. */
+ * living releasers: either such a one sees the bit, or we see its store; where the kernel refuses the
+ * barrier, we may not, and wake whatever we see. */
 static bool rouse_sleepers(uint32_t s)
 {
     if (!each_frame(s, true, set_bit))
         return false;
-    if (view.region->asymmetric && !MUTANT(15))
-        os_membarrier();
-    each_frame(s, false, wake_ready);
+    bool seen = !view.region->asymmetric || MUTANT(15) || os_membarrier() || MUTANT(101);
+    each_frame(s, false, seen ? wake_ready : wake_all);
     object_release_all(s);
     return true;
 }

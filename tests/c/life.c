@@ -3,6 +3,8 @@
  * told of a death, or of a thread's end, has something else to do. */
 #include "processes.h"
 #include "region/object.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -236,6 +238,67 @@ TEST(life_a_program_may_end_when_it_is_told_of_a_death)
     for (uint32_t s = 2; s <= 4; s++)
         ASSERT_EQ_INT(slot_status(atomic_load(&view.slots[s].word)), SLOT_FREE);
     finish();
+}
+
+/* ---- a process to which membarrier was refused later ---- */
+
+static void refuse_membarrier(void)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+        _exit(77);
+}
+
+static void repair_without_membarrier(void)
+{
+    int64_t soonest;
+    refuse_membarrier();
+    until_word(&words[0], 1);
+    ASSERT_GE_INT(life_look_all(true, &soonest), 1);
+}
+
+static void wait_for_held(void)
+{
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_lock_release(lock));
+}
+
+/* What a living releaser has stored may not be seen yet: that the lock seems held is no reason not to
+ * wake. */
+TEST(life_a_repairer_without_membarrier_wakes_whoever_sleeps)
+{
+    int status;
+    begin();
+    if (!view.region->asymmetric)
+        SKIP("without membarrier a release is seen at once");
+    pid_t dead = child(sleep_on), repairer = child(repair_without_membarrier);
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    pid_t sleeper = child(wait_for_held);
+    until_asleep(sleeper);
+    ASSERT_SYS(kill(sleeper, SIGSTOP)); /* it would notice the death itself */
+    ASSERT_SYS(waitpid(sleeper, NULL, WUNTRACED));
+    struct header *h = header_of(lock, TYPE_LOCK);
+    const _Atomic uint32_t *word = (const void *)(h->body + sizeof(owner_t));
+    uint32_t before = atomic_load(word);
+    kill_and_reap(dead);
+    atomic_store(&words[0], 1);
+    ASSERT_SYS(waitpid(repairer, &status, 0));
+    uint32_t after = atomic_load(word);
+    ASSERT_SYS(kill(sleeper, SIGCONT));
+    ASSERT_OK(shoal_lock_release(lock));
+    ends_well(sleeper);
+    finish();
+    if (WEXITSTATUS(status) == 77)
+        SKIP("no seccomp here");
+    ASSERT_EQ_INT(status, 0);
+    ASSERT_NE_U64(after >> 1, before >> 1);
 }
 
 /* ---- families of more processes than one sleeper can watch ---- */
