@@ -219,6 +219,7 @@ static void look_and_end(void)
 
 static void sleep_on(void)
 {
+    atomic_store(&words[3], 1); /* attached */
     for (;;)
         pause();
 }
@@ -228,6 +229,7 @@ TEST(life_a_program_may_end_when_it_is_told_of_a_death)
 {
     begin();
     pid_t first = child(sleep_on), second = child(repair_another), third = child(look_and_end);
+    until_word(&words[3], 1);
     kill_and_reap(first);
     atomic_store(&words[0], 1);
     until_word(&words[1], 1);
@@ -279,6 +281,7 @@ TEST(life_a_repairer_without_membarrier_wakes_whoever_sleeps)
     if (!view.region->asymmetric)
         SKIP("without membarrier a release is seen at once");
     pid_t dead = child(sleep_on), repairer = child(repair_without_membarrier);
+    until_word(&words[3], 1);
     ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
     pid_t sleeper = child(wait_for_held);
     until_asleep(sleeper);
