@@ -400,7 +400,7 @@ static enum life take_and_repair(uint32_t s, uint64_t word, bool orderly)
 {
     uint64_t mine = slot_make((uint32_t)(word >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
     repairing++; /* before the right is ours: a signal handler that comes now must not use it too */
-    bool taken = atomic_compare_exchange_strong(&view.slots[s].word, &word, mine);
+    bool taken = atomic_compare_exchange_strong(&view.slots[s].word, &word, mine) || MUTANT(102);
     if (taken)
         repair(s, mine, false, orderly);
     if (taken || !MUTANT(100))

@@ -641,5 +641,25 @@ static void last_without_spares(void *p)
 KILL_SCENARIO(detach_meets_look, .setup = setup_with_lock, .victim = detach,
               .partner = look_and_fork, .survivor = survive, .stopped = beside_newborn,
               .final = last_without_spares);
+/* The same for one who looks at the dead, and is stopped: another may be quicker. */
+static void die_at_once(void *p)
+{
+    (void)p;
+}
+
+static void prepare_dead(void *p)
+{
+    family_die_after(die_at_once, p);
+}
+
+static void look(void *p)
+{
+    (void)p;
+    family_look();
+}
+
+KILL_SCENARIO(look_meets_look, .setup = setup_with_lock, .prepare = prepare_dead, .victim = look,
+              .partner = look_and_fork, .survivor = survive, .stopped = beside_newborn,
+              .final = last_without_spares);
 KILL_SCENARIO(attach, .setup = setup_small, .prepare = prepare_detached, .victim = attach,
               .survivor = survive, .final = last, .state = family_state);
