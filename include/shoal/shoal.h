@@ -1,6 +1,7 @@
 /* shoal/shoal.h - all of shoal. */
 #ifndef SHOAL_SHOAL_H
 #define SHOAL_SHOAL_H
+#include <shoal/any.h>
 #include <shoal/error.h>
 #include <shoal/memory.h>
 #include <shoal/pipe.h>
