@@ -329,7 +329,7 @@ static double memory_of_one(void)
 #else
 #define BOOST(f) NULL, NULL
 #endif
-#define ALL PIN_ONE | PIN_TWO | PIN_NONE
+#define ALL (PIN_ONE | PIN_TWO | PIN_NONE)
 const struct bench bench_queue[] = {
     {"queue, 64 bytes", "ns", queue_stream, FAMILY, BOOST(boost_stream), ALL, PIN_TWO,
      RATIO_AT_MOST, 1 / 14.0, ROUNDS},

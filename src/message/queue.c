@@ -121,7 +121,8 @@ int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_
 /* A message's bytes out of its object, which is closed. */
 static void unpack(void *message, void *buffer)
 {
-    memcpy(buffer, message_bytes(message), message_size(message));
+    if (buffer) /* none for a message of 0 bytes, perhaps */
+        memcpy(buffer, message_bytes(message), message_size(message));
     object_close(message, TYPE_MESSAGE);
 }
 
