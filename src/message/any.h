@@ -167,6 +167,9 @@ static inline bool any_is_number(const shoal_any *a)
 }
 bool any_hashable(const shoal_any *a);
 const char *any_kind_name(const shoal_any *a); /* "a list", "an int" */
+/* -EINVAL with a sentence: NULL; of another kind than `what` (or NULL). */
+int any_is_null(const char *call);
+int any_is_not(const shoal_any *any, const char *call, const char *what);
 /* A text of `size` bytes for the caller to fill; NULL: -ENOMEM. */
 struct any_bytes *any_text(struct any_tree *tree, size_t size);
 /* Where text stops being UTF-8 (with surrogates), or `size`. */
@@ -176,6 +179,8 @@ int any_set_int(struct any_tree *tree, shoal_any *ret, const unsigned char *byte
 /* An integral float of 2^63 or more, or below -2^63, as two's complement; returns how many bytes. */
 enum { BIG_FLOAT = 136 };
 size_t any_float_bytes(double value, unsigned char ret[BIG_FLOAT]);
+/* An int in bytes, rounded; infinite if it is beyond any float. */
+double any_big_to_double(const struct any_bytes *big);
 
 /* ---- containers (any_items.c) ----
  * -EINVAL with a sentence for what does not fit: cannot be a key, too deep, not a value at all. */

@@ -107,6 +107,10 @@ TEST(any_item_has_one_place_only)
     ASSERT_ERR(shoal_any_append(part, INT(2)), -EINVAL);
     ASSERT_ERR(shoal_any_append(list, list), -EINVAL);
     ASSERT_ERR(shoal_any_append(list, part), -EINVAL);
+    shoal_any *dict = made(shoal_any_dict());
+    ASSERT_ERR(shoal_any_put(dict, STR("freed"), dict), -EINVAL);
+    ASSERT_ERR(shoal_any_put(dict, dict, STR("freed")), -EINVAL);
+    shows(dict, "{}");
     shows(list, "[[1]]");
 }
 
