@@ -250,7 +250,7 @@ TEST(queue_put_many_and_get_many_keep_the_order_and_every_length)
 TEST(queue_many_with_long_ones_between)
 {
     static unsigned char out[3][9000], buffer[30000];
-    shoal_bytes messages[3] = {{out[0], 5}, {out[1], 9000}, {out[2], 7}}, in[3];
+    shoal_bytes messages[3] = {{out[0], 5}, {out[1], 9000}, {out[2], 7}}, in[3] = {{0}};
     setup();
     for (int i = 0; i < 3; i++)
         fill(out[i], sizeof out[i], (size_t)i);
