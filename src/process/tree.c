@@ -113,12 +113,14 @@ static bool is_awaited(struct tree *t, uint32_t s, uint64_t word)
     uint64_t record = atomic_load(&record_at((uint32_t)word >> 8)->word);
     uint32_t parent = (uint32_t)(record >> 16) & 0xffff;
     struct os_process p;
-    if (slot_status(word) != SLOT_STARTING || atomic_load(&view.slots[s].pid))
+    if (slot_status(word) != SLOT_STARTING)
         return false;
     if (parent && !os_process_look(atomic_load(&view.slots[parent].pid), &p) &&
         strchr("Tt", p.state))
         return false;
-    return life_unborn(s, word, is_known, t);
+    /* It may have said who it is while we were looking for one that has not. */
+    return life_unborn(s, word, is_known, t) || atomic_load(&view.slots[s].pid) ||
+           atomic_load(&view.slots[s].word) != word;
 }
 
 /* Dooms and stops the attached, which are known to descend from the top even if those in between
@@ -139,7 +141,8 @@ static bool stop_attached(struct tree *t)
             continue;
         if (life_process(s, word, &p))
             rest = !add(t, &p) && rest;
-        else if (atomic_load(&view.slots[s].word) != word || is_awaited(t, s, word))
+        else if (atomic_load(&view.slots[s].word) != word ||
+                 atomic_load(&view.slots[s].pid) != pid || (!pid && is_awaited(t, s, word)))
             rest = false;
     }
     return rest;
