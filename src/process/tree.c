@@ -106,8 +106,8 @@ static bool slot_below(const struct tree *t, uint32_t s)
     return false;
 }
 
-/* Whether a child is reserved that may exist and has not run yet. If its parent is stopped, /proc
- * shows it below that one. */
+/* Whether a child is reserved that may exist, or come to exist, and has not run yet. If its parent
+ * is stopped, /proc shows it below that one; until then it may be on its way into the fork. */
 static bool is_awaited(struct tree *t, uint32_t s, uint64_t word)
 {
     uint64_t record = atomic_load(&record_at((uint32_t)word >> 8)->word);
@@ -116,8 +116,8 @@ static bool is_awaited(struct tree *t, uint32_t s, uint64_t word)
     if (slot_status(word) != SLOT_STARTING)
         return false;
     if (parent && !os_process_look(atomic_load(&view.slots[parent].pid), &p) &&
-        strchr("Tt", p.state))
-        return false;
+        !strchr("ZX", p.state))
+        return !strchr("Tt", p.state);
     /* It may have said who it is while we were looking for one that has not. */
     return life_unborn(s, word, is_known, t) || atomic_load(&view.slots[s].pid) ||
            atomic_load(&view.slots[s].word) != word;
