@@ -4,6 +4,7 @@
 #include "os/os.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -83,6 +84,90 @@ void os_memory_remove(void *address, size_t size)
     int error = errno;
     madvise(address, size, MADV_REMOVE);
     errno = error;
+}
+
+/* ---- shedding ---- */
+
+/* Theirs is memory that looks like any other, and they are called by libc's functions. */
+__attribute__((weak)) void __asan_init(void);
+__attribute__((weak)) void __tsan_init(void);
+__attribute__((weak)) void __msan_init(void);
+
+/* What a line of /proc/self/maps says: "start-end rw-p offset device inode name". */
+struct mapping {
+    uintptr_t start, end;
+    bool writable, executable, shared, file;
+};
+
+static uintptr_t parse_hex(const char **text)
+{
+    uintptr_t n = 0;
+    for (;; (*text)++) {
+        char c = **text;
+        if (c >= '0' && c <= '9')
+            n = n * 16 + (uintptr_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            n = n * 16 + (uintptr_t)(c - 'a' + 10);
+        else
+            return n;
+    }
+}
+
+static struct mapping parse_mapping(const char *line)
+{
+    struct mapping m = {.start = parse_hex(&line)};
+    if (*line == '-')
+        line++;
+    m.end = parse_hex(&line);
+    m.writable = strlen(line) > 4 && line[2] == 'w';
+    m.executable = m.writable ? line[3] == 'x' : strlen(line) > 4 && line[3] == 'x';
+    m.shared = strlen(line) > 4 && line[4] == 's';
+    for (int field = 0; field < 4 && line; field++) {
+        line = strchr(line, ' ');
+        line = line ? line + 1 : NULL;
+    }
+    m.file = line && *line != '0';
+    return m;
+}
+
+/* A file's private mapping is a library's, or costs nothing; the one right behind it may be a
+ * library's too, what it begins with as zeroes. */
+static void shed(const struct mapping *m, const struct mapping *before)
+{
+    uintptr_t stack = (uintptr_t)__builtin_frame_address(0), local = (uintptr_t)&errno;
+    bool mine = (stack >= m->start && stack < m->end) || (local >= m->start && local < m->end);
+    if (mine || m->executable)
+        return;
+    if (m->shared)
+        munmap((void *)m->start, m->end - m->start);
+    else if (m->writable && !m->file && !(before->file && before->end == m->start))
+        madvise((void *)m->start, m->end - m->start, MADV_DONTNEED);
+}
+
+void os_memory_shed(void)
+{
+    char text[1024], line[128];
+    size_t length = 0;
+    ssize_t n;
+    struct mapping before = {.end = 0};
+    int fd = __asan_init || __tsan_init || __msan_init
+                 ? -1
+                 : open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && (n = read(fd, text, sizeof text)) > 0)
+        for (ssize_t i = 0; i < n; i++) {
+            if (text[i] != '\n') {
+                if (length < sizeof line - 1)
+                    line[length++] = text[i];
+                continue;
+            }
+            line[length] = 0;
+            length = 0;
+            struct mapping m = parse_mapping(line);
+            shed(&m, &before);
+            before = m;
+        }
+    if (fd >= 0)
+        close(fd);
 }
 
 void *os_memory_wiped_page(void)

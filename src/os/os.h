@@ -175,8 +175,12 @@ int os_process_signal(const struct os_process *process, int signal);
 int os_pidfd_signal(int fd, int signal); /* 0, -errno */
 /* The calling process stops (SIGSTOP). */
 void os_stop(void);
-/* A child that runs none of the fork handlers: it may call only what signal handlers may. */
-pid_t os_fork_plain(void);
+/* A child that runs none of the fork handlers: it may call only what signal handlers may. Its end
+ * sends its parent `end_signal`; if that is 0, only who waits for it with __WALL sees it. */
+pid_t os_fork_plain(int end_signal);
+/* Closes all descriptors but two, either of which may be none (below 0). */
+void os_close_all_but(int a, int b);
+void os_name_thread(const char *name);
 /* The calling process gets `signal` when the thread that forked it ends. */
 int os_signal_at_parent_end(int signal);
 /* And every `period` ns, from now on. */
@@ -192,6 +196,9 @@ int os_memory_map(int fd, uint64_t size, void **ret_base);
 int os_memory_populate(void *address, size_t size, int fd, uint64_t offset);
 /* Gives it back; it reads as zero afterwards. */
 void os_memory_remove(void *address, size_t size);
+/* Gives back what a fork has copied, but for code, what belongs to its files, the caller's stack and
+ * thread-local storage. */
+void os_memory_shed(void);
 /* One page, zero, which a fork wipes in the child. */
 void *os_memory_wiped_page(void);
 

@@ -10,6 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
 #ifndef SYS_pidfd_send_signal
 #define SYS_pidfd_send_signal 424
 #endif
@@ -180,13 +183,35 @@ void os_stop(void)
     os_sleep(1000000); /* where it has no effect, as on a container's first process */
 }
 
-pid_t os_fork_plain(void)
+pid_t os_fork_plain(int end_signal)
 {
-#if defined(SYS_fork)
-    return (pid_t)syscall(SYS_fork);
-#else
-    return (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-#endif
+    return (pid_t)os_call(SYS_clone, end_signal, 0, 0, 0, 0, 0);
+}
+
+static void close_from_to(unsigned from, unsigned to)
+{
+    if (from > to || !os_call(SYS_close_range, from, to, 0, 0, 0, 0))
+        return;
+    unsigned most = (unsigned)sysconf(_SC_OPEN_MAX); /* Linux 5.8 and before */
+    for (unsigned fd = from; fd <= to && fd < most; fd++)
+        close((int)fd);
+}
+
+void os_close_all_but(int a, int b)
+{
+    /* each is one more than a descriptor, 0 is none */
+    unsigned one = a < 0 ? 0 : (unsigned)a + 1, other = b < 0 ? 0 : (unsigned)b + 1;
+    unsigned low = one < other ? one : other, high = one < other ? other : one;
+    if (low > 1)
+        close_from_to(0, low - 2);
+    if (high > low + 1)
+        close_from_to(low, high - 2);
+    close_from_to(high, UINT32_MAX);
+}
+
+void os_name_thread(const char *name)
+{
+    prctl(PR_SET_NAME, name);
 }
 
 int os_signal_at_parent_end(int signal)

@@ -147,6 +147,14 @@ void daemon_expect(void);
 /* This process ends normally: its daemons end too. */
 void daemon_end_all(void);
 
+/* ---- keeper.c ---- */
+/* Under child_mutex: sees to it that this process has a keeper, if one can be had. */
+void keeper_start(void);
+/* At a normal end, when this process has ended those of its daemons that are its own children. */
+void keeper_stop(void);
+/* Whether the parent of slot s's process has one. Async-signal-safe. */
+bool keeper_of_parent(uint32_t s);
+
 /* ---- forkserver.c ---- */
 /* A signal to a CLEAN child, by way of the server, which knows whether it has been reaped. */
 int forkserver_signal(struct child *child, int number);

@@ -2,8 +2,8 @@
  * along.
  *
  * The kernel sends DAEMON_SIGNAL when the *thread* that forked the daemon ends, so the handler
- * looks whether the process is gone; if it is not, nothing will tell when it goes, and from then on
- * a timer makes the handler look. A daemon computes while its parent dies, so all of this is a
+ * looks whether the process is gone; if it is not, nothing but the parent's keeper (keeper.c) will
+ * tell when it goes, and where there is none a timer makes the handler look from then on. A daemon computes while its parent dies, so all of this is a
  * handler that calls nothing but the kernel. It does not kill the tree itself, since its own
  * process's other threads could go on forking: it forks a last child, which runs no handlers, stops
  * the daemon and everything below it, and kills them. At the parent's normal end the parent does
@@ -20,7 +20,7 @@ enum { PERIOD = 50000000 };
 
 /* Written before the handler is installed. */
 static struct {
-    pid_t kernel_parent; /* who forked it */
+    pid_t kernel_parent; /* who forked it; -1: somebody in between */
     pid_t parent;        /* whose death it follows, if somebody else forked it; 0: the same */
     uint64_t parent_start;
     pid_t me; /* 0: this process is no daemon */
@@ -46,7 +46,7 @@ static bool parent_gone(void)
 static void end_tree(void)
 {
     pid_t me = getpid();
-    pid_t last = os_fork_plain();
+    pid_t last = os_fork_plain(SIGCHLD);
     if (last == 0) {
         tree_kill(me, armed.slot, armed.generation, 0);
         if (getppid() == me) /* /proc did not show it */
@@ -67,7 +67,7 @@ static void on_signal(int number)
     if (armed.me == getpid()) {
         if (parent_gone())
             end_tree();
-        if (!armed.timer)
+        if (!armed.timer && !keeper_of_parent(armed.slot))
             armed.timer = !os_signal_every(number, PERIOD);
     }
     errno = error;
@@ -125,15 +125,22 @@ void daemon_arm(pid_t forker, pid_t parent, uint64_t parent_start)
     arm();
 }
 
-/* A daemon started by exec: until now the signal's default, which ends it, was all it had. */
+/* A program that has joined, or a child of a bare clone. If its parent did not fork it itself (a
+ * shell that it was started through did, which may have ended by now), it follows that parent. */
 static void joined(void)
 {
     const struct slot *slot = &view.slots[process_self.slot];
     const struct slot *parent = &view.slots[slot->parent];
+    struct os_process process = {.start = 0};
     if (!(atomic_load(&slot->flags) & SLOT_FLAG_DAEMON))
         return;
-    bool there = atomic_load(&parent->word) >> 32 == slot->parent_generation;
-    daemon_arm(there ? atomic_load(&parent->pid) : -1, 0, 0);
+    pid_t pid = atomic_load(&parent->pid);
+    os_process_look(pid, &process);
+    bool there = slot->parent && pid && pid != getppid() &&
+                 atomic_load(&parent->word) >> 32 == slot->parent_generation;
+    daemon_arm(there || !pid ? -1 : pid, there ? pid : 0, process.start);
+    if (there)
+        on_signal(DAEMON_SIGNAL);
 }
 
 __attribute__((constructor)) static void hook(void)
@@ -166,5 +173,6 @@ void daemon_end_all(void)
         return;
     pthread_mutex_lock(&child_mutex);
     child_each(end_one, NULL);
+    keeper_stop();
     pthread_mutex_unlock(&child_mutex);
 }

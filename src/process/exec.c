@@ -11,6 +11,19 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Its parent's keeper ends a daemon with what is below it. The signal would end the program alone,
+ * and what it has started be nobody's. */
+static void leave_daemon_to_keeper(const struct launch *l)
+{
+    uint32_t s = self_birth.slot;
+    if (!(atomic_load(&view.slots[s].flags) & SLOT_FLAG_DAEMON) || !os_features()->proc ||
+        !keeper_of_parent(s))
+        return;
+    os_signal_at_parent_end(0);
+    if (getppid() != l->parent) /* the keeper may have looked before there was anything to see */
+        launch_fail(l, fail(-EPIPE, "start_exec: the parent has ended"));
+}
+
 static _Noreturn void run_program(const struct launch *l, const char *path, char *const argv[])
 {
     char text[64];
@@ -20,6 +33,7 @@ static _Noreturn void run_program(const struct launch *l, const char *path, char
     snprintf(text, sizeof text, "%d:%u:%u", fd, self_birth.slot, self_birth.generation);
     if (setenv(SELF_ENVIRONMENT, text, 1))
         launch_fail(l, fail(-ENOMEM, "start_exec: no memory for the environment"));
+    leave_daemon_to_keeper(l);
     execvp(path, argv);
     launch_fail(l, fail(-errno, "start_exec: %s: %s", path, strerror(errno)));
 }

@@ -262,6 +262,7 @@ static struct child *prepare(struct request *r, const shoal_process_options *o)
         if (child->daemon) {
             r->flags |= SHOAL_DAEMON;
             daemon_expect();
+            keeper_start();
         }
         r->parent = child->owner;
         r->parent_start = os_process_look(r->parent, &me) ? 0 : me.start;

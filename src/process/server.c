@@ -143,7 +143,7 @@ static int start(const struct request *r, const struct unpacked *u, const int fd
         served = more;
         room = 2 * room + 16;
     }
-    int rc = launch_begin(&l, &u->options, false, 0);
+    int rc = launch_begin(&l, &u->options, false, BIRTH_CLEAN);
     if (rc)
         return rc;
     memcpy(l.identity, r->identity, NAME);

@@ -82,6 +82,8 @@ int launch_begin(struct launch *l, const shoal_process_options *options, bool re
     l->child->daemon = flags & SLOT_FLAG_DAEMON;
     if (l->child->daemon)
         daemon_expect();
+    if (l->child->daemon && !(flags & BIRTH_CLEAN))
+        keeper_start();
     launch_name(l->child, l->options->name, l->identity);
     self_birth.flags = flags;
     memcpy(self_birth.name, l->child->name, NAME);

@@ -203,6 +203,16 @@ static bool look(struct tree *t)
     return t->count > before;
 }
 
+/* Keepers end by themselves, and are nobody's business. */
+static bool is_keeper(pid_t pid)
+{
+    uint32_t high = view.region ? atomic_load(&view.region->slots_high) : 0;
+    for (uint32_t s = 1; s < high; s++)
+        if (atomic_load(&view.slots[s].keeper) == pid)
+            return true;
+    return false;
+}
+
 /* The deepest first; how many there were. */
 static int kill_found(struct tree *t)
 {
@@ -221,7 +231,7 @@ static int kill_found(struct tree *t)
             const struct os_process *p = &t->found[k];
             if (t->depth[k] == depth && p->state != 'Z' && p->state != 'X' &&
                 !os_process_signal(p, SIGKILL))
-                killed++;
+                killed += !is_keeper(p->pid);
         }
     return killed;
 }

@@ -334,6 +334,7 @@ static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
     /* A leaving process may be overtaken as soon as its pid is 0, and the slot be a newborn's:
      * nothing is written after that but by the last step. */
     memset(slot->ancestors, 0, sizeof slot->ancestors);
+    atomic_store(&slot->keeper, 0);
     atomic_store(&slot->flags, 0);
     atomic_store(&slot->pid, 0);
     /* One step, and only if the right was not taken from us: a leaving process has done all by now,

@@ -126,6 +126,7 @@ static_assert(sizeof(struct record) == 64, "one cache line");
  *   doomed           generation + 1 of the last life that is to be killed with the tree that it is in: it does not fork any more. As forked
  *   ancestors        written when the slot is reserved, zeroed before it is free again
  *   born_at          written by a child that will exec, before its pid; 0 once a process has the slot
+ *   keeper           number of the process that ends its daemons when it has ended; 0: none. Written by the process, zeroed before the slot is free again
  *   exit_status      written by the process at its normal end, by the fork server for its children; futex-waited by who joins through it
  *   charged          added to by the process, subtracted from by whoever frees its objects; a hint, counted anew when a quota seems exceeded
  */
@@ -149,7 +150,9 @@ struct slot {
         reserved_at; /* clock ticks since boot: its process, if there is one, began no earlier */
     _Atomic uint32_t forked, doomed;
     _Atomic uint64_t born_at; /* of a program that has not joined: it had begun by then; or 0 */
-    uint64_t reserved[5];
+    _Atomic int32_t keeper;
+    uint32_t unused;
+    uint64_t reserved[4];
 };
 enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
 enum {

@@ -95,7 +95,9 @@ struct birth {
  * parent, *slot and *generation tell the child's. */
 extern _Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));
 enum {
-    BIRTH_EXEC = 1u << 16 /* in flags: the child will exec, and the new image takes the slot */
+    /* in flags: */
+    BIRTH_EXEC = 1u << 16,  /* the child will exec, and the new image takes the slot */
+    BIRTH_CLEAN = 1u << 17, /* it is another process's, in whose name this one forks */
 };
 
 /* Gives everything up, at the end of the process. 0 or -errno. */

@@ -71,6 +71,8 @@ int main(int n, char **arguments)
         return shoal_process_pid(shoal_process_parent()) == atoi(argument) ? 0 : 2;
     if (!strcmp(what, "sleep"))
         return wait_for_ever();
+    if (!strcmp(what, "join"))
+        return count(argument) || wait_for_ever();
     if (!strcmp(what, "stay"))
         return stay(argument);
     return 1;
