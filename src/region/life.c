@@ -520,15 +520,16 @@ static enum life look_unborn(uint32_t s, uint64_t word)
     struct slot *slot = &view.slots[s];
     uint32_t parent = record_slot(atomic_load(&record_at((uint32_t)word >> 8)->word));
     pid_t pid = atomic_load(&slot->pid);
-    if (pid) {
-        if (os_process_ended(pid) != 1)
-            return LIFE_UNARMED;
-    } else {
+    /* a number may be that of its shell, which has ended */
+    bool by_itself = !((uint32_t)word >> 8);
+    if (pid && os_process_ended(pid) != 1)
+        return LIFE_UNARMED;
+    if (!pid || by_itself) {
         bool parent_lives =
             parent && slot_status(atomic_load(&view.slots[parent].word)) == SLOT_ALIVE;
         if (parent_lives && !is_forked(slot, (uint32_t)(word >> 32)))
             return LIFE_WELL;
-        if (life_unborn(s, word, NULL, NULL) || atomic_load(&slot->pid))
+        if (life_unborn(s, word, NULL, NULL) || atomic_load(&slot->pid) != pid)
             return LIFE_UNARMED;
     }
     return atomic_load(&slot->word) == word ? take_and_repair(s, word, false) : LIFE_WELL;
@@ -597,7 +598,9 @@ void life_ended(uint32_t s, uint32_t generation, bool orderly)
     /* The slot may have become that of another process than the one that was reaped: a program that
      * a wrapper started in the background. */
     pid_t pid = atomic_load(&view.slots[s].pid);
-    if (status == SLOT_DEAD || (pid && os_process_ended(pid) != 1))
+    /* by such a program, just now */
+    bool taken = status == SLOT_STARTING && !((uint32_t)word >> 8);
+    if (status == SLOT_DEAD || taken || (pid && os_process_ended(pid) != 1))
         life_look(s, true);
     else
         take_and_repair(s, word, orderly && status == SLOT_STARTING);

@@ -158,16 +158,16 @@ static uint32_t slot_of(owner_t owner)
     return (uint32_t)(word >> 32) == owner_generation(owner) ? (uint32_t)(word >> 16) & 0xffff : 0;
 }
 
-/* A child that ran no fork handler. What its thread was called in its parent tells who that is,
- * unless the parent has died by now. */
-static void inherit_raw(struct slot *slot, owner_t was)
+/* The same for one for which its parent has reserved nothing: nothing if that has ended by now. */
+static void inherit_late(struct slot *slot, uint32_t parent, uint32_t generation)
 {
-    uint32_t parent = slot_of(was);
-    if (!parent)
+    const struct slot *from = &view.slots[parent];
+    uint64_t word = slot_make(generation, 0, SLOT_ALIVE);
+    if (!parent || atomic_load(&from->word) != word)
         return;
-    inherit(slot, parent, (uint32_t)(atomic_load(&view.slots[parent].word) >> 32));
-    atomic_fetch_or(&slot->flags, atomic_load(&view.slots[parent].flags) & SLOT_FLAG_DAEMON);
-    if (slot_of(was) != parent) { /* we may have read what is another's */
+    inherit(slot, parent, generation);
+    atomic_fetch_or(&slot->flags, atomic_load(&from->flags) & SLOT_FLAG_DAEMON);
+    if (atomic_load(&from->word) != word) { /* we may have read what is another's */
         inherit(slot, 0, 0);
         atomic_fetch_and(&slot->flags, ~(uint32_t)SLOT_FLAG_DAEMON);
     }
@@ -364,15 +364,24 @@ static void first_time(void)
     configure();
 }
 
-/* A family that the parent left in the environment (start by exec). */
-static int join_family(void)
+/* Whose child a process is that has a slot reserved by nobody. */
+struct descent {
+    uint32_t parent, generation;
+    bool daemon;
+};
+
+/* A family that the parent left in the environment (start by exec). -EAGAIN: mapped, but the slot
+ * is another's: a shell has run more than one program, or has ended before this one joined. */
+static int join_family(struct descent *descent)
 {
     const char *text = getenv(SELF_ENVIRONMENT);
-    unsigned slot, generation;
+    unsigned slot, generation, daemon;
     int fd;
     if (!text)
         return -ENOENT;
-    bool good = sscanf(text, "%d:%u:%u", &fd, &slot, &generation) == 3 && slot && slot < SLOTS;
+    bool good = sscanf(text, SELF_FORMAT, &fd, &slot, &generation, &descent->parent,
+                       &descent->generation, &daemon) == 6 &&
+                slot && slot < SLOTS && descent->parent < SLOTS;
     unsetenv(SELF_ENVIRONMENT); /* not for children of ours that are not of the family */
     if (!good)
         return fail(-EINVAL, SELF_ENVIRONMENT " is not what a parent writes there");
@@ -385,14 +394,17 @@ static int join_family(void)
         region_unmap();
         return fail(rc, "the parent's region cannot be joined: %s", strerror(-rc));
     }
-    if (slot_status(atomic_load(&view.slots[slot].word)) == SLOT_STARTING &&
-        atomic_load(&view.slots[slot].word) >> 32 == generation)
-        adopt_slot(slot, generation);
-    else
-        rc = fail(-ESTALE, "the slot that the parent reserved is no longer this process's");
-    if (!rc && self_on_join)
+    descent->daemon = daemon;
+    /* Of several programs that a shell runs one has the slot: who takes it from its parent. */
+    uint64_t word = atomic_load(&view.slots[slot].word);
+    if (slot_status(word) != SLOT_STARTING || word >> 32 != generation || !((uint32_t)word >> 8) ||
+        !atomic_compare_exchange_strong(&view.slots[slot].word, &word,
+                                        slot_make(generation, 0, SLOT_STARTING)))
+        return -EAGAIN;
+    adopt_slot(slot, generation);
+    if (self_on_join)
         self_on_join();
-    return rc;
+    return 0;
 }
 
 /* All of it or nothing: the next call begins anew. */
@@ -413,15 +425,20 @@ static int begin_family(uint64_t reserve)
 /* `was`: what the calling thread was called before, in the process that forked this one. */
 static int attach_process(owner_t was)
 {
+    struct descent descent = {.parent = 0};
     if (!view.base) {
-        int rc = join_family();
-        if (rc != -ENOENT)
+        int rc = join_family(&descent);
+        if (rc == -ENOENT)
+            rc = begin_family(0);
+        else if (!rc)
+            return 0;
+        if (rc && rc != -EAGAIN)
             return rc;
-        rc = begin_family(0);
-        if (rc)
-            return rc;
+    } else {
+        descent.parent = slot_of(was);
+        descent.generation = (uint32_t)(atomic_load(&view.slots[descent.parent].word) >> 32);
     }
-    /* The root, or a child of a raw clone: a slot of its own, no holds. */
+    /* The root, a child of a raw clone, or a program that comes late: a slot of its own, no holds. */
     bool raw = !process_self.keep.known;
     configure();
     bool root = atomic_load(&view.region->slots_high) == 1;
@@ -435,7 +452,8 @@ static int attach_process(owner_t was)
         slot->authkey_size = 32;
         os_random(slot->authkey, 32);
     } else {
-        inherit_raw(slot, was);
+        inherit_late(slot, descent.parent, descent.generation);
+        atomic_fetch_or(&slot->flags, slot->parent && descent.daemon ? SLOT_FLAG_DAEMON : 0);
     }
     adopt_slot(b.slot, b.generation);
     if (!root)

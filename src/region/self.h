@@ -111,7 +111,8 @@ extern void (*self_on_join)(void);
 
 /* Attaches to the family whose descriptor a parent left in the environment (start by exec): tried
  * by self_attach. */
-#define SELF_ENVIRONMENT "SHOAL_FAMILY" /* "descriptor:slot:generation" */
+#define SELF_ENVIRONMENT "SHOAL_FAMILY"
+#define SELF_FORMAT "%d:%u:%u:%u:%u:%u" /* descriptor, slot, generation; of the parent; daemon */
 
 /* ---- errors ---- */
 /* For results that come often and mean nothing is wrong: -EAGAIN, -ETIMEDOUT, -EINTR of a wait. */

@@ -71,6 +71,8 @@ int main(int n, char **arguments)
         return shoal_process_pid(shoal_process_parent()) == atoi(argument) ? 0 : 2;
     if (!strcmp(what, "sleep"))
         return wait_for_ever();
+    if (!strcmp(what, "key"))
+        return count(argument) || shoal_process_authkey((unsigned char[64]){0}, 64) != 3;
     if (!strcmp(what, "join"))
         return count(argument) || wait_for_ever();
     if (!strcmp(what, "stay"))

@@ -185,6 +185,28 @@ TEST(process_program_that_is_a_daemon_and_has_joined_takes_its_children_along)
     daemon_program_ends("stay", 2);
 }
 
+/* Which of them has the slot that was reserved is open; all belong to the family. */
+TEST(process_programs_that_one_shell_runs_are_all_of_the_family)
+{
+    static char shell[] = "sh", option[] = "-c",
+                script[] = "\"$0\" count \"$1\" && "
+                           "\"$0\" key \"$1\" | "
+                           "\"$0\" key \"$1\"";
+    _Atomic long *words;
+    char *argv[] = {shell, option, script, member(), counter(&words), NULL};
+    shoal_statistics s;
+    shoal_process *p;
+    ASSERT_OK(shoal_process_set_authkey((const unsigned char *)"key", 3));
+    for (int i = 1; i <= 20; i++) {
+        ASSERT_OK(shoal_process_start_exec(&p, "/bin/sh", argv, NULL));
+        ASSERT_EQ_INT(joined(p), 0);
+        ASSERT_EQ_INT(words[0], 3 * i);
+        ASSERT_OK(shoal_memory_statistics(&s));
+        ASSERT_EQ_INT(s.processes, 1);
+    }
+    words_close();
+}
+
 /* A shell that starts the program in the background ends before it. */
 TEST(process_program_lives_on_when_the_one_that_started_it_has_ended)
 {
