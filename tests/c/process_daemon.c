@@ -273,6 +273,9 @@ TEST(process_daemon_whose_parent_ends_during_the_start_ends)
 /* Private first, or it would be taken away from everybody. */
 static void without_proc(void)
 {
+#ifdef __SANITIZE_ADDRESS__
+    SKIP("the sanitizer looks for leaks through /proc");
+#endif
     if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
         umount2("/proc", MNT_DETACH) || !access("/proc/self", F_OK))
         SKIP("no right to take /proc away");

@@ -310,6 +310,7 @@ static void see_no_keeper(void)
     pid_t before = keeper();
     ASSERT_EQ_INT(before, 0);
     start(wait_for_ever);
+    until_word(&words[BEGUN], 1);
     ASSERT_EQ_INT(shoal_process_active_children(&p, 1), 1);
     pid_t pid = until_keeper();
     ASSERT_OK(shoal_memory_statistics(&s));
