@@ -119,6 +119,19 @@ void object_thread_end(void)
             atomic_fetch_or(&group_at(shoal_thread.group[c] - 1)->freed, shoal_thread.free_ids[c]);
 }
 
+/* Whether group g, which the caller has just come to own, is one of this class; if not, it is nobody's
+ * again. Its class is written once. It may have none, as whoever made it died before that; or have
+ * got one since we looked for it, however long ago that was. */
+static bool is_of_class(struct group *group, unsigned c)
+{
+    if (!group->size || MUTANT(143))
+        group->size = class_size[c] + 1;
+    if (group->size == class_size[c] + 1)
+        return true;
+    atomic_store(&group->owner, 0);
+    return false;
+}
+
 /* A group of this class that is mine with something freed, or nobody's: looks at `most`, beginning
  * where the last one found something, or else stopped: so there are few new groups while there are
  * such. */
@@ -141,12 +154,8 @@ static int find_group(unsigned c, uint32_t most)
         } else if (owner || !atomic_compare_exchange_strong(&group->owner, &none, t->me)) {
             continue;
         }
-        if (!group->size) /* whoever made it died before it had a class */
-            group->size = class_size[c] + 1;
-        if (group->size != class_size[c] + 1) {
-            atomic_store(&group->owner, 0);
+        if (!is_of_class(group, c))
             continue;
-        }
         int rc = group_ready(g, c);
         if (rc)
             return rc;
@@ -172,8 +181,7 @@ static int new_group(unsigned c)
         /* Own it first, count it then: whoever dies in between leaves a group above the mark, which
          * the next one to come by counts. */
         bool mine = atomic_compare_exchange_strong(&group_at(g)->owner, &none, shoal_thread.me);
-        if (mine)
-            group_at(g)->size = class_size[c] + 1;
+        mine = mine && is_of_class(group_at(g), c);
         uint32_t high = g;
         atomic_compare_exchange_strong(&view.region->groups_high, &high, g + 1);
         if (mine) {

@@ -268,6 +268,39 @@ static void create_same(void *p)
 KILL_SCENARIO(create_in_an_ownerless_group, .setup = setup, .prepare = prepare_ownerless,
               .victim = create_same, .survivor = survive, .state = family_state, .final = last);
 
+/* ---- others make a group of another class where it was about to make one, and end ---- */
+
+static void create_once(void *p)
+{
+    shoal_memory *memory;
+
+    (void)p;
+    ASSERT_OK(shoal_memory_create(&memory, 300, NULL));
+    shoal_memory_close(memory);
+}
+
+static void create_of_another_class(void *p, int i)
+{
+    shoal_memory *memory;
+
+    (void)p;
+    (void)i;
+    ASSERT_OK(shoal_memory_create(&memory, 40, NULL));
+    shoal_memory_close(memory);
+}
+
+/* Who is stopped with the guard keeps the others from memory. */
+static void create_if_possible(void *p, int i)
+{
+    if (!atomic_load(&view.region->guard))
+        create_of_another_class(p, i);
+}
+
+KILL_SCENARIO(create_where_others_do, .setup = setup, .prepare = family_prepare,
+              .victim = create_once, .survivor = create_of_another_class,
+
+              .stopped = create_if_possible, .final = last);
+
 /* ---- readers and writers that died ---- */
 
 static void die_reading(void *p)
