@@ -124,19 +124,23 @@ int os_futex_waitv(const struct os_wait *waits, unsigned n, int64_t deadline);
 int os_futex_wake(_Atomic uint32_t *word, int n);
 
 /* ---- robust words: marked by the kernel when the thread that holds them ends ---- A
- * process-shared robust mutex of libc, used only by trylock and unlock: libc keeps the thread's
- * list that the kernel walks. The waiters bit is set as soon as it is held, since the kernel wakes
- * somebody only then. */
+ * process-shared robust mutex of libc, which keeps the thread's list that the kernel walks. The
+ * waiters bit is set as soon as it is held, since the kernel wakes somebody only then. */
 #define OS_ROBUST_SIZE 48
 struct os_robust {
     _Alignas(8) unsigned char mutex[OS_ROBUST_SIZE];
 };
 void os_robust_prepare(void); /* once, before all others */
+/* The calling thread's number, before its first try, and anew in a child of a fork. */
+void os_robust_thread(pid_t tid);
 /* Whether libc and the kernel agree on who the calling thread is: not in a child that was made by a
  * bare system call, whose end marks nothing. */
 bool os_robust_works(void);
 void os_robust_init(struct os_robust *robust);
-/* 1: taken, 0: a living thread has it. One left behind by a dead thread is taken. */
+/* Whether the calling thread is in a signal handler that came while it was taking or giving back such
+ * a word, or a robust mutex of the program's: until that goes on, none can be taken. */
+bool os_robust_busy(void);
+/* 1: taken, 0: a living thread has it, or busy. One left behind by a dead thread is taken. */
 bool os_robust_try(struct os_robust *robust);
 void os_robust_release(struct os_robust *robust); /* wakes one waiter */
 _Atomic uint32_t *os_robust_word(struct os_robust *robust);

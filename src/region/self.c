@@ -82,7 +82,7 @@ static int claim_record(uint32_t *ret)
     return fail(-EAGAIN, "the family has no room for another thread (%d)", RECORDS - SLOTS);
 }
 
-static void use_record(uint32_t r)
+static void use_record(uint32_t r, pid_t tid)
 {
     struct thread *t = &shoal_thread;
     struct record *record = record_at(r);
@@ -91,7 +91,7 @@ static void use_record(uint32_t r)
     t->depth = 0;
     t->holds_life = false;
     t->record = record;
-    atomic_store(&record->tid, (uint32_t)os_gettid());
+    atomic_store(&record->tid, (uint32_t)tid);
     t->me = owner_make((uint32_t)(atomic_load(&record->word) >> 32), r);
     if (!t->keyed) /* a fork copies it: the child is spared the call */
         pthread_setspecific(thread_key, t);
@@ -220,20 +220,21 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
     return fail(-EAGAIN, "the family has no room for another process (%d)", SLOTS - 1);
 }
 
-/* A reserved slot becomes this process's. */
-static void adopt_slot(uint32_t s, uint32_t generation)
+/* A reserved slot becomes this process's, and this its first thread. */
+static void adopt_slot(uint32_t s, uint32_t generation, pid_t pid, pid_t tid)
 {
     struct slot *slot = &view.slots[s];
     process_self.slot = s;
     process_self.generation = generation;
     atomic_store(&slot->born_at, 0); /* it may be another process than the one that was forked */
-    atomic_store(&slot->pid, os_getpid());
+    atomic_store(&slot->pid, pid);
     os_robust_init(&slot->life);
+    os_robust_thread(tid);
     bool armed = process_self.keep.robust && os_robust_try(&slot->life);
     atomic_store(&record_at(s)->word, record_make(generation, s, true));
     process_self.spare = 0;
     atomic_store(&process_self.threads, 0);
-    use_record(s);
+    use_record(s, tid);
     shoal_thread.holds_life = armed;
     process_self.keep.asymmetric = view.region->asymmetric;
     atomic_store(&slot->word, slot_make(generation, 0, SLOT_ALIVE));
@@ -321,13 +322,13 @@ static void after_fork_child(void)
     }
     if (b->slot && b->flags & BIRTH_EXEC)
         atomic_store(&view.slots[b->slot].born_at, os_ticks());
-    if (b->slot)
-        atomic_store(&view.slots[b->slot].pid, os_getpid());
-    if (b->flags & BIRTH_EXEC)
-        return; /* the new image takes the slot */
     if (!b->slot)
         return;
-    adopt_slot(b->slot, b->generation);
+    pid_t pid = os_getpid();
+    atomic_store(&view.slots[b->slot].pid, pid);
+    if (b->flags & BIRTH_EXEC)
+        return; /* the new image takes the slot */
+    adopt_slot(b->slot, b->generation, pid, pid);
     if (b->several)
         object_check_handles(false);
 }
@@ -401,7 +402,7 @@ static int join_family(struct descent *descent)
         !atomic_compare_exchange_strong(&view.slots[slot].word, &word,
                                         slot_make(generation, 0, SLOT_STARTING)))
         return -EAGAIN;
-    adopt_slot(slot, generation);
+    adopt_slot(slot, generation, os_getpid(), os_gettid());
     if (self_on_join)
         self_on_join();
     return 0;
@@ -455,7 +456,7 @@ static int attach_process(owner_t was)
         inherit_late(slot, descent.parent, descent.generation);
         atomic_fetch_or(&slot->flags, slot->parent && descent.daemon ? SLOT_FLAG_DAEMON : 0);
     }
-    adopt_slot(b.slot, b.generation);
+    adopt_slot(b.slot, b.generation, os_getpid(), os_gettid());
     if (!root)
         object_check_handles(raw);
     if (!root && self_on_join)
@@ -490,7 +491,9 @@ int self_attach(void)
         uint32_t r = 0;
         rc = claim_record(&r);
         if (!rc) {
-            use_record(r);
+            pid_t tid = os_gettid();
+            os_robust_thread(tid);
+            use_record(r, tid);
             self_arm();
         }
     }

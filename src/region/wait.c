@@ -201,14 +201,15 @@ static bool look(struct waiter *w, bool unarmed, int64_t *slice)
     return repaired;
 }
 
-/* Without futex_waitv: one word, in slices. */
+/* Without futex_waitv, or without the right to a role: one word, in slices. */
 static int park_plain(struct waiter *w, const _Atomic uint32_t *word, uint32_t value,
                       int64_t deadline)
 {
     uint32_t groups = groups_of(watch_end());
     int64_t slice;
-    /* Without robust words nobody would inherit a dead one's role: everybody looks. */
-    bool watcher = !process_self.keep.robust || take_role(w, groups);
+    /* Without robust words nobody would inherit a dead one's role: everybody looks. So does a signal
+     * handler that can take none. */
+    bool watcher = !process_self.keep.robust || os_robust_busy() || take_role(w, groups);
     if (watcher && look(w, true, &slice))
         return 0;
     int64_t until = os_now() + (watcher ? PLAIN_SLICE : PLAIN_SLICE_ORDINARY);
@@ -230,7 +231,7 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
         return in_vain(-ETIMEDOUT);
     if (w->slices)
         deadline = sooner(deadline, now + BARRIER_SLICE);
-    if (!process_self.keep.waitv) {
+    if (!process_self.keep.waitv || os_robust_busy()) {
         int rc = park_plain(w, word, value, deadline);
         return rc == -ETIMEDOUT && w->slices ? 0 : rc;
     }
