@@ -28,7 +28,8 @@
 #endif
 
 static struct os_features features;
-static pthread_once_t probed = PTHREAD_ONCE_INIT;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static _Atomic bool probed;
 
 /* Whether SHOAL_WITHOUT, a list with commas, names the feature. */
 static bool without(const char *name)
@@ -105,11 +106,13 @@ static void probe(void)
     if (fd >= 0)
         close(fd);
     errno = error;
+    atomic_store(&probed, true);
 }
 
 const struct os_features *os_features(void)
 {
-    pthread_once(&probed, probe);
+    if (unlikely(!atomic_load_explicit(&probed, memory_order_acquire)))
+        pthread_once(&once, probe);
     return &features;
 }
 

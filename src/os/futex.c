@@ -1,4 +1,4 @@
-/* Futexes. */
+/* Futexes, and a mutex made of one. */
 #include "os/os.h"
 #include <assert.h>
 #include <errno.h>
@@ -57,4 +57,10 @@ int os_futex_wake(_Atomic uint32_t *word, int n)
 {
     long rc = os_call(SYS_futex, (long)word, FUTEX_WAKE, n, 0, 0, 0);
     return rc < 0 ? 0 : (int)rc;
+}
+
+void os_mutex_wait(struct os_mutex *mutex)
+{
+    while (atomic_exchange(&mutex->word, 2))
+        os_futex_wait(&mutex->word, 2, INT64_MAX);
 }

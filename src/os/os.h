@@ -123,6 +123,24 @@ int os_futex_waitv(const struct os_wait *waits, unsigned n, int64_t deadline);
 /* Wakes up to n; returns how many. */
 int os_futex_wake(_Atomic uint32_t *word, int n);
 
+/* ---- a mutex between the threads of a process; all zero is free ---- libc's would do, but for its
+ * code: in a child of a fork that is a page fault. */
+struct os_mutex {
+    _Atomic uint32_t word; /* 1: held, 2: and somebody may sleep */
+};
+void os_mutex_wait(struct os_mutex *mutex);
+static inline void os_mutex_lock(struct os_mutex *mutex)
+{
+    uint32_t free = 0;
+    if (unlikely(!atomic_compare_exchange_strong(&mutex->word, &free, 1)))
+        os_mutex_wait(mutex);
+}
+static inline void os_mutex_unlock(struct os_mutex *mutex)
+{
+    if (unlikely(atomic_exchange(&mutex->word, 0) == 2))
+        os_futex_wake(&mutex->word, 1);
+}
+
 /* ---- robust words: marked by the kernel when the thread that holds them ends ---- A
  * process-shared robust mutex of libc, which keeps the thread's list that the kernel walks. The
  * waiters bit is set as soon as it is held, since the kernel wakes somebody only then. */

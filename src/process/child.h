@@ -39,10 +39,10 @@ struct child {
 static_assert(sizeof(struct child) == 256, "none lies on two pages");
 
 /* What a process knows of its children. It lies in the page that a fork wipes (region/self.h): a
- * child begins with nothing, which is how libc's mutexes begin too. */
+ * child begins with nothing. */
 struct children {
-    pthread_mutex_t mutex; /* guards all of this, reaping, and starts; fork handlers hold it too */
-    pthread_mutex_t server_mutex; /* guards requests to the fork server; taken before the other */
+    struct os_mutex mutex; /* guards all of this, reaping, and starts; fork handlers hold it too */
+    struct os_mutex server_mutex; /* guards requests to the fork server; taken before the other */
     _Atomic uintptr_t starter;    /* the thread that forks under the mutex */
     pid_t owner;                  /* whose this is */
     unsigned count;               /* of starts, for names */

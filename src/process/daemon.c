@@ -171,8 +171,8 @@ void daemon_end_all(void)
 {
     if (!expected)
         return;
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     child_each(end_one, NULL);
     keeper_stop();
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
 }

@@ -36,10 +36,10 @@ static void add_handler(void)
 /* Locked, if this process has a server. */
 static int lock_server(const char *what)
 {
-    pthread_mutex_lock(&children->server_mutex);
+    os_mutex_lock(&children->server_mutex);
     if (server.owner == getpid())
         return 0;
-    pthread_mutex_unlock(&children->server_mutex);
+    os_mutex_unlock(&children->server_mutex);
     return fail(-EPIPE, "%s: this process has no fork server", what);
 }
 
@@ -52,7 +52,7 @@ static int make_server(void)
     pid_t parent = getpid();
     pthread_once(&once, add_handler);
     streams_flush();
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     child_fork_begin();
     self_birth.flags = atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON;
     snprintf(self_birth.name, NAME, "ForkServer");
@@ -73,7 +73,7 @@ static int make_server(void)
     server.place = (struct child){.family = view.region->family,
                                   .slot = self_birth.slot,
                                   .generation = self_birth.generation};
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
     if (pid > 0 && self_birth.slot) {
         server.owner = parent;
         server.pid = pid;
@@ -96,9 +96,9 @@ int shoal_forkserver_start(void)
     if (rc)
         return rc;
     child_begin();
-    pthread_mutex_lock(&children->server_mutex);
+    os_mutex_lock(&children->server_mutex);
     rc = server.owner == getpid() ? fail(-EALREADY, "forkserver: there is one") : make_server();
-    pthread_mutex_unlock(&children->server_mutex);
+    os_mutex_unlock(&children->server_mutex);
     return rc;
 }
 
@@ -123,9 +123,9 @@ static bool clean_children_run(void)
     struct cleaned c;
     for (bool again = true; again;) {
         c = (struct cleaned){.busy = false};
-        pthread_mutex_lock(&child_mutex);
+        os_mutex_lock(&child_mutex);
         again = child_each(look_at_clean, &c);
-        pthread_mutex_unlock(&child_mutex);
+        os_mutex_unlock(&child_mutex);
         if (again)
             child_gone(&c.gone);
     }
@@ -146,7 +146,7 @@ int shoal_forkserver_stop(void)
             ;
         child_gone(&server.place);
     }
-    pthread_mutex_unlock(&children->server_mutex);
+    os_mutex_unlock(&children->server_mutex);
     return rc;
 }
 
@@ -193,7 +193,7 @@ int forkserver_signal(struct child *child, int number)
     int rc = lock_server("signal");
     if (!rc) {
         rc = ask(&r, NULL, 0, NULL, &answer);
-        pthread_mutex_unlock(&children->server_mutex);
+        os_mutex_unlock(&children->server_mutex);
     }
     if (rc == -EPIPE && os_process_ended(child->pid) == 0)
         rc = kill(child->pid, number) ? -errno : 0;
@@ -252,7 +252,7 @@ static unsigned char *pack(struct request *r, const shoal_process_options *o, co
 static struct child *prepare(struct request *r, const shoal_process_options *o)
 {
     struct os_process me;
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     struct child *child = child_new(CLEAN);
     if (child) {
         const struct slot *slot = &view.slots[process_self.slot];
@@ -269,7 +269,7 @@ static struct child *prepare(struct request *r, const shoal_process_options *o)
         r->slot = process_self.slot;
         r->generation = process_self.generation;
     }
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
     return child;
 }
 
@@ -318,21 +318,21 @@ int shoal_process_start_clean(shoal_process **ret, shoal_target target, const vo
     rc = ask(&r, fds, n, bytes, &answer);
     close(status[1]);
     if (!rc) {
-        pthread_mutex_lock(&child_mutex);
+        os_mutex_lock(&child_mutex);
         child->pid = answer.pid;
         child->family = view.region->family;
         child->slot = answer.slot;
         child->generation = answer.generation;
-        pthread_mutex_unlock(&child_mutex);
+        os_mutex_unlock(&child_mutex);
         *ret = child_handle(child);
         goto out;
     }
 drop:
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     child_drop(child);
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
 out:
-    pthread_mutex_unlock(&children->server_mutex);
+    os_mutex_unlock(&children->server_mutex);
     free(bytes);
     errno = before;
     return rc;

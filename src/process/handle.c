@@ -29,13 +29,13 @@ static bool forks_itself(void)
 static void before_fork(void)
 {
     if (!forks_itself())
-        pthread_mutex_lock(&child_mutex);
+        os_mutex_lock(&child_mutex);
 }
 
 static void after_fork_parent(void)
 {
     if (!forks_itself())
-        pthread_mutex_unlock(&child_mutex);
+        os_mutex_unlock(&child_mutex);
 }
 
 static void begin(void)
@@ -165,9 +165,9 @@ int shoal_process_close(shoal_process *process)
     if (child->owner == os_getpid() && !child_look(child))
         return fail(-EBUSY, "close: process %s (pid %d) runs; join or kill it first", child->name,
                     (int)child->pid);
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     child_drop(child);
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
     return 0;
 }
 
@@ -258,10 +258,10 @@ static shoal_process *known(const struct child *which)
     if (self(&me))
         return NULL;
     child_begin();
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     know_self();
     shoal_process *process = which->check ? child_handle(which) : NULL;
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
     return process;
 }
 
@@ -310,9 +310,9 @@ int shoal_process_active_children(shoal_process *ret[], size_t n)
         return fail(-EINVAL, "active_children: no room to put %zu handles", n);
     for (bool again = true; again;) {
         g = (struct gathering){.ret = ret, .n = n};
-        pthread_mutex_lock(&child_mutex);
+        os_mutex_lock(&child_mutex);
         again = child_each(gather, &g);
-        pthread_mutex_unlock(&child_mutex);
+        os_mutex_unlock(&child_mutex);
         if (again)
             child_gone(&g.gone);
     }

@@ -90,12 +90,12 @@ void child_gone(const struct child *child)
 bool child_look(struct child *child)
 {
     bool fresh;
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     bool ended = child_ended(child, &fresh);
     struct child copy;
     if (fresh)
         copy = *child; /* another thread may close it */
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
     if (fresh)
         child_gone(&copy);
     return ended;
@@ -106,7 +106,7 @@ bool child_look(struct child *child)
 int child_pollable(struct child *child)
 {
     bool fresh = false;
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     int fd = descriptor_number(&child->end);
     bool known = fd >= 0;
     if (!known && child->kind != CLEAN && os_features()->pidfd &&
@@ -125,7 +125,7 @@ int child_pollable(struct child *child)
     }
     if (fd >= 0 && !known)
         descriptor_keep(&child->end, fd);
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
     if (fresh)
         child_gone(child);
     return fd >= 0 ? fd : fd == -1 ? -ENOTSUP : fd;
@@ -211,9 +211,9 @@ void child_abandon(struct child *child)
 {
     while (!child_look(child))
         wait_kernel(child);
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     child_drop(child);
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
 }
 
 /* How many of n have ended; which, if `ended` is given. */

@@ -67,9 +67,9 @@ static void take_statuses(void)
         ssize_t n = write(served[i].status_fd, &ending, sizeof ending);
         (void)n; /* nobody reads it any more */
         close(served[i].status_fd);
-        pthread_mutex_lock(&child_mutex);
+        os_mutex_lock(&child_mutex);
         child_drop(child);
-        pthread_mutex_unlock(&child_mutex);
+        os_mutex_unlock(&child_mutex);
         served[i] = served[--n_served];
     }
 }

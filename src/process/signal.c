@@ -24,7 +24,7 @@ static int send_signal(shoal_process *process, int number, const char *what)
     }
     /* It is not reaped while the mutex is held, so the number is its own. */
     bool fresh;
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     if (!child_ended(child, &fresh)) {
         int error = errno;
         if (kill(child->pid, number) && errno != ESRCH)
@@ -32,7 +32,7 @@ static int send_signal(shoal_process *process, int number, const char *what)
                       shoal_strerror(-errno));
         errno = error;
     }
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
     if (fresh)
         child_gone(child);
     return rc;

@@ -62,10 +62,10 @@ int launch_begin(struct launch *l, const shoal_process_options *options, bool re
         return rc;
     child_begin();
     streams_flush(); /* so that it comes before what the child prints */
-    pthread_mutex_lock(&child_mutex);
+    os_mutex_lock(&child_mutex);
     if ((reports || option_any(l->options)) && pipe2(l->report, O_CLOEXEC)) {
         rc = fail(-errno, "start: no pipe: %s", strerror(errno));
-        pthread_mutex_unlock(&child_mutex);
+        os_mutex_unlock(&child_mutex);
         return rc;
     }
     l->child = child_new(CHILD);
@@ -137,7 +137,7 @@ int launch_end(struct launch *l, pid_t pid, int error)
         close(l->report[1]);
     if (rc && l->child)
         child_drop(l->child);
-    pthread_mutex_unlock(&child_mutex);
+    os_mutex_unlock(&child_mutex);
     if (l->report[0] < 0)
         return rc;
     if (!rc)

@@ -541,13 +541,13 @@ static void close_private(struct handle *handle, uint32_t id)
      * stale reference, may come first. */
     uint64_t live = state_make(handle->generation, 0, OBJECT_LIVE);
     unsigned char closing = HOLD_CLOSING;
-    pthread_mutex_lock(&process_self.mutex); /* of what says CLOSING there is one at a time */
+    os_mutex_lock(&process_self.mutex); /* of what says CLOSING there is one at a time */
     atomic_store_explicit(hold_byte(id, slot), HOLD_CLOSING, memory_order_release);
     if (atomic_compare_exchange_strong(&h->state, &live, dead))
         finish(id, slot, true);
     else
         atomic_compare_exchange_strong(hold_byte(id, slot), &closing, HOLD_NONE);
-    pthread_mutex_unlock(&process_self.mutex);
+    os_mutex_unlock(&process_self.mutex);
 }
 
 void object_close(void *opaque, enum type type)
@@ -578,12 +578,12 @@ void object_close(void *opaque, enum type type)
         }
         atomic_store_explicit(&handle->check, check, memory_order_relaxed);
     }
-    pthread_mutex_lock(&process_self.mutex);
+    os_mutex_lock(&process_self.mutex);
     if (header_of(opaque, type) && !--handle->refs) {
         atomic_store(&handle->check, 0);
         release(id, process_self.slot, false);
     }
-    pthread_mutex_unlock(&process_self.mutex);
+    os_mutex_unlock(&process_self.mutex);
 }
 
 void object_drop(uint32_t id, uint32_t generation, uint32_t slot)
@@ -697,7 +697,7 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
         return fail(-ESTALE, "%s: the reference is of another family", what);
     if (id >= atomic_load(&view.region->groups_high) * GROUP)
         return fail(-ESTALE, "%s: the reference names object %u, which never was", what, id);
-    pthread_mutex_lock(&process_self.mutex);
+    os_mutex_lock(&process_self.mutex);
     struct handle *handle = &handles[id];
     if (atomic_load(&handle->check) && handle->generation == reference->generation) {
         if (atomic_load(&handle->check) == handle_check(type, handle->generation))
@@ -718,7 +718,7 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
     }
     if (!rc)
         handle->shared = 1;
-    pthread_mutex_unlock(&process_self.mutex);
+    os_mutex_unlock(&process_self.mutex);
     if (rc)
         return fail(rc,
                     rc == -EINVAL   ? "%s: object %u is of another type"

@@ -106,7 +106,7 @@ static void thread_end(void *argument)
     if (!self_known())
         return;
     uint32_t r = owner_record(t->me);
-    pthread_mutex_lock(&process_self.attach_mutex);
+    os_mutex_lock(&process_self.attach_mutex);
     if (t->holds_life)
         os_robust_release(
             &view.slots[process_self.slot]
@@ -116,7 +116,7 @@ static void thread_end(void *argument)
     process_self.spare = r;
     t->me = 0;
     atomic_fetch_sub(&process_self.threads, 1);
-    pthread_mutex_unlock(&process_self.attach_mutex);
+    os_mutex_unlock(&process_self.attach_mutex);
 }
 
 void self_arm(void)
@@ -263,8 +263,8 @@ static void before_fork(void)
     b->slot = 0;
     if (atomic_load(&process_self.attached) && !shoal_thread.me)
         self_attach(); /* a thread's first call */
-    pthread_mutex_lock(&process_self.attach_mutex);
-    pthread_mutex_lock(&process_self.mutex);
+    os_mutex_lock(&process_self.attach_mutex);
+    os_mutex_lock(&process_self.mutex);
     atomic_fetch_add(&process_self.keep.forks, 1);
     b->keep = process_self.keep;
     b->prepared = self_known();
@@ -296,18 +296,15 @@ static void after_fork_parent(void)
     if (b->prepared && b->slot && !MUTANT(55))
         life_forked(b->slot, b->generation);
     atomic_fetch_add(&process_self.keep.forks, 1);
-    pthread_mutex_unlock(&process_self.mutex);
-    pthread_mutex_unlock(&process_self.attach_mutex);
+    os_mutex_unlock(&process_self.mutex);
+    os_mutex_unlock(&process_self.attach_mutex);
 }
 
 static void after_fork_child(void)
 {
     struct birth *b = &self_birth;
-    /* The page is wiped: all zero, which is how libc's mutexes begin. Where the kernel cannot, it
-     * is done here. */
-    process_self = (struct process){.mutex = PTHREAD_MUTEX_INITIALIZER,
-                                    .attach_mutex = PTHREAD_MUTEX_INITIALIZER,
-                                    .keep = b->keep};
+    /* The page is wiped: all zero. Where the kernel cannot, it is done here. */
+    process_self = (struct process){.keep = b->keep};
     /* Here and in the parent once more: another thread may have made an object between the handler
      * before the fork and the fork, and then both have it. Even again: no fork is under way. */
     atomic_fetch_add(&process_self.keep.forks, 1);
@@ -467,10 +464,10 @@ static int attach_process(owner_t was)
 int self_init(uint64_t reserve)
 {
     pthread_once(&once, first_time);
-    pthread_mutex_lock(&process_self.attach_mutex);
+    os_mutex_lock(&process_self.attach_mutex);
     int rc = view.base ? fail(-EALREADY, "this process belongs to a family already")
                        : begin_family(reserve);
-    pthread_mutex_unlock(&process_self.attach_mutex);
+    os_mutex_unlock(&process_self.attach_mutex);
     return rc ? rc : self_attach();
 }
 
@@ -480,7 +477,7 @@ int self_attach(void)
     if (shoal_thread.attaching)
         return fail(-EDEADLK, "a signal handler called shoal while its thread was attaching");
     shoal_thread.attaching = true;
-    pthread_mutex_lock(&process_self.attach_mutex);
+    os_mutex_lock(&process_self.attach_mutex);
     int rc = 0;
     if (!atomic_load(&process_self.attached)) {
         owner_t was = shoal_thread.me;
@@ -497,7 +494,7 @@ int self_attach(void)
             self_arm();
         }
     }
-    pthread_mutex_unlock(&process_self.attach_mutex);
+    os_mutex_unlock(&process_self.attach_mutex);
     shoal_thread.attaching = false;
     return rc;
 }
@@ -506,16 +503,16 @@ int self_leave(void)
 {
     if (!self_known())
         return 0;
-    pthread_mutex_lock(&process_self.attach_mutex);
+    os_mutex_lock(&process_self.attach_mutex);
     if (atomic_load(&process_self.threads) > 1) {
-        pthread_mutex_unlock(&process_self.attach_mutex);
+        os_mutex_unlock(&process_self.attach_mutex);
         return fail(-EBUSY, "other threads of this process use shoal");
     }
     life_leave();
     shoal_thread.me = 0;
     atomic_store(&process_self.threads, 0);
     atomic_store(&process_self.attached, 0);
-    pthread_mutex_unlock(&process_self.attach_mutex);
+    os_mutex_unlock(&process_self.attach_mutex);
     return 0;
 }
 

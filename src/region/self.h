@@ -37,8 +37,8 @@ struct process {
     uint32_t slot;
     uint32_t generation;
     _Atomic unsigned threads;     /* of this process that are attached */
-    pthread_mutex_t mutex;        /* open, close, fork */
-    pthread_mutex_t attach_mutex; /* attaching and leaving of threads, fork */
+    struct os_mutex mutex;        /* open, close, fork */
+    struct os_mutex attach_mutex; /* attaching and leaving of threads, fork */
     uint32_t spare;               /* records of threads that have ended: the first, 0 for none */
     _Atomic bool creates;         /* a thread of it has owned an object group */
     struct keep {
