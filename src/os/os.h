@@ -9,6 +9,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#if defined(__GLIBC__) && __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define OS_SINGLE_THREADED __libc_single_threaded
+#else
+#define OS_SINGLE_THREADED false
+#endif
 
 /* Whether this build is broken in way n, on purpose: tests/mutants. */
 #define MUTANT(n) (SHOAL_MUTANT == (n))
@@ -106,6 +112,12 @@ void os_sleep(int64_t nanoseconds); /* returns early after a signal */
  * there was before. */
 void os_signals_block(uint64_t *ret);
 void os_signals_restore(const uint64_t *mask);
+/* Whether the calling thread is for certain the only one of its process, and no other can begin
+ * before it begins one. */
+static inline bool os_single_threaded(void)
+{
+    return OS_SINGLE_THREADED;
+}
 pid_t os_gettid(void);
 pid_t os_getpid(void); /* asked anew each time */
 void os_random(void *ret, size_t size);

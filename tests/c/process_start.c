@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <wchar.h>
 
 static int give(void *argument)
 {
@@ -253,6 +254,87 @@ TEST(process_output_that_was_buffered_before_the_start_appears_once)
     ASSERT_EQ_INT(n, 5);
     ASSERT_STR(text, "once ");
     close(fds[0]);
+}
+
+/* One of each kind; what each holds goes to a pipe of its own. */
+enum { STREAMS = 3 };
+static FILE *streams[STREAMS];
+
+static int write_to_one(void *argument)
+{
+    intptr_t i = (intptr_t)argument;
+    if (i == STREAMS)
+        return 0;
+    if (i == 1)
+        fputws(L"child ", streams[i]);
+    else
+        fputs("child ", streams[i]);
+    return 0;
+}
+
+static void *wait_for_word(void *argument)
+{
+    _Atomic int *go = argument;
+    while (!atomic_load(go))
+        nap();
+    return NULL;
+}
+
+/* With another thread the library may not look at the streams by itself. */
+static void write_all(int fds[STREAMS][2], bool thread)
+{
+    static _Atomic int go;
+    pthread_t other;
+    for (int i = 0; i < STREAMS; i++) {
+        streams[i] = fdopen(fds[i][1], "w");
+        ASSERT_NOT_NULL(streams[i]);
+    }
+    setvbuf(streams[2], NULL, _IOLBF, 0);
+    if (thread)
+        ASSERT_EQ_INT(pthread_create(&other, NULL, wait_for_word, &go), 0);
+    for (int i = 0; i <= STREAMS; i++) {
+        fputs("parent ", streams[0]);
+        fputws(L"parent ", streams[1]);
+        fputs("parent ", streams[2]);
+        ASSERT_EQ_INT(joined(started(write_to_one, i)), 0);
+    }
+    atomic_store(&go, 1);
+    if (thread)
+        ASSERT_EQ_INT(pthread_join(other, NULL), 0);
+    exit(0);
+}
+
+static void streams_written_once(bool thread)
+{
+    static const char *const wanted[STREAMS] = {
+        "parent child parent parent parent ",
+        "parent parent child parent parent ",
+        "parent parent parent child parent ",
+    };
+    int fds[STREAMS][2];
+    for (int i = 0; i < STREAMS; i++)
+        ASSERT_SYS(pipe(fds[i]));
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid)
+        write_all(fds, thread);
+    ends_well(pid);
+    for (int i = 0; i < STREAMS; i++) {
+        char text[256] = "";
+        close(fds[i][1]);
+        ASSERT_SYS(read(fds[i][0], text, sizeof text - 1));
+        ASSERT_STR(text, wanted[i]);
+        close(fds[i][0]);
+    }
+}
+
+TEST(process_output_of_parent_and_children_appears_once_on_every_stream)
+{
+    streams_written_once(false);
+}
+
+TEST(process_output_of_parent_and_children_appears_once_on_every_stream_beside_another_thread)
+{
+    streams_written_once(true);
 }
 
 static int print_something(void *argument)
