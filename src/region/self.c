@@ -308,19 +308,19 @@ static void after_fork_child(void)
     /* Here and in the parent once more: another thread may have made an object between the handler
      * before the fork and the fork, and then both have it. Even again: no fork is under way. */
     atomic_fetch_add(&process_self.keep.forks, 1);
-    if (!b->prepared)
+    uint32_t parent = owner_record(shoal_thread.me);
+    if (!b->prepared || !b->slot)
         return;
-    if (b->slot) {
-        /* Nobody takes it from a child that exists; if somebody has all the same, it is not ours to
-         * write to: we attach anew. */
-        uint64_t w = atomic_load(&view.slots[b->slot].word);
-        if (slot_status(w) != SLOT_STARTING || w >> 32 != b->generation)
-            b->slot = 0;
+    /* Nobody takes it from a child that exists; if somebody has all the same, it is not ours to
+     * write to: we attach anew. The look is a write, since at a first read the kernel would look for
+     * more pages to map. */
+    uint64_t word = slot_make(b->generation, parent, SLOT_STARTING);
+    if (!atomic_compare_exchange_strong(&view.slots[b->slot].word, &word, word)) {
+        b->slot = 0;
+        return;
     }
-    if (b->slot && b->flags & BIRTH_EXEC)
+    if (b->flags & BIRTH_EXEC)
         atomic_store(&view.slots[b->slot].born_at, os_ticks());
-    if (!b->slot)
-        return;
     pid_t pid = os_getpid();
     atomic_store(&view.slots[b->slot].pid, pid);
     if (b->flags & BIRTH_EXEC)
