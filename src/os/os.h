@@ -184,6 +184,9 @@ bool os_robust_held(uint32_t value);   /* held by a living thread */
 int os_pidfd_open(pid_t pid); /* descriptor or -errno */
 /* 1: has ended (or is a zombie); 0: a process of this number runs; -errno: cannot tell. */
 int os_process_ended(pid_t pid);
+/* A child of this process: 1, and *status (its exit code, or -N for signal N) once it has ended; 0 if
+ * not; -ECHILD; -EINTR. `block`: sleeps until then. `reap`: its number is free afterwards. */
+int os_child_wait(pid_t pid, bool block, bool reap, int32_t *status);
 /* Whether /proc/PID/maps lists this inode of this device: 1, 0, -errno; -ENODATA: it lists nothing
  * at all, as when the first thread has ended, be it alone or as the first of all. */
 int os_process_maps(pid_t pid, dev_t device, ino_t inode);

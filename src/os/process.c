@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifndef SYS_pidfd_open
@@ -44,6 +45,19 @@ int os_process_ended(pid_t pid)
     }
     errno = error;
     return result;
+}
+
+int os_child_wait(pid_t pid, bool block, bool reap, int32_t *status)
+{
+    siginfo_t info = {.si_pid = 0};
+    int options = WEXITED | (block ? 0 : WNOHANG) | (reap ? 0 : WNOWAIT);
+    /* Not by libc's function: errno would be written, or saved and written back, and its page copied
+     * if another child has it still. */
+    int rc = (int)os_call(SYS_waitid, P_PID, pid, (long)&info, options, 0, 0);
+    if (rc || !info.si_pid)
+        return rc;
+    *status = info.si_code == CLD_EXITED ? info.si_status & 0xff : -info.si_status;
+    return 1;
 }
 
 /* Appends a number; `least` digits. */

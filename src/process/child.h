@@ -43,7 +43,6 @@ static_assert(sizeof(struct child) == 256, "none lies on two pages");
 struct children {
     struct os_mutex mutex; /* guards all of this, reaping, and starts; fork handlers hold it too */
     struct os_mutex server_mutex; /* guards requests to the fork server; taken before the other */
-    _Atomic uintptr_t starter;    /* the thread that forks under the mutex */
     pid_t owner;                  /* whose this is */
     unsigned count;               /* of starts, for names */
     struct child *list, *unused;
@@ -70,9 +69,6 @@ int child_each(int (*visit)(struct child *, void *), void *argument);
 void child_number_reused(const struct child *newest);
 /* Makes the fork handlers; once. */
 void child_begin(void);
-/* Around a fork by a thread that has child_mutex. */
-void child_fork_begin(void);
-void child_fork_end(void);
 
 /* ---- join.c ---- */
 /* Under child_mutex: whether it has ended; takes its status if so. *fresh: it was this call that
@@ -96,6 +92,7 @@ void child_abandon(struct child *child);
 /* What is the same in all ways to start. */
 struct launch {
     struct child *child;
+    struct birth birth;
     const shoal_process_options *options; /* never NULL */
     pid_t parent;
     char identity[NAME];
@@ -108,7 +105,7 @@ struct launch {
 };
 /* Under child_mutex: the next number, and the name. */
 void launch_name(struct child *child, const char *name, char identity[NAME]);
-/* Checks options, takes child_mutex, makes the handle, fills in self_birth, flushes. `reports`: the
+/* Checks options, takes child_mutex, makes the handle, names the birth, flushes. `reports`: the
  * child may fail even without options. */
 int launch_begin(struct launch *l, const shoal_process_options *options, bool reports,
                  unsigned flags);

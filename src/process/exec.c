@@ -15,7 +15,7 @@
  * and what it has started be nobody's. */
 static void leave_daemon_to_keeper(const struct launch *l)
 {
-    uint32_t s = self_birth.slot;
+    uint32_t s = l->birth.slot;
     if (!(atomic_load(&view.slots[s].flags) & SLOT_FLAG_DAEMON) || !os_features()->proc ||
         !keeper_of_parent(s))
         return;
@@ -27,11 +27,11 @@ static void leave_daemon_to_keeper(const struct launch *l)
 static _Noreturn void run_program(const struct launch *l, const char *path, char *const argv[])
 {
     char text[96];
-    const struct slot *slot = &view.slots[self_birth.slot];
+    const struct slot *slot = &view.slots[l->birth.slot];
     int fd = region_fd();
     if (fd < 0 || fcntl(fd, F_SETFD, 0))
         launch_fail(l, fail(-EBADF, "start_exec: the program has closed the region's descriptor"));
-    snprintf(text, sizeof text, SELF_FORMAT, fd, self_birth.slot, self_birth.generation,
+    snprintf(text, sizeof text, SELF_FORMAT, fd, l->birth.slot, l->birth.generation,
              slot->parent, slot->parent_generation, atomic_load(&slot->flags) & SLOT_FLAG_DAEMON);
     if (setenv(SELF_ENVIRONMENT, text, 1))
         launch_fail(l, fail(-ENOMEM, "start_exec: no memory for the environment"));

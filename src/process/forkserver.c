@@ -53,28 +53,27 @@ static int make_server(void)
     pthread_once(&once, add_handler);
     streams_flush();
     os_mutex_lock(&child_mutex);
-    child_fork_begin();
-    self_birth.flags = atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON;
-    snprintf(self_birth.name, NAME, "ForkServer");
+    static const char name[NAME] = "ForkServer", identity[NAME] = "";
+    struct birth birth = {.flags =
+                              atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON};
+    self_start_begin(&birth, name, identity);
     pid_t pid = fork();
     int error = errno;
     if (pid)
-        child_fork_end();
-    self_birth.flags = 0;
-    self_birth.name[0] = 0;
+        self_start_end();
     if (!pid) {
         close(pair[0]);
-        if (!self_birth.slot)
+        if (!birth.slot)
             _exit(127);
         streams_forget();
         server_run(pair[1], parent);
     }
     close(pair[1]);
     server.place = (struct child){.family = view.region->family,
-                                  .slot = self_birth.slot,
-                                  .generation = self_birth.generation};
+                                  .slot = birth.slot,
+                                  .generation = birth.generation};
     os_mutex_unlock(&child_mutex);
-    if (pid > 0 && self_birth.slot) {
+    if (pid > 0 && birth.slot) {
         server.owner = parent;
         server.pid = pid;
         descriptor_keep(&server.socket, pair[0]);

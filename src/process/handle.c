@@ -10,31 +10,16 @@ enum { TAG = 255, OPEN = 256, PAGE = 4096 };
 
 /* ---- fork ---- */
 
-void child_fork_begin(void)
-{
-    atomic_store(&children->starter, (uintptr_t)pthread_self());
-}
-
-void child_fork_end(void)
-{
-    atomic_store(&children->starter, 0);
-}
-
-static bool forks_itself(void)
-{
-    return atomic_load(&children->starter) == (uintptr_t)pthread_self();
-}
-
 /* Waits for starts of other threads, so that their pipes do not get into this child. */
 static void before_fork(void)
 {
-    if (!forks_itself())
+    if (!self_starts())
         os_mutex_lock(&child_mutex);
 }
 
 static void after_fork_parent(void)
 {
-    if (!forks_itself())
+    if (!self_starts())
         os_mutex_unlock(&child_mutex);
 }
 

@@ -2,10 +2,8 @@
 #include "process/forkserver.h"
 #include "region/life.h"
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -58,23 +56,18 @@ static bool clean_ended(struct child *child)
 
 bool child_ended(struct child *child, bool *fresh)
 {
-    siginfo_t info = {.si_pid = 0};
+    int32_t status;
     *fresh = false;
     if (child->status != SHOAL_EXIT_RUNNING)
         return true;
     if (child->kind == CLEAN)
         return *fresh = clean_ended(child);
-    int error = errno;
-    int rc = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG);
-    if (rc && errno != ECHILD)
-        rc = 0; /* EINTR: nothing seen */
-    errno = error;
-    if (!rc && !info.si_pid)
+    int rc = os_child_wait(child->pid, false, true, &status);
+    if (rc == -ECHILD)
+        status = recorded(child);
+    else if (rc <= 0)
         return false;
-    if (rc)
-        child->status = recorded(child);
-    else
-        child->status = info.si_code == CLD_EXITED ? info.si_status & 0xff : -info.si_status;
+    child->status = status;
     *fresh = true;
     return true;
 }
@@ -172,12 +165,8 @@ static int late(int64_t deadline)
  * threads may join at once. 0, -EINTR. */
 static int wait_kernel(const struct child *child)
 {
-    siginfo_t info;
-    int error = errno;
-    int rc = waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOWAIT);
-    int result = rc && errno == EINTR ? -EINTR : 0;
-    errno = error;
-    return result;
+    int32_t status;
+    return os_child_wait(child->pid, true, false, &status) == -EINTR ? -EINTR : 0;
 }
 
 int shoal_process_join(shoal_process *process, int64_t deadline)

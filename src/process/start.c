@@ -85,19 +85,16 @@ int launch_begin(struct launch *l, const shoal_process_options *options, bool re
     if (l->child->daemon && !(flags & BIRTH_CLEAN))
         keeper_start();
     launch_name(l->child, l->options->name, l->identity);
-    self_birth.flags = flags;
-    memcpy(self_birth.name, l->child->name, NAME);
-    child_fork_begin();
+    l->birth.flags = flags;
+    self_start_begin(&l->birth, l->child->name, l->identity);
     return 0;
 }
 
 /* Under child_mutex: what fork made of it; 0 or -errno. */
 static int born(struct launch *l, pid_t pid, int error)
 {
-    struct birth *b = &self_birth;
-    child_fork_end();
-    b->flags = 0;
-    b->name[0] = 0;
+    const struct birth *b = &l->birth;
+    self_start_end();
     if (pid < 0) {
         if (b->slot)
             life_ended(b->slot, b->generation, true);
@@ -155,14 +152,14 @@ void launch_fail(const struct launch *l, int result)
     /* A pipe takes that much at once; if the parent is gone there is nobody to tell. */
     ssize_t n = write(l->report[1], &report, sizeof report);
     (void)n;
-    atomic_fetch_or(&view.slots[self_birth.slot].flags, SLOT_FLAG_CLEAN);
+    atomic_fetch_or(&view.slots[l->birth.slot].flags, SLOT_FLAG_CLEAN);
     self_leave();
     _exit(127);
 }
 
 void launch_settle(const struct launch *l)
 {
-    struct birth *b = &self_birth;
+    const struct birth *b = &l->birth;
     if (!b->slot)
         _exit(127);
     streams_forget();
@@ -178,9 +175,6 @@ void launch_settle(const struct launch *l)
     }
     if (b->flags & SLOT_FLAG_DAEMON)
         daemon_arm(l->parent, l->follows, l->follows_start);
-    b->flags = 0;
-    b->name[0] = 0;
-    memcpy(view.slots[b->slot].identity, l->identity, NAME);
     if (l->report[1] < 0)
         return;
     int rc = option_apply(l->options);
@@ -227,7 +221,8 @@ int shoal_process_start(shoal_process **ret, shoal_target target, void *argument
         process_finish(target(argument));
     }
     rc = launch_end(&l, pid, errno);
-    errno = before;
+    if (errno != before) /* a write would have to copy its page, which the child has too */
+        errno = before;
     if (!rc)
         *ret = child_handle(l.child);
     return rc;

@@ -23,7 +23,10 @@
 static struct process before_attach; /* until the page exists */
 struct process *process_page = &before_attach;
 _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
-_Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));
+/* Of the fork under way: the starter's, or, where the program forks by itself, plain_birth. Written
+ * where it differs from the last: a page less to be copied. */
+static _Thread_local struct birth *birth __attribute__((tls_model("initial-exec")));
+static _Thread_local struct birth plain_birth __attribute__((tls_model("initial-exec")));
 
 void (*self_on_join)(void);
 static pthread_key_t thread_key;
@@ -259,7 +262,10 @@ static void at_exit(void)
 
 static void before_fork(void)
 {
-    struct birth *b = &self_birth;
+    bool starts = self_starts();
+    struct birth *b = starts ? process_self.start.birth : &plain_birth;
+    if (birth != b)
+        birth = b;
     b->slot = 0;
     if (atomic_load(&process_self.attached) && !shoal_thread.me)
         self_attach(); /* a thread's first call */
@@ -275,10 +281,12 @@ static void before_fork(void)
     } else {
         struct slot *slot = &view.slots[b->slot];
         atomic_fetch_or(&slot->flags, b->flags & SLOT_FLAG_DAEMON);
-        if (*b->name)
-            memcpy(slot->name, b->name, NAME);
-        else
-            memcpy(slot->name, "(forked)", sizeof "(forked)"); /* not by shoal_process_start */
+        if (starts) {
+            memcpy(slot->name, process_self.start.name, NAME);
+            memcpy(slot->identity, process_self.start.identity, NAME);
+        } else {
+            memcpy(slot->name, "(forked)", sizeof "(forked)");
+        }
         if (object_copy_holds(process_self.slot, b->slot)) {
             life_ended(b->slot, b->generation, true);
             b->slot = 0;
@@ -292,7 +300,7 @@ static void before_fork(void)
 
 static void after_fork_parent(void)
 {
-    struct birth *b = &self_birth;
+    struct birth *b = birth;
     if (b->prepared && b->slot && !MUTANT(55))
         life_forked(b->slot, b->generation);
     atomic_fetch_add(&process_self.keep.forks, 1);
@@ -302,7 +310,7 @@ static void after_fork_parent(void)
 
 static void after_fork_child(void)
 {
-    struct birth *b = &self_birth;
+    struct birth *b = birth;
     /* The page is wiped: all zero. Where the kernel cannot, it is done here. */
     process_self = (struct process){.keep = b->keep};
     /* Here and in the parent once more: another thread may have made an object between the handler

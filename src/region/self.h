@@ -52,6 +52,11 @@ struct process {
         bool robust; /* the end of its threads marks what they hold */
         bool known;  /* these are set; not in a child that ran no handler */
     } keep;
+    struct start {
+        struct thread *_Atomic thread; /* which forks; NULL: none */
+        struct birth *birth;
+        const char *name, *identity;
+    } start;
     _Alignas(64) unsigned char children[192]; /* the process layer's: struct children */
 };
 extern struct process *process_page; /* never NULL */
@@ -81,19 +86,33 @@ static inline int self(owner_t *ret)
 /* Takes the process's life word if nobody holds it (its thread ended). */
 void self_arm(void);
 
-/* What pthread_atfork and `start` share. A child that is being started: */
+/* A child that is being born: what the handlers around a fork tell one another. The child reads its
+ * copy, and the parent writes nothing to it after the fork. */
 struct birth {
     uint32_t slot; /* 0: none could be had; the child attaches anew and holds nothing */
     uint32_t generation;
     uint32_t flags;
-    char name[NAME]; /* "": a default */
-    /* from the handler before the fork to those after it: */
     bool prepared, several;
     struct keep keep;
 };
-/* Set by `start` before fork to name the child; fork's own handlers do the rest. After fork, in the
- * parent, *slot and *generation tell the child's. */
-extern _Thread_local struct birth self_birth __attribute__((tls_model("initial-exec")));
+/* Before fork, in the parent: the calling thread starts a child. `birth` lies on its stack, a page
+ * that both write anyway. After it *birth tells the slot. One thread at a time. */
+static inline void self_start_begin(struct birth *birth, const char name[NAME],
+                                    const char identity[NAME])
+{
+    process_self.start.birth = birth;
+    process_self.start.name = name;
+    process_self.start.identity = identity;
+    atomic_store(&process_self.start.thread, &shoal_thread);
+}
+static inline void self_start_end(void)
+{
+    atomic_store(&process_self.start.thread, NULL);
+}
+static inline bool self_starts(void)
+{
+    return atomic_load(&process_self.start.thread) == &shoal_thread;
+}
 enum {
     /* in flags: */
     BIRTH_EXEC = 1u << 16,  /* the child will exec, and the new image takes the slot */
