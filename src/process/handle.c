@@ -60,6 +60,13 @@ struct child *child_of(const shoal_process *process, const char *what, int *rc)
     return child;
 }
 
+/* Whether another process started it. Where a fork wipes handles, those that are open are the
+ * caller's own. */
+static bool foreign(const struct child *child)
+{
+    return !os_features()->wipe_on_fork && child->owner != os_getpid();
+}
+
 struct child *child_own(const shoal_process *process, const char *what, int *rc)
 {
     struct child *child = child_of(process, what, rc);
@@ -69,7 +76,7 @@ struct child *child_own(const shoal_process *process, const char *what, int *rc)
         *rc = fail(-EDEADLK, "%s: process %s is the calling one", what, child->name);
         return NULL;
     }
-    if (child->kind == PARENT || child->owner != os_getpid()) {
+    if (child->kind == PARENT || foreign(child)) {
         *rc = fail(-ECHILD, "%s: process %s (pid %d) was not started by the calling one", what,
                    child->name, (int)child->pid);
         return NULL;
@@ -147,7 +154,7 @@ int shoal_process_close(shoal_process *process)
         return rc;
     if (child->kind == SELF || child->kind == PARENT)
         return fail(-EINVAL, "close: the handle of %s lives as long as this process", child->name);
-    if (child->owner == os_getpid() && !child_look(child))
+    if (!foreign(child) && !child_look(child))
         return fail(-EBUSY, "close: process %s (pid %d) runs; join or kill it first", child->name,
                     (int)child->pid);
     os_mutex_lock(&child_mutex);

@@ -1,4 +1,5 @@
 /* Starting, joining, and what is known of a process. */
+#include "os/os.h"
 #include "processes.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -355,6 +356,20 @@ TEST(process_output_of_a_child_that_returns_is_flushed)
     ASSERT_SYS(read(fds[0], text, sizeof text - 1));
     ASSERT_STR(text, "written by the child");
     close(fds[0]);
+}
+
+TEST(process_start_needs_no_descriptor_of_the_program)
+{
+    shoal_process *p;
+    char name[] = "true", *argv[] = {name, NULL};
+    if (!os_features()->populate)
+        SKIP("memory comes by way of the region's descriptor");
+    ASSERT_EQ_INT(joined(started(give, 3)), 3);
+    for (int fd = 3; fd < 256; fd++)
+        close(fd);
+    ASSERT_EQ_INT(joined(started(give, 4)), 4);
+    ASSERT_ERR(shoal_process_start_exec(&p, name, argv, NULL), -EBADF);
+    ASSERT_EQ_INT(joined(started(give, 5)), 5);
 }
 
 static _Atomic long *words;
