@@ -173,6 +173,8 @@ bool os_robust_busy(void);
 /* 1: taken, 0: a living thread has it, or busy. One left behind by a dead thread is taken. */
 bool os_robust_try(struct os_robust *robust);
 void os_robust_release(struct os_robust *robust); /* wakes one waiter */
+/* Wakes one if `anybody`, asked after the release, says that there may be one. */
+void os_robust_release_for(struct os_robust *robust, bool (*anybody)(void));
 _Atomic uint32_t *os_robust_word(struct os_robust *robust);
 /* The value to sleep on: who has just taken it and not yet said that others wait is helped. */
 uint32_t os_robust_watch(struct os_robust *robust);

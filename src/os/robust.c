@@ -217,7 +217,7 @@ bool os_robust_try(struct os_robust *robust)
     return got;
 }
 
-void os_robust_release(struct os_robust *robust)
+void os_robust_release_for(struct os_robust *robust, bool (*anybody)(void))
 {
     if (!list) {
         release_libc(robust);
@@ -232,10 +232,16 @@ void os_robust_release(struct os_robust *robust)
     drop(link_of(robust));
     atomic_signal_fence(memory_order_seq_cst);
     atomic_store(os_robust_word(robust), 0);
-    os_futex_wake(os_robust_word(robust), 1);
+    if (!anybody || anybody())
+        os_futex_wake(os_robust_word(robust), 1);
     atomic_signal_fence(memory_order_seq_cst);
     if (!busy)
         list->pending = NULL;
+}
+
+void os_robust_release(struct os_robust *robust)
+{
+    os_robust_release_for(robust, NULL);
 }
 
 uint32_t os_robust_watch(struct os_robust *robust)

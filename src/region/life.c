@@ -216,7 +216,7 @@ static bool sleeps_on(uint32_t s, bool shield, const _Atomic uint64_t *frame,
     return true;
 }
 
-/* How many there seemed to be. */
+/* How many there seemed to be. visit NULL: only that. */
 static unsigned each_frame(uint32_t s, bool shield,
                            void (*visit)(_Atomic uint32_t *event, struct header *header))
 {
@@ -232,7 +232,7 @@ static unsigned each_frame(uint32_t s, bool shield,
                 if (!atomic_load(frame))
                     continue;
                 n++;
-                if (sleeps_on(s, shield, frame, &event, &header))
+                if (visit && sleeps_on(s, shield, frame, &event, &header))
                     visit(event, header);
             }
     return n;
@@ -287,6 +287,11 @@ static bool rouse_sleepers(uint32_t s)
     return true;
 }
 
+static bool anybody_sleeps(void)
+{
+    return each_frame(0, false, NULL) && !MUTANT(12);
+}
+
 static void fill_roles(void)
 {
     uint32_t groups = atomic_load(&view.region->slots_high) / WATCH_GROUP + 1;
@@ -326,10 +331,12 @@ static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
     if (death)
         atomic_fetch_add(&view.region->deaths, 1);
     /* Until now the kernel marks it if it dies; before the slot is free, since it is its next
-     * process's then. */
+     * process's then. Should it die between here and there, whoever watches must have seen the word
+     * free: they wrote a frame before they read it, and the kernel reads it again before they sleep,
+     * so either we see the frame and wake one, or they see the word. */
     if (by_itself && shoal_thread.holds_life) {
         shoal_thread.holds_life = false;
-        os_robust_release(&slot->life);
+        os_robust_release_for(&slot->life, anybody_sleeps);
     }
     /* A leaving process may be overtaken as soon as its pid is 0, and the slot be a newborn's:
      * nothing is written after that but by the last step. */

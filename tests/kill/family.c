@@ -223,6 +223,16 @@ void family_leave(void)
     ASSERT_OK(self_leave());
 }
 
+unsigned family_slot(void)
+{
+    return process_self.slot;
+}
+
+int family_is_free(unsigned slot)
+{
+    return slot_status(atomic_load(&view.slots[slot].word)) == SLOT_FREE;
+}
+
 void family_alive(void)
 {
     ASSERT_EQ_U64(atomic_load(&view.slots[process_self.slot].word),

@@ -54,6 +54,10 @@ void family_leave(void);
 /* The caller's slot is still its own. */
 void family_alive(void);
 
+/* The caller's slot; and whether a slot is nobody's, asked without a look at anybody's life. */
+unsigned family_slot(void);
+int family_is_free(unsigned slot);
+
 /* Sleeping and waking on a word of the note. */
 void family_await(int *word);
 void family_set(int *word);

@@ -661,5 +661,47 @@ static void look(void *p)
 KILL_SCENARIO(look_meets_look, .setup = setup_with_lock, .prepare = prepare_dead, .victim = look,
               .partner = look_and_fork, .survivor = survive, .stopped = beside_newborn,
               .final = last_without_spares);
+
+/* Somebody sleeps, and watches, while the victim leaves: wherever that ends, its slot becomes free, and nobody else looks. */
+static void *setup_with_held_lock(void)
+{
+    struct state *s = setup_with_lock();
+
+    ASSERT_EQ_INT(shoal_lock_acquire(s->lock, SHOAL_FOREVER), 0); /* by the case's process */
+    return s;
+}
+
+static void watch(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    kill_partner_ready();
+    ASSERT_EQ_INT(shoal_lock_acquire(s->lock, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_lock_release(s->lock));
+}
+
+static void note_slot(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    s->note->at[0] = (int)family_slot();
+}
+
+static void await_free_slot(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    while (!family_is_free((unsigned)s->note->at[0]))
+        usleep(1000);
+    /* the first call: until now only the partner could repair */
+    ASSERT_OK(shoal_lock_release(s->lock));
+}
+
+KILL_SCENARIO(detach_beside_a_watcher, .setup = setup_with_held_lock, .prepare = note_slot,
+              .victim = detach, .partner = watch, .survivor = await_free_slot, .survivors = 1,
+              .final = last);
 KILL_SCENARIO(attach, .setup = setup_small, .prepare = prepare_detached, .victim = attach,
               .survivor = survive, .final = last, .state = family_state);
