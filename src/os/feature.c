@@ -109,7 +109,7 @@ static void probe(void)
     atomic_store(&probed, true);
 }
 
-const struct os_features *os_features(void)
+CHILD_PATH const struct os_features *os_features(void)
 {
     if (unlikely(!atomic_load_explicit(&probed, memory_order_acquire)))
         pthread_once(&once, probe);
@@ -163,7 +163,7 @@ pid_t os_gettid(void)
     return (pid_t)os_call(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
 
-pid_t os_getpid(void)
+CHILD_PATH pid_t os_getpid(void)
 {
     return (pid_t)os_call(SYS_getpid, 0, 0, 0, 0, 0, 0);
 }

@@ -22,6 +22,10 @@
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* What every child runs between its fork and its end. Such functions lie side by side, since a child
+ * has to fault in each 64 KiB of code that it touches. */
+#define CHILD_PATH __attribute__((hot))
+
 /* A system call without libc's wrapper: -errno is the result, errno is untouched. Besides being
  * short, it touches no page of libc's code, which after a fork would be a page fault each. */
 static inline long os_call(long number, long a, long b, long c, long d, long e, long f)

@@ -93,7 +93,7 @@ static bool list_known(void)
     return known;
 }
 
-static void enter(struct link *link)
+CHILD_PATH static void enter(struct link *link)
 {
     struct link *first = list->head.next;
     link->next = first;
@@ -104,7 +104,7 @@ static void enter(struct link *link)
     list->head.next = link;
 }
 
-static void drop(struct link *link)
+CHILD_PATH static void drop(struct link *link)
 {
     struct link *next = link->next;
     if (next != &list->head)
@@ -154,19 +154,19 @@ bool os_robust_works(void)
     return works;
 }
 
-void os_robust_thread(pid_t tid)
+CHILD_PATH void os_robust_thread(pid_t tid)
 {
     thread = (uint32_t)tid;
     if (by_hand && !list) /* a fork copies it, and libc registers the same one in the child */
         list = find_list();
 }
 
-void os_robust_init(struct os_robust *robust)
+CHILD_PATH void os_robust_init(struct os_robust *robust)
 {
     *robust = fresh;
 }
 
-_Atomic uint32_t *os_robust_word(struct os_robust *robust)
+CHILD_PATH _Atomic uint32_t *os_robust_word(struct os_robust *robust)
 {
     return (_Atomic uint32_t *)(void *)(robust->mutex + word_at);
 }
@@ -192,12 +192,12 @@ static void release_libc(struct os_robust *robust)
     os_signals_restore(&signals);
 }
 
-bool os_robust_busy(void)
+CHILD_PATH bool os_robust_busy(void)
 {
     return list && list->pending && !MUTANT(97);
 }
 
-bool os_robust_try(struct os_robust *robust)
+CHILD_PATH bool os_robust_try(struct os_robust *robust)
 {
     _Atomic uint32_t *word = os_robust_word(robust);
     uint32_t seen = atomic_load(word);
@@ -217,7 +217,7 @@ bool os_robust_try(struct os_robust *robust)
     return got;
 }
 
-void os_robust_release_for(struct os_robust *robust, bool (*anybody)(void))
+CHILD_PATH void os_robust_release_for(struct os_robust *robust, bool (*anybody)(void))
 {
     if (!list) {
         release_libc(robust);
@@ -259,7 +259,7 @@ bool os_robust_marked(uint32_t value)
     return value & FUTEX_OWNER_DIED;
 }
 
-bool os_robust_held(uint32_t value)
+CHILD_PATH bool os_robust_held(uint32_t value)
 {
     return (value & FUTEX_TID_MASK) && !(value & FUTEX_OWNER_DIED);
 }

@@ -167,7 +167,7 @@ static int end_one(struct child *child, void *argument)
     return 0;
 }
 
-void daemon_end_all(void)
+CHILD_PATH void daemon_end_all(void)
 {
     if (!expected)
         return;

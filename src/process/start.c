@@ -157,7 +157,7 @@ void launch_fail(const struct launch *l, int result)
     _exit(127);
 }
 
-void launch_settle(const struct launch *l)
+CHILD_PATH void launch_settle(const struct launch *l)
 {
     const struct birth *b = &l->birth;
     if (!b->slot)
@@ -182,7 +182,7 @@ void launch_settle(const struct launch *l)
         launch_fail(l, rc);
 }
 
-void launch_ready(const struct launch *l)
+CHILD_PATH void launch_ready(const struct launch *l)
 {
     if (l->report[1] < 0)
         return;
@@ -190,7 +190,7 @@ void launch_ready(const struct launch *l)
     close(l->report[1]);
 }
 
-void process_finish(int code)
+CHILD_PATH void process_finish(int code)
 {
     owner_t me;
     daemon_end_all();
@@ -204,8 +204,8 @@ void process_finish(int code)
     _exit(code & 0xff);
 }
 
-int shoal_process_start(shoal_process **ret, shoal_target target, void *argument,
-                        const shoal_process_options *options)
+CHILD_PATH int shoal_process_start(shoal_process **ret, shoal_target target, void *argument,
+                                   const shoal_process_options *options)
 {
     struct launch l;
     int before = errno;

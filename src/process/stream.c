@@ -35,7 +35,7 @@ static bool listed(void)
 extern __attribute__((weak)) FILE *list __asm__("_IO_list_all");
 
 /* Whether it is: a program that was linked in an odd way may see a copy of its beginning. */
-static bool list_known(void)
+CHILD_PATH static bool list_known(void)
 {
     static enum { UNKNOWN, KNOWN, OTHER } is = UNKNOWN;
     if (is == UNKNOWN) {
@@ -48,7 +48,7 @@ static bool list_known(void)
     return is == KNOWN;
 }
 
-static bool nothing_buffered(void)
+CHILD_PATH static bool nothing_buffered(void)
 {
     if (!os_single_threaded() || !list_known())
         return false;
@@ -106,7 +106,7 @@ void streams_flush(void)
         fflush(NULL);
 }
 
-void streams_forget(void)
+CHILD_PATH void streams_forget(void)
 {
     if (nothing_buffered())
         return;
@@ -118,7 +118,7 @@ void streams_forget(void)
     }
 }
 
-void streams_finish(void)
+CHILD_PATH void streams_finish(void)
 {
     if (nothing_buffered())
         return;

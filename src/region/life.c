@@ -105,7 +105,7 @@ static void inherit_repairs(uint32_t s, uint32_t me)
 }
 
 /* Types give back what the gone have in the objects that the process held. */
-static void repair_objects(uint32_t s)
+CHILD_PATH static void repair_objects(uint32_t s)
 {
     for (uint32_t g = 0; (g = object_next_group(s, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, s);
@@ -120,7 +120,7 @@ static void repair_objects(uint32_t s)
     }
 }
 
-static void free_records(uint32_t s, uint32_t generation, bool creates)
+CHILD_PATH static void free_records(uint32_t s, uint32_t generation, bool creates)
 {
     uint32_t high = atomic_load(&view.region->records_high);
     for (uint32_t r = SLOTS; r < high; r++) {
@@ -171,7 +171,7 @@ static bool is_forked(struct slot *slot, uint32_t generation)
 }
 
 /* Children of the gone one that were reserved and not yet born. */
-static void release_unborn(uint32_t parent)
+CHILD_PATH static void release_unborn(uint32_t parent)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t t = 1; t < high; t++) {
@@ -188,8 +188,8 @@ static void release_unborn(uint32_t parent)
 /* What a frame says that its thread sleeps on: its eventcount and its type, false if it is gone.
  * `shield`: it is kept from being freed and becoming something else under our hands, however slow
  * we are, by a hold of the slot that is repaired; otherwise only what has been shielded is seen. */
-static bool sleeps_on(uint32_t s, bool shield, const _Atomic uint64_t *frame,
-                      _Atomic uint32_t **event, struct header **header)
+CHILD_PATH static bool sleeps_on(uint32_t s, bool shield, const _Atomic uint64_t *frame,
+                                 _Atomic uint32_t **event, struct header **header)
 {
     uint64_t id = atomic_load(frame);
     if (!id--)
@@ -217,8 +217,8 @@ static bool sleeps_on(uint32_t s, bool shield, const _Atomic uint64_t *frame,
 }
 
 /* How many there seemed to be. visit NULL: only that. */
-static unsigned each_frame(uint32_t s, bool shield,
-                           void (*visit)(_Atomic uint32_t *event, struct header *header))
+CHILD_PATH static unsigned each_frame(uint32_t s, bool shield,
+                                      void (*visit)(_Atomic uint32_t *event, struct header *header))
 {
     uint32_t ranges[2][2] = {{1, atomic_load(&view.region->slots_high)},
                              {SLOTS, atomic_load(&view.region->records_high)}};
@@ -277,7 +277,7 @@ static void wake_all(_Atomic uint32_t *event, struct header *header)
 /* Everybody who sleeps looks again. The bit is set first and the barrier drains the stores of
  * living releasers: either such a one sees the bit, or we see its store; where the kernel refuses the
  * barrier, we may not, and wake whatever we see. */
-static bool rouse_sleepers(uint32_t s)
+CHILD_PATH static bool rouse_sleepers(uint32_t s)
 {
     if (!each_frame(s, true, set_bit))
         return false;
@@ -287,7 +287,7 @@ static bool rouse_sleepers(uint32_t s)
     return true;
 }
 
-static bool anybody_sleeps(void)
+CHILD_PATH static bool anybody_sleeps(void)
 {
     return each_frame(0, false, NULL) && !MUTANT(12);
 }
@@ -303,7 +303,7 @@ static void fill_roles(void)
 }
 
 /* The whole of it, for a slot that this thread has the right to repair (or that is leaving). */
-static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
+CHILD_PATH static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
 {
     struct slot *slot = &view.slots[s];
     uint32_t generation = (uint32_t)(word >> 32);
@@ -356,7 +356,7 @@ static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
 }
 
 /* Whatever this thread has the right to repair. */
-static void repair_mine(void)
+CHILD_PATH static void repair_mine(void)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t t = 1; t < high; t++) {
@@ -368,7 +368,7 @@ static void repair_mine(void)
 
 /* What the dead had been repairing is ours by now, and what those had; also if a signal handler took
  * it over, which leaves it to the call that it interrupted, wherever that was. */
-static void end_repair(void)
+CHILD_PATH static void end_repair(void)
 {
     for (;;) {
         while (repairing == 1 && inherited) {
@@ -382,7 +382,7 @@ static void end_repair(void)
     }
 }
 
-void life_leave(void)
+CHILD_PATH void life_leave(void)
 {
     uint32_t s = process_self.slot;
     uint64_t w = slot_make(process_self.generation, 0, SLOT_ALIVE);

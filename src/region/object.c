@@ -27,7 +27,7 @@ static _Atomic unsigned char *hold_byte(uint32_t id, uint32_t slot)
     return (_Atomic unsigned char *)&hold_row(id / GROUP, slot)[id % GROUP];
 }
 
-const unsigned char *object_row(uint32_t group, uint32_t slot)
+CHILD_PATH const unsigned char *object_row(uint32_t group, uint32_t slot)
 {
     const unsigned char *row = hold_row(group, slot);
     /* The first rows lie on the page of the group itself. */
@@ -46,7 +46,7 @@ static void note_group(uint32_t g)
         atomic_fetch_or(&held_groups[g / 64], bit);
 }
 
-uint32_t object_next_group(uint32_t slot, uint32_t g)
+CHILD_PATH uint32_t object_next_group(uint32_t slot, uint32_t g)
 {
     uint32_t high = atomic_load(&view.region->groups_high);
     if (slot != process_self.slot)
@@ -445,7 +445,7 @@ const char *object_name(const struct header *h)
 /* ---- closing ---- */
 
 /* Whether another slot than `but` holds the object. */
-static bool held_by_others(uint32_t id, uint32_t but)
+CHILD_PATH static bool held_by_others(uint32_t id, uint32_t but)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high;) {
@@ -507,7 +507,7 @@ static void close_marked(uint32_t id, uint32_t slot, bool repairs)
 }
 
 /* Gives up the hold of `slot`, the caller's own or one that it repairs. */
-static void release(uint32_t id, uint32_t slot, bool repairs)
+CHILD_PATH static void release(uint32_t id, uint32_t slot, bool repairs)
 {
     atomic_exchange(hold_byte(id, slot), MUTANT(26)   ? HOLD_NONE
                                          : MUTANT(27) ? HOLD_HELD
@@ -601,7 +601,7 @@ void object_drop(uint32_t id, uint32_t generation, uint32_t slot)
     /* otherwise the process holds it itself, and closes it one day */
 }
 
-void object_release_all(uint32_t slot)
+CHILD_PATH void object_release_all(uint32_t slot)
 {
     for (uint32_t g = 0; (g = object_next_group(slot, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, slot);

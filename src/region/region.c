@@ -159,7 +159,7 @@ static _Atomic uint64_t *map_word(uint64_t page)
 }
 
 /* Memory behind the part of the page map that speaks of `page`. */
-static int map_ready(uint64_t page)
+CHILD_PATH static int map_ready(uint64_t page)
 {
     uint64_t map_page =
         page / 8 / PAGE; /* up to 4096 of them at 512 GiB; more are populated each time */
@@ -174,7 +174,7 @@ static int map_ready(uint64_t page)
     return rc;
 }
 
-bool region_is_populated(const void *address)
+CHILD_PATH bool region_is_populated(const void *address)
 {
     uint64_t page = (uint64_t)((const unsigned char *)address - view.base) / PAGE;
     return !map_ready(page) && (atomic_load(map_word(page)) >> page % 64 & 1);

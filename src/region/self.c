@@ -85,7 +85,7 @@ static int claim_record(uint32_t *ret)
     return fail(-EAGAIN, "the family has no room for another thread (%d)", RECORDS - SLOTS);
 }
 
-static void use_record(uint32_t r, pid_t tid)
+CHILD_PATH static void use_record(uint32_t r, pid_t tid)
 {
     struct thread *t = &shoal_thread;
     struct record *record = record_at(r);
@@ -224,7 +224,7 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
 }
 
 /* A reserved slot becomes this process's, and this its first thread. */
-static void adopt_slot(uint32_t s, uint32_t generation, pid_t pid, pid_t tid)
+CHILD_PATH static void adopt_slot(uint32_t s, uint32_t generation, pid_t pid, pid_t tid)
 {
     struct slot *slot = &view.slots[s];
     process_self.slot = s;
@@ -308,7 +308,7 @@ static void after_fork_parent(void)
     os_mutex_unlock(&process_self.attach_mutex);
 }
 
-static void after_fork_child(void)
+CHILD_PATH static void after_fork_child(void)
 {
     struct birth *b = birth;
     /* The page is wiped: all zero. Where the kernel cannot, it is done here. */
@@ -507,7 +507,7 @@ int self_attach(void)
     return rc;
 }
 
-int self_leave(void)
+CHILD_PATH int self_leave(void)
 {
     if (!self_known())
         return 0;
