@@ -19,12 +19,13 @@ extern "C" {
 
 typedef struct shoal_process shoal_process;
 
-/* Daemons use the signal SIGRTMAX - 2: leave its handler in place and the signal unblocked. Three
- * things are beyond it: a program that a daemon's exec started and that makes no call of shoal ends
- * with its parent, but what it has started itself lives on if the parent was killed; a daemon that
- * blocks it, or is stopped, when its parent is killed (not at a normal end, which sends SIGKILL)
- * ends when it is unblocked or continued; a daemon started by exec from a thread other than the
- * first ends with that thread if its program makes no call of shoal. */
+/* Daemons use the signal SIGRTMAX - 2: leave its handler in place and the signal unblocked. A process
+ * that has daemons has a keeper beside it, a small process in a session of its own, called
+ * shoal-keeper, which ends when the last thing it is for is done: when its parent has ended, however
+ * it did, it kills those daemons that cannot end by themselves (a program that makes no call of
+ * shoal, a daemon that is stopped or blocks the signal), with everything below them. If the keeper
+ * itself has been killed, the next start of a daemon makes another; until then such daemons live on
+ * if their parent is killed. waitpid(-1) does not meet it. */
 
 /* What a child runs; the low 8 bits of what it returns are its exit code. Returning flushes the
  * standard streams and detaches, but runs none of the program's atexit handlers; a target that

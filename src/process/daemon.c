@@ -3,9 +3,10 @@
  *
  * The kernel sends DAEMON_SIGNAL when the *thread* that forked the daemon ends, so the handler
  * looks whether the process is gone; if it is not, nothing but the parent's keeper (keeper.c) will
- * tell when it goes, and where there is none a timer makes the handler look from then on. A daemon computes while its parent dies, so all of this is a
- * handler that calls nothing but the kernel. It does not kill the tree itself, since its own
- * process's other threads could go on forking: it forks a last child, which runs no handlers, stops
+ * tell when it goes, and where there is none a timer makes the handler look from then on. A daemon
+ * computes while its parent dies, so all of this is a handler that calls nothing but the kernel. It
+ * does not kill the tree itself, since its own process's other threads could go on forking: it forks
+ * a last child, which runs no handlers, stops
  * the daemon and everything below it, and kills them. At the parent's normal end the parent does
  * it, whatever signals its daemons block.
  */

@@ -31,8 +31,8 @@ static _Noreturn void run_program(const struct launch *l, const char *path, char
     int fd = region_fd();
     if (fd < 0 || fcntl(fd, F_SETFD, 0))
         launch_fail(l, fail(-EBADF, "start_exec: the program has closed the region's descriptor"));
-    snprintf(text, sizeof text, SELF_FORMAT, fd, l->birth.slot, l->birth.generation,
-             slot->parent, slot->parent_generation, atomic_load(&slot->flags) & SLOT_FLAG_DAEMON);
+    snprintf(text, sizeof text, SELF_FORMAT, fd, l->birth.slot, l->birth.generation, slot->parent,
+             slot->parent_generation, atomic_load(&slot->flags) & SLOT_FLAG_DAEMON);
     if (setenv(SELF_ENVIRONMENT, text, 1))
         launch_fail(l, fail(-ENOMEM, "start_exec: no memory for the environment"));
     leave_daemon_to_keeper(l);
