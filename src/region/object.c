@@ -449,9 +449,9 @@ CHILD_PATH static bool held_by_others(uint32_t id, uint32_t but)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high;) {
-        const unsigned char *row = hold_row(id / GROUP, s);
-        if (!region_is_populated(
-                row)) { /* nobody of the 64 slots of this page ever held anything of the group */
+        if (!object_row(id / GROUP, s)) {
+            /* nobody of the 64 slots of this page ever held anything of the group */
+            const unsigned char *row = hold_row(id / GROUP, s);
             s = (uint32_t)((((uint64_t)(row - view.base) | (UNIT - 1)) + 1 -
                             (uint64_t)(hold_row(id / GROUP, 0) - view.base)) /
                            GROUP);
