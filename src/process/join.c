@@ -161,12 +161,23 @@ static int late(int64_t deadline)
     return os_now() >= deadline ? -ETIMEDOUT : 0;
 }
 
-/* The way of most joins: nothing but a wait. It leaves the status to child_ended, so that two
- * threads may join at once. 0, -EINTR. */
-static int wait_kernel(const struct child *child)
+/* The way of most joins: nothing but a wait. Where there are other threads it leaves the status, and
+ * with it the number, to child_ended: two threads may join at once, and one may be about to send it a
+ * signal. 0, -EINTR. */
+static int wait_kernel(struct child *child)
 {
     int32_t status;
-    return os_child_wait(child->pid, true, false, &status) == -EINTR ? -EINTR : 0;
+    bool reap = os_single_threaded(), fresh;
+    int rc = os_child_wait(child->pid, true, reap, &status);
+    if (rc == 1 && reap) {
+        os_mutex_lock(&child_mutex);
+        fresh = child->status == SHOAL_EXIT_RUNNING; /* or a signal handler found it reaped */
+        child->status = status;
+        os_mutex_unlock(&child_mutex);
+        if (fresh)
+            child_gone(child);
+    }
+    return rc == -EINTR ? rc : 0;
 }
 
 int shoal_process_join(shoal_process *process, int64_t deadline)

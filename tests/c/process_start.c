@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <wchar.h>
 
 static int give(void *argument)
@@ -356,6 +357,37 @@ TEST(process_output_of_a_child_that_returns_is_flushed)
     ASSERT_SYS(read(fds[0], text, sizeof text - 1));
     ASSERT_STR(text, "written by the child");
     close(fds[0]);
+}
+
+static shoal_process *awaited;
+
+static void kill_awaited(int signal)
+{
+    (void)signal;
+    ASSERT_OK(shoal_process_kill(awaited));
+}
+
+static void *do_nothing(void *argument)
+{
+    return argument;
+}
+
+/* Whether it is the first thread of several or the only one. */
+TEST(process_that_is_joined_may_be_killed_by_a_signal_handler_meanwhile)
+{
+    struct sigaction action = {.sa_handler = kill_awaited, .sa_flags = SA_RESTART};
+    struct itimerval soon = {.it_value = {.tv_usec = 20000}};
+    ASSERT_SYS(sigaction(SIGALRM, &action, NULL));
+    pthread_t thread;
+    for (int i = 0; i < 2; i++) {
+        awaited = started(sleep_long, 0);
+        ASSERT_SYS(setitimer(ITIMER_REAL, &soon, NULL));
+        ASSERT_EQ_INT(joined(awaited), -SIGKILL);
+        if (!i)
+            ASSERT_EQ_INT(pthread_create(&thread, NULL, do_nothing, NULL), 0);
+        else
+            ASSERT_EQ_INT(pthread_join(thread, NULL), 0);
+    }
 }
 
 TEST(process_start_needs_no_descriptor_of_the_program)
