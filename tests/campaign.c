@@ -124,7 +124,7 @@ static int came_to_nothing(int rc)
 /* What we hold is ours: if it is not, it is told whether we are taken for dead. */
 static void must_release(int rc, const char *what)
 {
-    const struct slot *slot = &view.slots[process_self.slot];
+    const struct slot *slot = slot_at(process_self.slot);
 
     if (rc)
         FAIL("releasing %s: %d; slot %u, generation %u: word %#llx, pid %d; record %#llx, me %#llx",

@@ -210,7 +210,7 @@ int key_copy(struct key *ret, const void *given, size_t size, const char *what)
         int rc = self(&me);
         if (rc)
             return rc;
-        const struct slot *slot = &view.slots[process_self.slot];
+        const struct slot *slot = slot_at(process_self.slot);
         size = slot->authkey_size;
         memcpy(own, slot->authkey, sizeof own);
         given = own;

@@ -25,6 +25,11 @@ int os_memory_map(int fd, uint64_t size, void **ret_base)
     return 0;
 }
 
+static uint64_t half(uint64_t n)
+{
+    return n / 2 / 4096 * 4096;
+}
+
 int os_memory_create(uint64_t *size, uint64_t least, int *ret_fd, void **ret_base)
 {
     struct rlimit file;
@@ -35,13 +40,13 @@ int os_memory_create(uint64_t *size, uint64_t least, int *ret_fd, void **ret_bas
     uint64_t n = *size;
     if (!getrlimit(RLIMIT_FSIZE, &file) && file.rlim_cur != RLIM_INFINITY) {
         while (n > file.rlim_cur && n > least)
-            n /= 2; /* ftruncate beyond it would be a signal */
+            n = half(n); /* ftruncate beyond it would be a signal */
         if (n > file.rlim_cur) {
             close(fd);
             return -EFBIG;
         }
     }
-    for (; n >= least; n /= 2) {
+    for (; n >= least; n = half(n)) {
         if (ftruncate(fd, (off_t)n))
             continue;
         if (os_memory_map(fd, n, ret_base))

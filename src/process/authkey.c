@@ -9,7 +9,7 @@ int shoal_process_authkey(unsigned char *ret, size_t size)
     int rc = self(&me);
     if (rc)
         return rc;
-    const struct slot *slot = &view.slots[process_self.slot];
+    const struct slot *slot = slot_at(process_self.slot);
     if (!ret)
         return fail(-EINVAL, "authkey: nowhere to put it");
     if (size < slot->authkey_size)
@@ -25,7 +25,7 @@ int shoal_process_set_authkey(const unsigned char *key, size_t size)
     int rc = self(&me);
     if (rc)
         return rc;
-    struct slot *slot = &view.slots[process_self.slot];
+    struct slot *slot = slot_at(process_self.slot);
     if (!key || !size || size > sizeof slot->authkey)
         return fail(-EINVAL, "set_authkey: a key has 1 to %zu bytes", sizeof slot->authkey);
     memcpy(slot->authkey, key, size);

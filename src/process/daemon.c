@@ -130,8 +130,8 @@ void daemon_arm(pid_t forker, pid_t parent, uint64_t parent_start)
  * shell that it was started through did, which may have ended by now), it follows that parent. */
 static void joined(void)
 {
-    const struct slot *slot = &view.slots[process_self.slot];
-    const struct slot *parent = &view.slots[slot->parent];
+    const struct slot *slot = slot_at(process_self.slot);
+    const struct slot *parent = slot_at(slot->parent);
     struct os_process process = {.start = 0};
     if (!(atomic_load(&slot->flags) & SLOT_FLAG_DAEMON))
         return;

@@ -16,7 +16,7 @@
 static void leave_daemon_to_keeper(const struct launch *l)
 {
     uint32_t s = l->birth.slot;
-    if (!(atomic_load(&view.slots[s].flags) & SLOT_FLAG_DAEMON) || !os_features()->proc ||
+    if (!(atomic_load(&slot_at(s)->flags) & SLOT_FLAG_DAEMON) || !os_features()->proc ||
         !keeper_of_parent(s))
         return;
     os_signal_at_parent_end(0);
@@ -27,7 +27,7 @@ static void leave_daemon_to_keeper(const struct launch *l)
 static _Noreturn void run_program(const struct launch *l, const char *path, char *const argv[])
 {
     char text[96];
-    const struct slot *slot = &view.slots[l->birth.slot];
+    const struct slot *slot = slot_at(l->birth.slot);
     int fd = region_fd();
     if (fd < 0 || fcntl(fd, F_SETFD, 0))
         launch_fail(l, fail(-EBADF, "start_exec: the program has closed the region's descriptor"));

@@ -55,7 +55,7 @@ static int make_server(void)
     os_mutex_lock(&child_mutex);
     static const char name[NAME] = "ForkServer", identity[NAME] = "";
     struct birth birth = {.flags =
-                              atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON};
+                              atomic_load(&slot_at(process_self.slot)->flags) & SLOT_FLAG_DAEMON};
     self_start_begin(&birth, name, identity);
     pid_t pid = fork();
     int error = errno;
@@ -254,7 +254,7 @@ static struct child *prepare(struct request *r, const shoal_process_options *o)
     os_mutex_lock(&child_mutex);
     struct child *child = child_new(CLEAN);
     if (child) {
-        const struct slot *slot = &view.slots[process_self.slot];
+        const struct slot *slot = slot_at(process_self.slot);
         launch_name(child, o->name, r->identity);
         memcpy(r->name, child->name, NAME);
         child->daemon = (o->flags & SHOAL_DAEMON) || (atomic_load(&slot->flags) & SLOT_FLAG_DAEMON);

@@ -194,7 +194,7 @@ static struct child self_child, parent_child;
 
 static void from_slot(struct child *child, enum child_kind kind, uint32_t s, uint32_t generation)
 {
-    const struct slot *slot = &view.slots[s];
+    const struct slot *slot = slot_at(s);
     uint32_t tag = child->tag % TAG + 1;
     *child = (struct child){.check = OPEN | tag,
                             .tag = tag,
@@ -223,7 +223,7 @@ static void know_self(void)
     uint32_t s = process_self.slot, generation = process_self.generation;
     if (is_about(&self_child, s, generation))
         return;
-    const struct slot *slot = &view.slots[s];
+    const struct slot *slot = slot_at(s);
     uint32_t p = slot->parent, p_generation = slot->parent_generation;
     uint32_t tag = parent_child.tag % TAG + 1;
     if (p && is_about(&self_child, p, p_generation)) {
@@ -234,7 +234,7 @@ static void know_self(void)
         parent_child.end.fd = -1;
     } else if (p) {
         from_slot(&parent_child, PARENT, p, p_generation);
-        if (atomic_load(&view.slots[p].word) >> 32 != p_generation) { /* the slot is another's */
+        if (atomic_load(&slot_at(p)->word) >> 32 != p_generation) { /* the slot is another's */
             parent_child.pid = 0;
             memcpy(parent_child.name, "(ended)", 8);
         }

@@ -18,7 +18,7 @@ static int32_t recorded(const struct child *child)
 {
     if (!child_in_family(child))
         return SHOAL_EXIT_UNKNOWN;
-    const struct slot *slot = &view.slots[child->slot];
+    const struct slot *slot = slot_at(child->slot);
     uint32_t status = atomic_load(&slot->exit_status);
     uint64_t word = atomic_load(&slot->word);
     bool same = (uint32_t)(word >> 32) == child->generation ||

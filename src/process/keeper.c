@@ -45,7 +45,7 @@ static void kill_unseen(struct slot *slot, uint64_t word)
 /* Whether slot s has to be looked at again. The caller's own children are its own affair. */
 static bool end_daemon(const struct kept *kept, uint32_t s)
 {
-    struct slot *slot = &view.slots[s];
+    struct slot *slot = slot_at(s);
     uint64_t word = atomic_load(&slot->word);
     struct os_process process;
     /* The flag is set after the parent is written, and zeroed before the slot is free. */
@@ -122,7 +122,7 @@ static bool is_there(pid_t keeper)
 
 void keeper_start(void)
 {
-    struct slot *slot = &view.slots[process_self.slot];
+    struct slot *slot = slot_at(process_self.slot);
     struct kept kept = {os_getpid(), process_self.slot, process_self.generation};
     int error = errno;
     if (!is_there(atomic_load(&slot->keeper))) {
@@ -138,7 +138,7 @@ void keeper_stop(void)
 {
     if (!self_known())
         return;
-    struct slot *slot = &view.slots[process_self.slot];
+    struct slot *slot = slot_at(process_self.slot);
     struct kept kept = {os_getpid(), process_self.slot, process_self.generation};
     pid_t pid = atomic_load(&slot->keeper);
     int error = errno;
@@ -153,7 +153,7 @@ void keeper_stop(void)
 
 bool keeper_of_parent(uint32_t s)
 {
-    const struct slot *slot = &view.slots[s], *parent = &view.slots[slot->parent];
+    const struct slot *slot = slot_at(s), *parent = slot_at(slot->parent);
     return slot->parent && atomic_load(&parent->word) >> 32 == slot->parent_generation &&
            atomic_load(&parent->keeper);
 }

@@ -32,7 +32,7 @@ static char *append(char *at, const char *end, const char *text)
 
 void launch_name(struct child *child, const char *name, char identity[NAME])
 {
-    const char *mine = view.slots[process_self.slot].identity;
+    const char *mine = slot_at(process_self.slot)->identity;
     enum { PREFIX = sizeof "Process-" - 1, DIGITS = 11 };
     char digits[DIGITS], *number = digits + DIGITS - 1;
     unsigned n = ++children->count;
@@ -75,7 +75,7 @@ int launch_begin(struct launch *l, const shoal_process_options *options, bool re
     }
     l->parent = l->child->owner;
     /* Whatever is below a daemon is one. */
-    if (atomic_load(&view.slots[process_self.slot].flags) & SLOT_FLAG_DAEMON)
+    if (atomic_load(&slot_at(process_self.slot)->flags) & SLOT_FLAG_DAEMON)
         flags |= SLOT_FLAG_DAEMON;
     if (l->options->flags & SHOAL_DAEMON)
         flags |= SLOT_FLAG_DAEMON;
@@ -152,7 +152,7 @@ void launch_fail(const struct launch *l, int result)
     /* A pipe takes that much at once; if the parent is gone there is nobody to tell. */
     ssize_t n = write(l->report[1], &report, sizeof report);
     (void)n;
-    atomic_fetch_or(&view.slots[l->birth.slot].flags, SLOT_FLAG_CLEAN);
+    atomic_fetch_or(&slot_at(l->birth.slot)->flags, SLOT_FLAG_CLEAN);
     self_leave();
     _exit(127);
 }
@@ -164,11 +164,11 @@ CHILD_PATH void launch_settle(const struct launch *l)
         _exit(127);
     streams_forget();
     if (l->follows) {
-        struct slot *slot = &view.slots[b->slot];
+        struct slot *slot = slot_at(b->slot);
         slot->parent = l->follows_slot;
         slot->parent_generation = l->follows_generation;
         /* inherited from it, not from the server */
-        const struct slot *parent = &view.slots[l->follows_slot];
+        const struct slot *parent = slot_at(l->follows_slot);
         slot->authkey_size = parent->authkey_size;
         memcpy(slot->authkey, parent->authkey, sizeof slot->authkey);
         atomic_store(&slot->quota, atomic_load(&parent->quota));
@@ -196,7 +196,7 @@ CHILD_PATH void process_finish(int code)
     daemon_end_all();
     streams_finish();
     if (!self(&me)) {
-        struct slot *slot = &view.slots[process_self.slot];
+        struct slot *slot = slot_at(process_self.slot);
         atomic_store(&slot->exit_status, EXIT_CODE | (code & 0xff));
         if (self_leave()) /* other threads are inside: whoever sees it gone gives everything back */
             atomic_fetch_or(&slot->flags, SLOT_FLAG_CLEAN);

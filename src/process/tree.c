@@ -94,7 +94,7 @@ static bool add(struct tree *t, const struct os_process *p)
 /* Whether slot s is the top's, or that of something that descends from it. */
 static bool slot_below(const struct tree *t, uint32_t s)
 {
-    const struct slot *slot = &view.slots[s];
+    const struct slot *slot = slot_at(s);
     uint64_t top = (uint64_t)t->generation << 32 | t->slot, word = atomic_load(&slot->word);
     if (slot_status(word) == SLOT_FREE)
         return false;
@@ -115,12 +115,12 @@ static bool is_awaited(struct tree *t, uint32_t s, uint64_t word)
     struct os_process p;
     if (slot_status(word) != SLOT_STARTING)
         return false;
-    if (parent && !os_process_look(atomic_load(&view.slots[parent].pid), &p) &&
+    if (parent && !os_process_look(atomic_load(&slot_at(parent)->pid), &p) &&
         !strchr("ZX", p.state))
         return !strchr("Tt", p.state);
     /* It may have said who it is while we were looking for one that has not. */
-    return life_unborn(s, word, is_known, t) || atomic_load(&view.slots[s].pid) ||
-           atomic_load(&view.slots[s].word) != word;
+    return life_unborn(s, word, is_known, t) || atomic_load(&slot_at(s)->pid) ||
+           atomic_load(&slot_at(s)->word) != word;
 }
 
 /* Dooms and stops the attached, which are known to descend from the top even if those in between
@@ -130,19 +130,19 @@ static bool stop_attached(struct tree *t)
     bool rest = true;
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high; s++) {
-        uint64_t word = atomic_load(&view.slots[s].word);
+        uint64_t word = atomic_load(&slot_at(s)->word);
         struct os_process p;
         if (!slot_below(t, s))
             continue;
         if (life_doom(s, (uint32_t)(word >> 32)))
             rest = false;
-        pid_t pid = atomic_load(&view.slots[s].pid);
+        pid_t pid = atomic_load(&slot_at(s)->pid);
         if (pid && is_known(pid, t))
             continue;
         if (life_process(s, word, &p))
             rest = !add(t, &p) && rest;
-        else if (atomic_load(&view.slots[s].word) != word ||
-                 atomic_load(&view.slots[s].pid) != pid || (!pid && is_awaited(t, s, word)))
+        else if (atomic_load(&slot_at(s)->word) != word || atomic_load(&slot_at(s)->pid) != pid ||
+                 (!pid && is_awaited(t, s, word)))
             rest = false;
     }
     return rest;
@@ -208,7 +208,7 @@ static bool is_keeper(pid_t pid)
 {
     uint32_t high = view.region ? atomic_load(&view.region->slots_high) : 0;
     for (uint32_t s = 1; s < high; s++)
-        if (atomic_load(&view.slots[s].keeper) == pid)
+        if (atomic_load(&slot_at(s)->keeper) == pid)
             return true;
     return false;
 }

@@ -51,8 +51,8 @@ static void dig_grave(uint32_t s, uint64_t word)
     uint32_t n = atomic_fetch_add(&view.region->graves, 1);
     struct grave *grave = &view.graves[n % GRAVES];
     atomic_store(&grave->stamp, 0);
-    atomic_store(&grave->pid, atomic_load(&view.slots[s].pid));
-    memcpy(grave->name, view.slots[s].name, NAME);
+    atomic_store(&grave->pid, atomic_load(&slot_at(s)->pid));
+    memcpy(grave->name, slot_at(s)->name, NAME);
     atomic_store(&grave->stamp, (word & 0xffffffff00000000) | s);
 }
 
@@ -65,9 +65,9 @@ bool life_grave(owner_t owner, int32_t *pid, char name[NAME])
         if ((uint32_t)(word >> 32) != owner_generation(owner))
             return false;
         s = record_slot(word);
-        owner = owner_make((uint32_t)(atomic_load(&view.slots[s].word) >> 32), s);
+        owner = owner_make((uint32_t)(atomic_load(&slot_at(s)->word) >> 32), s);
     }
-    struct slot *slot = &view.slots[s];
+    struct slot *slot = slot_at(s);
     if (atomic_load(&slot->word) >> 32 == owner_generation(owner)) {
         *pid = atomic_load(&slot->pid);
         memcpy(name, slot->name, NAME);
@@ -94,12 +94,12 @@ static void inherit_repairs(uint32_t s, uint32_t me)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t t = 1; t < high; t++) {
-        uint64_t w = atomic_load(&view.slots[t].word);
+        uint64_t w = atomic_load(&slot_at(t)->word);
         uint32_t r = (uint32_t)w >> 8;
         if (t != s && slot_status(w) == SLOT_DEAD &&
             record_slot(atomic_load(&record_at(r)->word)) == s)
             inherited |=
-                atomic_compare_exchange_strong(&view.slots[t].word, &w,
+                atomic_compare_exchange_strong(&slot_at(t)->word, &w,
                                                slot_make((uint32_t)(w >> 32), me, SLOT_DEAD));
     }
 }
@@ -157,12 +157,12 @@ static bool grow(_Atomic uint32_t *word, uint32_t generation)
 
 void life_forked(uint32_t s, uint32_t generation)
 {
-    grow(&view.slots[s].forked, generation);
+    grow(&slot_at(s)->forked, generation);
 }
 
 bool life_doom(uint32_t s, uint32_t generation)
 {
-    return grow(&view.slots[s].doomed, generation);
+    return grow(&slot_at(s)->doomed, generation);
 }
 
 static bool is_forked(struct slot *slot, uint32_t generation)
@@ -175,7 +175,7 @@ CHILD_PATH static void release_unborn(uint32_t parent)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t t = 1; t < high; t++) {
-        uint64_t w = atomic_load(&view.slots[t].word);
+        uint64_t w = atomic_load(&slot_at(t)->word);
         if (slot_status(w) != SLOT_STARTING ||
             record_slot(atomic_load(&record_at((uint32_t)w >> 8)->word)) != parent)
             continue;
@@ -305,7 +305,7 @@ static void fill_roles(void)
 /* The whole of it, for a slot that this thread has the right to repair (or that is leaving). */
 CHILD_PATH static void repair(uint32_t s, uint64_t word, bool by_itself, bool orderly)
 {
-    struct slot *slot = &view.slots[s];
+    struct slot *slot = slot_at(s);
     uint32_t generation = (uint32_t)(word >> 32);
     int32_t pid = atomic_load(&slot->pid);
     bool death = !by_itself && !orderly && !(slot->flags & SLOT_FLAG_CLEAN) && pid;
@@ -360,7 +360,7 @@ CHILD_PATH static void repair_mine(void)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t t = 1; t < high; t++) {
-        uint64_t w = atomic_load(&view.slots[t].word);
+        uint64_t w = atomic_load(&slot_at(t)->word);
         if (slot_status(w) == SLOT_DEAD && (uint32_t)w >> 8 == owner_record(shoal_thread.me))
             repair(t, w, false, false);
     }
@@ -387,7 +387,7 @@ CHILD_PATH void life_leave(void)
     uint32_t s = process_self.slot;
     uint64_t w = slot_make(process_self.generation, 0, SLOT_ALIVE);
     uint64_t mine = slot_make(process_self.generation, owner_record(shoal_thread.me), SLOT_LEAVING);
-    if (!atomic_compare_exchange_strong(&view.slots[s].word, &w, mine))
+    if (!atomic_compare_exchange_strong(&slot_at(s)->word, &w, mine))
         return;
     /* The program may have ended itself in the middle of a repair, when it was told of a death. */
     if (repairing && !MUTANT(99)) {
@@ -408,7 +408,7 @@ static enum life take_and_repair(uint32_t s, uint64_t word, bool orderly)
 {
     uint64_t mine = slot_make((uint32_t)(word >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
     repairing++; /* before the right is ours: a signal handler that comes now must not use it too */
-    bool taken = atomic_compare_exchange_strong(&view.slots[s].word, &word, mine) || MUTANT(102);
+    bool taken = atomic_compare_exchange_strong(&slot_at(s)->word, &word, mine) || MUTANT(102);
     if (taken)
         repair(s, mine, false, orderly);
     if (taken || !MUTANT(100))
@@ -423,9 +423,9 @@ static bool is_anothers(uint32_t s, pid_t pid)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t t = 1; t < high; t++)
-        if (t != s && atomic_load(&view.slots[t].pid) == pid &&
-            slot_status(atomic_load(&view.slots[t].word)) == SLOT_ALIVE &&
-            os_robust_held(atomic_load(os_robust_word(&view.slots[t].life))))
+        if (t != s && atomic_load(&slot_at(t)->pid) == pid &&
+            slot_status(atomic_load(&slot_at(t)->word)) == SLOT_ALIVE &&
+            os_robust_held(atomic_load(os_robust_word(&slot_at(t)->life))))
             return true;
     return false;
 }
@@ -433,7 +433,7 @@ static bool is_anothers(uint32_t s, pid_t pid)
 /* Whether the process of slot s is dead for certain. */
 static bool confirm(uint32_t s, bool marked)
 {
-    pid_t pid = atomic_load(&view.slots[s].pid), holder;
+    pid_t pid = atomic_load(&slot_at(s)->pid), holder;
     if (!pid) /* it had left but for the last step */
         return true;
     if (os_process_ended(pid) == 1)
@@ -449,13 +449,13 @@ static bool confirm(uint32_t s, bool marked)
     /* /proc does not say (another user, no /proc): marked, and its lock on the file gone, is an
      * exec. */
     int fd = region_fd();
-    return marked && (atomic_load(&view.slots[s].flags) & SLOT_FLAG_LOCKED) && fd >= 0 &&
+    return marked && (atomic_load(&slot_at(s)->flags) & SLOT_FLAG_LOCKED) && fd >= 0 &&
            os_byte_locked_by(fd, s, &holder) == 0;
 }
 
 bool life_process(uint32_t s, uint64_t word, struct os_process *ret)
 {
-    struct slot *slot = &view.slots[s];
+    struct slot *slot = slot_at(s);
     enum slot_status status = slot_status(word);
     pid_t pid = atomic_load(&slot->pid);
     if (status == SLOT_FREE || status == SLOT_DEAD || !pid || os_process_look(pid, ret))
@@ -501,7 +501,7 @@ static bool slotless(pid_t pid, void *argument)
      * whose number it has got. */
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high; s++) {
-        struct slot *slot = &view.slots[s];
+        struct slot *slot = slot_at(s);
         enum slot_status status = slot_status(atomic_load(&slot->word));
         if (atomic_load(&slot->pid) == pid &&
             (status == SLOT_STARTING || ((status == SLOT_ALIVE || status == SLOT_LEAVING) &&
@@ -514,7 +514,7 @@ static bool slotless(pid_t pid, void *argument)
 bool life_unborn(uint32_t s, uint64_t word, bool (*known)(pid_t pid, void *argument),
                  void *argument)
 {
-    struct search search = {&view.slots[s], (uint32_t)word >> 8, known, argument};
+    struct search search = {slot_at(s), (uint32_t)word >> 8, known, argument};
     return os_each_process(slotless, &search) != 0;
 }
 
@@ -524,7 +524,7 @@ bool life_unborn(uint32_t s, uint64_t word, bool (*known)(pid_t pid, void *argum
  * may be the child, and the slot waits for it. */
 static enum life look_unborn(uint32_t s, uint64_t word)
 {
-    struct slot *slot = &view.slots[s];
+    struct slot *slot = slot_at(s);
     uint32_t parent = record_slot(atomic_load(&record_at((uint32_t)word >> 8)->word));
     pid_t pid = atomic_load(&slot->pid);
     /* a number may be that of its shell, which has ended */
@@ -533,7 +533,7 @@ static enum life look_unborn(uint32_t s, uint64_t word)
         return LIFE_UNARMED;
     if (!pid || by_itself) {
         bool parent_lives =
-            parent && slot_status(atomic_load(&view.slots[parent].word)) == SLOT_ALIVE;
+            parent && slot_status(atomic_load(&slot_at(parent)->word)) == SLOT_ALIVE;
         if (parent_lives && !is_forked(slot, (uint32_t)(word >> 32)))
             return LIFE_WELL;
         if (life_unborn(s, word, NULL, NULL) || atomic_load(&slot->pid) != pid)
@@ -544,7 +544,7 @@ static enum life look_unborn(uint32_t s, uint64_t word)
 
 enum life life_look(uint32_t s, bool confirm_unarmed)
 {
-    struct slot *slot = &view.slots[s];
+    struct slot *slot = slot_at(s);
     uint64_t word = atomic_load(&slot->word);
     uint32_t life = atomic_load(os_robust_word(&slot->life));
     if (s == process_self.slot)
@@ -598,13 +598,13 @@ void life_ask(owner_t owner)
 
 void life_ended(uint32_t s, uint32_t generation, bool orderly)
 {
-    uint64_t word = atomic_load(&view.slots[s].word);
+    uint64_t word = atomic_load(&slot_at(s)->word);
     enum slot_status status = slot_status(word);
     if ((uint32_t)(word >> 32) != generation || status == SLOT_FREE)
         return;
     /* The slot may have become that of another process than the one that was reaped: a program that
      * a wrapper started in the background. */
-    pid_t pid = atomic_load(&view.slots[s].pid);
+    pid_t pid = atomic_load(&slot_at(s)->pid);
     /* by such a program, just now */
     bool taken = status == SLOT_STARTING && !((uint32_t)word >> 8);
     if (status == SLOT_DEAD || taken || (pid && os_process_ended(pid) != 1))

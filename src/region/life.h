@@ -15,7 +15,7 @@ static inline bool owner_dead(owner_t owner)
     if ((uint32_t)(word >> 32) != owner_generation(owner) || !(word & 0xff))
         return true;
     uint32_t s = (uint32_t)(word >> 16) & 0xffff;
-    return slot_status(atomic_load(&view.slots[s].word)) == SLOT_DEAD;
+    return slot_status(atomic_load(&slot_at(s)->word)) == SLOT_DEAD;
 }
 
 /* The same, and true also for owners of the process that is just leaving in this thread: what

@@ -83,7 +83,7 @@ int shoal_memory_statistics(shoal_statistics *ret)
     int rc = self(&me);
     if (rc)
         return rc;
-    const struct slot *slot = &view.slots[process_self.slot];
+    const struct slot *slot = slot_at(process_self.slot);
     shoal_statistics s = {
         .reserved = view.at.size,
         .populated = region_populated(),
@@ -95,7 +95,7 @@ int shoal_memory_statistics(shoal_statistics *ret)
     object_count(&s.objects, &s.used);
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t i = 1; i < high; i++)
-        s.processes += slot_status(atomic_load(&view.slots[i].word)) == SLOT_ALIVE;
+        s.processes += slot_status(atomic_load(&slot_at(i)->word)) == SLOT_ALIVE;
     *ret = s;
     return 0;
 }

@@ -258,7 +258,7 @@ static uint64_t charged(uint32_t slot, uint32_t generation)
 
 static int charge(uint64_t quota, size_t content)
 {
-    struct slot *slot = &view.slots[process_self.slot];
+    struct slot *slot = slot_at(process_self.slot);
     uint64_t bytes = sizeof(struct header) + (content > LARGE ? (content + UNIT - 1) / UNIT * UNIT
                                                               : class_size[class_of(content)]);
     if (atomic_load(&slot->charged) + bytes >
@@ -275,7 +275,7 @@ static int charge(uint64_t quota, size_t content)
 
 int object_set_quota(uint64_t bytes)
 {
-    struct slot *slot = &view.slots[process_self.slot];
+    struct slot *slot = slot_at(process_self.slot);
     atomic_store(&slot->charged, charged(process_self.slot, process_self.generation));
     atomic_store(&slot->quota, bytes);
     return 0;
@@ -348,8 +348,7 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
         return fail(-ENOMEM, "%zu bytes are more than the region's %llu", size,
                     (unsigned long long)view.at.size);
     unsigned c = class_of(content);
-    uint64_t quota =
-        atomic_load_explicit(&view.slots[process_self.slot].quota, memory_order_relaxed);
+    uint64_t quota = atomic_load_explicit(&slot_at(process_self.slot)->quota, memory_order_relaxed);
     rc = unlikely(quota) ? charge(quota, content) : 0;
     if (unlikely(rc))
         return rc;
@@ -557,10 +556,9 @@ void object_close(void *opaque, enum type type)
         return;
     struct handle *handle = handle_of(opaque);
     uint32_t id = (uint32_t)(handle - handles);
-    if (unlikely(
-            atomic_load_explicit(&view.slots[process_self.slot].quota, memory_order_relaxed)) &&
+    if (unlikely(atomic_load_explicit(&slot_at(process_self.slot)->quota, memory_order_relaxed)) &&
         h->creator == process_self.slot && h->creator_generation == process_self.generation)
-        atomic_fetch_sub(&view.slots[process_self.slot].charged, cost_of(h));
+        atomic_fetch_sub(&slot_at(process_self.slot)->charged, cost_of(h));
     uint32_t check = atomic_load_explicit(&handle->check, memory_order_relaxed);
     if (likely(!handle->shared)) {
         /* Closed before the look at forks: a child of another thread's fork that we do not see finds

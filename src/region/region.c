@@ -25,29 +25,27 @@ static uint64_t up(uint64_t n, uint64_t to)
     return (n + to - 1) / to * to;
 }
 
+/* The next table below *at. */
+static uint64_t below(uint64_t *at, uint64_t size)
+{
+    return *at -= up(size, PAGE);
+}
+
 void region_layout(uint64_t size, struct layout *ret)
 {
     uint64_t objects = MOST_OBJECTS;
     while (objects > 1024 && objects > size / 65536)
         objects /= 2;
     uint32_t groups = (uint32_t)(objects / GROUP);
-    *ret = (struct layout){.size = size, .max_groups = groups};
-    uint64_t at = SLOTS * sizeof(struct slot);
-    ret->graves = at;
-    at = up(at + GRAVES * sizeof(struct grave), PAGE);
-    ret->page_map = at;
-    at = up(at + size / PAGE / 8, PAGE);
-    ret->records = at;
-    at = up(at + (RECORDS - SLOTS) * sizeof(struct record), PAGE);
-    ret->roles = at;
-    at = up(at + WATCH_GROUPS * ROLES * sizeof(struct os_robust), PAGE);
-    ret->groups = at;
-    at += (uint64_t)groups * GROUP_BLOCK;
-    ret->unit_map = at;
-    ret->max_units = (uint32_t)((size - at) / UNIT);
-    at = up(at + ret->max_units / 8 + 8, PAGE);
-    ret->heap = at;
-    ret->max_units = at < size ? (uint32_t)((size - at) / UNIT) : 0;
+    uint64_t at = size - SLOTS * sizeof(struct slot);
+    *ret = (struct layout){.size = size, .groups = at, .max_groups = groups};
+    at -= (uint64_t)groups * GROUP_BLOCK;
+    ret->records = below(&at, (RECORDS - SLOTS) * sizeof(struct record));
+    ret->roles = below(&at, WATCH_GROUPS * ROLES * sizeof(struct os_robust));
+    ret->graves = below(&at, GRAVES * sizeof(struct grave));
+    ret->page_map = below(&at, size / PAGE / 8);
+    ret->unit_map = below(&at, at / UNIT / 8 + 8);
+    ret->max_units = (uint32_t)(at / UNIT);
 }
 
 static int adopt(int fd, void *base, uint64_t size)
@@ -60,14 +58,14 @@ static int adopt(int fd, void *base, uint64_t size)
     view.device = st.st_dev;
     view.inode = st.st_ino;
     region_layout(size, &view.at);
-    view.region = base;
-    view.slots = base;
+    view.slots = (struct slot *)(void *)(view.base + size);
+    view.region = (struct region *)(void *)slot_at(0);
     view.graves = (struct grave *)(void *)(view.base + view.at.graves);
     view.more_records = (struct record *)(void *)(view.base + view.at.records);
     view.roles = (struct os_robust *)(void *)(view.base + view.at.roles);
     view.groups = view.base + view.at.groups;
     view.unit_map = (_Atomic uint64_t *)(void *)(view.base + view.at.unit_map);
-    view.heap = view.base + view.at.heap;
+    view.heap = view.base;
     memset(map_seen, 0, sizeof map_seen);
     return 0;
 }
@@ -86,7 +84,7 @@ int region_create(uint64_t reserve)
         return rc;
     rc = adopt(fd, base, size);
     if (!rc)
-        rc = os_memory_populate(base, PAGE, fd, 0);
+        rc = os_memory_populate(view.base + size - PAGE, PAGE, fd, size - PAGE);
     if (!rc)
         rc = region_populate(view.graves, GRAVES * sizeof(struct grave));
     if (!rc)
@@ -115,7 +113,7 @@ int region_map(int fd)
     void *base;
     if (fstat(fd, &st))
         return -errno;
-    if (st.st_size < (off_t)RESERVE_LEAST)
+    if (st.st_size < (off_t)RESERVE_LEAST || st.st_size % (off_t)PAGE)
         return -EBADMSG;
     int rc = os_memory_map(fd, (uint64_t)st.st_size, &base);
     if (rc)

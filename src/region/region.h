@@ -1,9 +1,12 @@
 /* region/region.h - what lies in shared memory, and how a process sees it.
  *
- * Positions in order: slots (the region's own header is slot 0, which is no process's), graves,
- * page map, records, roles, object groups, unit map, heap. An object group is a block: 64 headers,
- * then a hold row for each slot (the group's own fields are row 0). So what a process touches to
- * join, hold and leave lies on few pages: a page fault costs as much as ten system calls. All are
+ * Positions from the end down: slots (the region's own header is slot 0, which is no process's),
+ * object groups, records, roles, graves, page map, unit map; the heap is what is left, from the
+ * beginning on. An object group is a block: 64 headers, then a hold row for each slot (the group's
+ * own fields are row 0). So what a process touches to join, hold and leave lies on few pages: a page
+ * fault costs as much as ten system calls. And those pages lie at the region's end, the low slots'
+ * and groups' last of all: there the mapping mostly meets the program's libraries, so that a child
+ * needs no page tables for them but what its fork has given it anyway. All is
  * computed from the size (region_layout), so nothing but the descriptor need be told to a process
  * that maps the region. No pointer lies in the region, with one exception: libc's list links inside
  * the robust mutexes, which only their holder follows.
@@ -243,7 +246,7 @@ static_assert(sizeof(struct region) <= sizeof(struct slot), "lies in slot 0");
 /* ---- this process's view ---- */
 
 struct layout {
-    uint64_t graves, page_map, records, roles, groups, unit_map, heap, size;
+    uint64_t size, groups /* where they end */, records, roles, graves, page_map, unit_map;
     uint32_t max_groups, max_units;
 };
 void region_layout(uint64_t size, struct layout *ret);
@@ -253,11 +256,11 @@ struct handle; /* object.h */
 extern struct view {
     unsigned char *base;
     struct region *region;
-    struct slot *slots;
+    struct slot *slots; /* where they end: slot_at */
     struct grave *graves;
     struct record *more_records; /* of further threads, counted from SLOTS */
     struct os_robust *roles;
-    unsigned char *groups;
+    unsigned char *groups; /* where they end: group_block */
     _Atomic uint64_t *unit_map;
     unsigned char *heap;
     struct layout at;
@@ -266,21 +269,29 @@ extern struct view {
     ino_t inode;
 } view;
 
+static inline struct slot *slot_at(uint32_t i)
+{
+    return view.slots - 1 - i;
+}
+
 static inline struct record *record_at(uint32_t i)
 {
-    return i < SLOTS ? &view.slots[i].first : &view.more_records[i - SLOTS];
+    return i < SLOTS ? &slot_at(i)->first : &view.more_records[i - SLOTS];
 }
 
 /* A group's block: its headers, then its hold rows, of which row 0 is the group itself. */
 enum { GROUP_HEADERS = GROUP * 64, GROUP_BLOCK = GROUP_HEADERS + SLOTS * GROUP };
+static inline unsigned char *group_block(uint32_t group)
+{
+    return view.groups - ((uint64_t)group + 1) * GROUP_BLOCK;
+}
 static inline struct header *header_at(uint32_t id)
 {
-    return (struct header *)(void *)(view.groups + (uint64_t)(id / GROUP) * GROUP_BLOCK) +
-           id % GROUP;
+    return (struct header *)(void *)group_block(id / GROUP) + id % GROUP;
 }
 static inline unsigned char *hold_row(uint32_t group, uint32_t slot)
 {
-    return view.groups + (uint64_t)group * GROUP_BLOCK + GROUP_HEADERS + (uint64_t)slot * GROUP;
+    return group_block(group) + GROUP_HEADERS + (uint64_t)slot * GROUP;
 }
 static inline struct group *group_at(uint32_t group)
 {
@@ -288,8 +299,10 @@ static inline struct group *group_at(uint32_t group)
 }
 static inline uint32_t header_id(const struct header *header)
 {
-    uint64_t at = (uint64_t)((const unsigned char *)header - view.groups);
-    return (uint32_t)(at / GROUP_BLOCK * GROUP + at % GROUP_BLOCK / 64);
+    uint32_t group =
+        (uint32_t)((uint64_t)(view.groups - (const unsigned char *)header - 1) / GROUP_BLOCK);
+    return group * GROUP +
+           (uint32_t)(header - (const struct header *)(const void *)group_block(group));
 }
 
 /* Makes the family's region; sizes as asked for, halved until it maps. */

@@ -110,10 +110,8 @@ static void thread_end(void *argument)
         return;
     uint32_t r = owner_record(t->me);
     os_mutex_lock(&process_self.attach_mutex);
-    if (t->holds_life)
-        os_robust_release(
-            &view.slots[process_self.slot]
-                 .life); /* another thread takes it at its next call; till then its death is looked for */
+    if (t->holds_life) /* another thread takes it at its next call; till then its death is looked for */
+        os_robust_release(&slot_at(process_self.slot)->life);
     object_thread_end();
     record_at(r)->next_spare = process_self.spare;
     process_self.spare = r;
@@ -124,7 +122,7 @@ static void thread_end(void *argument)
 
 void self_arm(void)
 {
-    struct slot *slot = &view.slots[process_self.slot];
+    struct slot *slot = slot_at(process_self.slot);
     if (likely(os_robust_held(atomic_load(os_robust_word(&slot->life)))))
         return;
     if (process_self.keep.robust && os_robust_try(&slot->life))
@@ -137,7 +135,7 @@ void self_arm(void)
  * from is noted so that it is found below them even when those in between have ended. */
 static void inherit(struct slot *slot, uint32_t parent, uint32_t generation)
 {
-    const struct slot *from = &view.slots[parent];
+    const struct slot *from = slot_at(parent);
     unsigned n = 0;
     slot->parent = parent;
     slot->parent_generation = generation;
@@ -164,7 +162,7 @@ static uint32_t slot_of(owner_t owner)
 /* The same for one for which its parent has reserved nothing: nothing if that has ended by now. */
 static void inherit_late(struct slot *slot, uint32_t parent, uint32_t generation)
 {
-    const struct slot *from = &view.slots[parent];
+    const struct slot *from = slot_at(parent);
     uint64_t word = slot_make(generation, 0, SLOT_ALIVE);
     if (!parent || atomic_load(&from->word) != word)
         return;
@@ -181,7 +179,7 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
 {
     uint64_t now = os_ticks();
     for (uint32_t s = 1; s < SLOTS; s++) {
-        struct slot *slot = &view.slots[s];
+        struct slot *slot = slot_at(s);
         int rc = region_populate(slot, sizeof *slot);
         if (rc)
             return fail(rc, "no memory for another process");
@@ -226,7 +224,7 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
 /* A reserved slot becomes this process's, and this its first thread. */
 CHILD_PATH static void adopt_slot(uint32_t s, uint32_t generation, pid_t pid, pid_t tid)
 {
-    struct slot *slot = &view.slots[s];
+    struct slot *slot = slot_at(s);
     process_self.slot = s;
     process_self.generation = generation;
     atomic_store(&slot->born_at, 0); /* it may be another process than the one that was forked */
@@ -254,7 +252,7 @@ static void at_exit(void)
     if (!shoal_thread.me || atomic_load(&process_self.threads) > 1) {
         /* Others may still be inside: the kernel's mark, after they are gone, is what gives
          * everything back. */
-        atomic_fetch_or(&view.slots[process_self.slot].flags, SLOT_FLAG_CLEAN);
+        atomic_fetch_or(&slot_at(process_self.slot)->flags, SLOT_FLAG_CLEAN);
         return;
     }
     self_leave();
@@ -279,7 +277,7 @@ static void before_fork(void)
     if (reserve_slot(process_self.slot, b)) {
         b->slot = 0;
     } else {
-        struct slot *slot = &view.slots[b->slot];
+        struct slot *slot = slot_at(b->slot);
         atomic_fetch_or(&slot->flags, b->flags & SLOT_FLAG_DAEMON);
         if (starts) {
             memcpy(slot->name, process_self.start.name, NAME);
@@ -294,7 +292,7 @@ static void before_fork(void)
     }
     b->several = atomic_load(&process_self.threads) > 1;
     /* The child's slot is reserved: who dooms this process from now on sees it. */
-    while (atomic_load(&view.slots[process_self.slot].doomed) == process_self.generation + 1)
+    while (atomic_load(&slot_at(process_self.slot)->doomed) == process_self.generation + 1)
         os_stop();
 }
 
@@ -323,14 +321,14 @@ CHILD_PATH static void after_fork_child(void)
      * write to: we attach anew. The look is a write, since at a first read the kernel would look for
      * more pages to map. */
     uint64_t word = slot_make(b->generation, parent, SLOT_STARTING);
-    if (!atomic_compare_exchange_strong(&view.slots[b->slot].word, &word, word)) {
+    if (!atomic_compare_exchange_strong(&slot_at(b->slot)->word, &word, word)) {
         b->slot = 0;
         return;
     }
     if (b->flags & BIRTH_EXEC)
-        atomic_store(&view.slots[b->slot].born_at, os_ticks());
+        atomic_store(&slot_at(b->slot)->born_at, os_ticks());
     pid_t pid = os_getpid();
-    atomic_store(&view.slots[b->slot].pid, pid);
+    atomic_store(&slot_at(b->slot)->pid, pid);
     if (b->flags & BIRTH_EXEC)
         return; /* the new image takes the slot */
     adopt_slot(b->slot, b->generation, pid, pid);
@@ -402,9 +400,9 @@ static int join_family(struct descent *descent)
     }
     descent->daemon = daemon;
     /* Of several programs that a shell runs one has the slot: who takes it from its parent. */
-    uint64_t word = atomic_load(&view.slots[slot].word);
+    uint64_t word = atomic_load(&slot_at(slot)->word);
     if (slot_status(word) != SLOT_STARTING || word >> 32 != generation || !((uint32_t)word >> 8) ||
-        !atomic_compare_exchange_strong(&view.slots[slot].word, &word,
+        !atomic_compare_exchange_strong(&slot_at(slot)->word, &word,
                                         slot_make(generation, 0, SLOT_STARTING)))
         return -EAGAIN;
     adopt_slot(slot, generation, os_getpid(), os_gettid());
@@ -442,7 +440,7 @@ static int attach_process(owner_t was)
             return rc;
     } else {
         descent.parent = slot_of(was);
-        descent.generation = (uint32_t)(atomic_load(&view.slots[descent.parent].word) >> 32);
+        descent.generation = (uint32_t)(atomic_load(&slot_at(descent.parent)->word) >> 32);
     }
     /* The root, a child of a raw clone, or a program that comes late: a slot of its own, no holds. */
     bool raw = !process_self.keep.known;
@@ -452,7 +450,7 @@ static int attach_process(owner_t was)
     int rc = reserve_slot(0, &b);
     if (rc)
         return rc;
-    struct slot *slot = &view.slots[b.slot];
+    struct slot *slot = slot_at(b.slot);
     snprintf(slot->name, NAME, "%s", root ? "MainProcess" : "(attached)");
     if (root) {
         slot->authkey_size = 32;

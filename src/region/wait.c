@@ -91,8 +91,8 @@ static void pass_on_doubts(void)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high; s++) {
-        _Atomic uint32_t *life = os_robust_word(&view.slots[s].life);
-        if (s != process_self.slot && slot_status(atomic_load(&view.slots[s].word)) >= SLOT_ALIVE &&
+        _Atomic uint32_t *life = os_robust_word(&slot_at(s)->life);
+        if (s != process_self.slot && slot_status(atomic_load(&slot_at(s)->word)) >= SLOT_ALIVE &&
             !os_robust_held(atomic_load(life)))
             os_futex_wake(life, 1);
     }
@@ -247,7 +247,7 @@ int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, in
         uint32_t first = w->group * WATCH_GROUP, last = first + WATCH_GROUP;
         bool doubt = false;
         for (uint32_t s = first ? first : 1; s < end && s < last; s++) {
-            struct slot *slot = &view.slots[s];
+            struct slot *slot = slot_at(s);
             if (s == process_self.slot)
                 continue;
             uint32_t seen = os_robust_watch(&slot->life);

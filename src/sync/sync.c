@@ -29,9 +29,9 @@ int sync_holder(owner_t owner, shoal_holder *ret)
     if (sync_lives(owner)) {
         const struct record *record = record_at(owner_record(owner));
         uint32_t s = (uint32_t)(atomic_load(&record->word) >> 16) & 0xffff;
-        holder.pid = atomic_load(&view.slots[s].pid);
+        holder.pid = atomic_load(&slot_at(s)->pid);
         holder.tid = (pid_t)atomic_load(&record->tid);
-        memcpy(holder.name, view.slots[s].name, sizeof holder.name);
+        memcpy(holder.name, slot_at(s)->name, sizeof holder.name);
         holder.name[sizeof holder.name - 1] = 0;
         if (owner_dead(owner)) /* it ended while we read */
             holder = (shoal_holder){.pid = 0};

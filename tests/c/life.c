@@ -171,7 +171,7 @@ static void hold_half_armed(void)
 {
     const uint32_t waiters = 1u << 31;
     ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
-    atomic_fetch_and(os_robust_word(&view.slots[process_self.slot].life), ~waiters);
+    atomic_fetch_and(os_robust_word(&slot_at(process_self.slot)->life), ~waiters);
     atomic_store(&words[0], 1);
     for (;;)
         pause();
@@ -196,9 +196,9 @@ static void repair_another(void)
 {
     enum { DEAD = 2 };
     until_word(&words[0], 1);
-    uint64_t w = slot_make((uint32_t)(atomic_load(&view.slots[DEAD].word) >> 32),
+    uint64_t w = slot_make((uint32_t)(atomic_load(&slot_at(DEAD)->word) >> 32),
                            owner_record(shoal_thread.me), SLOT_DEAD);
-    atomic_store(&view.slots[DEAD].word, w);
+    atomic_store(&slot_at(DEAD)->word, w);
     atomic_store(&words[1], 1);
     for (;;)
         pause();
@@ -241,7 +241,7 @@ TEST(life_a_program_may_end_when_it_is_told_of_a_death)
     ends_well(third);
     until_deaths(2);
     for (uint32_t s = 2; s <= 4; s++)
-        ASSERT_EQ_INT(slot_status(atomic_load(&view.slots[s].word)), SLOT_FREE);
+        ASSERT_EQ_INT(slot_status(atomic_load(&slot_at(s)->word)), SLOT_FREE);
     finish();
 }
 
@@ -320,9 +320,9 @@ static void begin_many(void)
 static void fill_first_group(void)
 {
     for (uint32_t s = process_self.slot + 1; s < WATCH_GROUP; s++) {
-        ASSERT_OK(region_populate(&view.slots[s], sizeof(struct slot)));
-        if (slot_status(atomic_load(&view.slots[s].word)) == SLOT_FREE)
-            atomic_store(&view.slots[s].word,
+        ASSERT_OK(region_populate(slot_at(s), sizeof(struct slot)));
+        if (slot_status(atomic_load(&slot_at(s)->word)) == SLOT_FREE)
+            atomic_store(&slot_at(s)->word,
                          slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
     }
     if (atomic_load(&view.region->slots_high) < WATCH_GROUP)
@@ -332,8 +332,8 @@ static void fill_first_group(void)
 static void empty_first_group(void)
 {
     for (uint32_t s = process_self.slot + 1; s < WATCH_GROUP; s++)
-        if (slot_status(atomic_load(&view.slots[s].word)) == SLOT_STARTING)
-            atomic_store(&view.slots[s].word, slot_make(0, 0, SLOT_FREE));
+        if (slot_status(atomic_load(&slot_at(s)->word)) == SLOT_STARTING)
+            atomic_store(&slot_at(s)->word, slot_make(0, 0, SLOT_FREE));
 }
 
 static void wait_for_lock_that_is_held(void)
@@ -730,7 +730,7 @@ TEST(life_an_object_that_a_repairer_looks_at_is_not_used_anew)
     shoal_event_close(event);
     ASSERT_OK(shoal_event_create(&event, NULL)); /* which no fork has shared */
     enum { GONE = 2 };                           /* its slot */
-    ASSERT_EQ_INT(slot_status(atomic_load(&view.slots[GONE].word)), SLOT_FREE);
+    ASSERT_EQ_INT(slot_status(atomic_load(&slot_at(GONE)->word)), SLOT_FREE);
     ASSERT_ERR(shoal_event_wait(event, shoal_after(0.001)), -ETIMEDOUT);
     struct header *h = header_of(event, TYPE_EVENT);
     ASSERT_OK(shoal_memory_statistics(&before));

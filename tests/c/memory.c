@@ -428,6 +428,26 @@ TEST(a_small_limit_on_file_sizes_makes_a_smaller_region)
     end_child(pid, 0);
 }
 
+/* Halves of a size that is no power of two end up as no whole number of pages. */
+TEST(a_region_of_an_odd_size_works)
+{
+    pid_t pid = fork();
+    ASSERT_SYS(pid);
+    if (!pid) {
+        uint64_t most = (1ull << 40) - (1 << 20);
+        struct rlimit limit = {.rlim_cur = most >> 13, .rlim_max = most >> 13};
+        ASSERT_NE_INT(limit.rlim_cur % 4096, 0);
+        ASSERT_SYS(setrlimit(RLIMIT_FSIZE, &limit));
+        ASSERT_OK(shoal_init(&(shoal_options){.reserve = most}));
+        ASSERT_LE_U64(statistics().reserved, limit.rlim_cur);
+        shoal_lock *lock;
+        ASSERT_OK(shoal_lock_create(&lock, NULL));
+        ASSERT_OK(shoal_lock_acquire(lock, SHOAL_NOW));
+        exit(0);
+    }
+    end_child(pid, 0);
+}
+
 TEST(the_sentence_is_about_the_last_failure)
 {
     shoal_lock *lock;

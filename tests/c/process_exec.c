@@ -228,9 +228,9 @@ TEST(process_program_lives_on_when_the_one_that_started_it_has_ended)
     ASSERT_EQ_INT(s.processes, 3);
     ASSERT_EQ_U64(s.deaths, 0);
     for (uint32_t i = 1; i < atomic_load(&view.region->slots_high); i++)
-        if (atomic_load(&view.slots[i].pid) != getpid() &&
-            slot_status(atomic_load(&view.slots[i].word)) == SLOT_ALIVE)
-            ASSERT_SYS(kill(atomic_load(&view.slots[i].pid), SIGKILL));
+        if (atomic_load(&slot_at(i)->pid) != getpid() &&
+            slot_status(atomic_load(&slot_at(i)->word)) == SLOT_ALIVE)
+            ASSERT_SYS(kill(atomic_load(&slot_at(i)->pid), SIGKILL));
     until_deaths(2);
     words_close();
 }

@@ -19,8 +19,8 @@ static uint32_t unsettled(pid_t other)
     uint32_t high = atomic_load(&view.region->slots_high);
 
     for (uint32_t s = 1; s < high; s++) {
-        uint64_t w = atomic_load(&view.slots[s].word);
-        pid_t pid = atomic_load(&view.slots[s].pid);
+        uint64_t w = atomic_load(&slot_at(s)->word);
+        pid_t pid = atomic_load(&slot_at(s)->pid);
         if (slot_status(w) != SLOT_FREE &&
             (slot_status(w) != SLOT_ALIVE || (pid != os_getpid() && pid != other)))
             return s;
@@ -43,9 +43,9 @@ void audit_settle(pid_t other)
             return;
         if (os_now() > net)
             FAIL("slot %u (pid %d) is left with status %d, word %#llx", s,
-                 (int)atomic_load(&view.slots[s].pid),
-                 (int)slot_status(atomic_load(&view.slots[s].word)),
-                 (unsigned long long)atomic_load(&view.slots[s].word));
+                 (int)atomic_load(&slot_at(s)->pid),
+                 (int)slot_status(atomic_load(&slot_at(s)->word)),
+                 (unsigned long long)atomic_load(&slot_at(s)->word));
         nanosleep(&nap, NULL);
     }
 }
@@ -60,7 +60,7 @@ static void check_records(void)
             struct record *record = record_at(r);
             uint64_t w = atomic_load(&record->word);
             uint32_t s = (uint32_t)(w >> 16) & 0xffff;
-            if ((w & 0xff) && slot_status(atomic_load(&view.slots[s].word)) != SLOT_ALIVE)
+            if ((w & 0xff) && slot_status(atomic_load(&slot_at(s)->word)) != SLOT_ALIVE)
                 FAIL("record %u is used for slot %u, which is no process's", r, s);
             for (int i = 0; i < FRAMES; i++) {
                 if (atomic_load(&record->frames[i]))
@@ -73,8 +73,8 @@ static void check_records(void)
         }
     }
     for (uint32_t s = 1; s < high; s++) {
-        if (slot_status(atomic_load(&view.slots[s].word)) == SLOT_FREE)
-            ASSERT_EQ_INT(atomic_load(&view.slots[s].pid), 0);
+        if (slot_status(atomic_load(&slot_at(s)->word)) == SLOT_FREE)
+            ASSERT_EQ_INT(atomic_load(&slot_at(s)->pid), 0);
     }
 }
 
@@ -91,7 +91,7 @@ static int holders(uint32_t id)
             continue;
         if (hold != HOLD_HELD)
             FAIL("object %u: the hold of slot %u says %d", id, s, hold);
-        if (slot_status(atomic_load(&view.slots[s].word)) != SLOT_ALIVE)
+        if (slot_status(atomic_load(&slot_at(s)->word)) != SLOT_ALIVE)
             FAIL("object %u is held by slot %u, which is no process's", id, s);
         n++;
     }

@@ -193,14 +193,14 @@ static void prepare_dead_party(void *p)
         _exit(1);
     }
     family_await_sleepers(s->barrier, 1);
-    while (atomic_load(&view.slots[dead].pid) != pid)
+    while (atomic_load(&slot_at(dead)->pid) != pid)
         dead++;
     ASSERT_SYS(kill(pid, SIGKILL));
     ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
     s->note->dead++;
     s->note->at[DEAD_SLOT] = (int)dead;
-    uint64_t w = atomic_load(&view.slots[dead].word);
-    atomic_store(&view.slots[dead].word,
+    uint64_t w = atomic_load(&slot_at(dead)->word);
+    atomic_store(&slot_at(dead)->word,
                  slot_make((uint32_t)(w >> 32), owner_record(shoal_thread.me), SLOT_DEAD));
     atomic_fetch_add(&view.region->graves, 1);
 }
@@ -209,7 +209,7 @@ static void prepare_dead_party(void *p)
 static void give_back_right(void *p)
 {
     struct state *s = p;
-    _Atomic uint64_t *word = &view.slots[s->note->at[DEAD_SLOT]].word;
+    _Atomic uint64_t *word = &slot_at(s->note->at[DEAD_SLOT])->word;
 
     atomic_store(word, slot_make((uint32_t)(atomic_load(word) >> 32), 0, SLOT_ALIVE));
 }
@@ -228,10 +228,10 @@ static pid_t fork_in_place(struct state *s)
     bool taken[64] = {false};
 
     for (uint32_t i = 1; i < place; i++) {
-        ASSERT_OK(region_populate(&view.slots[i], sizeof(struct slot)));
-        taken[i] = slot_status(atomic_load(&view.slots[i].word)) == SLOT_FREE;
+        ASSERT_OK(region_populate(slot_at(i), sizeof(struct slot)));
+        taken[i] = slot_status(atomic_load(&slot_at(i)->word)) == SLOT_FREE;
         if (taken[i])
-            atomic_fetch_or(&view.slots[i].word,
+            atomic_fetch_or(&slot_at(i)->word,
                             slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
     }
     pid_t pid = fork();
@@ -243,7 +243,7 @@ static pid_t fork_in_place(struct state *s)
     }
     for (uint32_t i = 1; i < place; i++)
         if (taken[i])
-            atomic_fetch_and(&view.slots[i].word, 0xffffffff00000000);
+            atomic_fetch_and(&slot_at(i)->word, 0xffffffff00000000);
     return pid;
 }
 

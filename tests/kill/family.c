@@ -42,9 +42,8 @@ struct note *family_begin(int net)
     /* As if the case's process had reserved them for children. */
     first_spare = process_self.slot + 1;
     for (uint32_t i = first_spare; i < first_spare + SPARE; i++) {
-        ASSERT_OK(region_populate(&view.slots[i], sizeof(struct slot)));
-        atomic_store(&view.slots[i].word,
-                     slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
+        ASSERT_OK(region_populate(slot_at(i), sizeof(struct slot)));
+        atomic_store(&slot_at(i)->word, slot_make(0, owner_record(shoal_thread.me), SLOT_STARTING));
     }
     atomic_store(&view.region->slots_high, first_spare + SPARE);
     family_note = note;
@@ -56,9 +55,9 @@ void family_prepare(void *s)
 {
     (void)s;
     for (uint32_t i = first_spare; i < first_spare + SPARE; i++) {
-        if (slot_status(atomic_load(&view.slots[i].word)) == SLOT_STARTING &&
-            !atomic_load(&view.slots[i].pid))
-            atomic_store(&view.slots[i].word, slot_make(0, 0, SLOT_FREE));
+        if (slot_status(atomic_load(&slot_at(i)->word)) == SLOT_STARTING &&
+            !atomic_load(&slot_at(i)->pid))
+            atomic_store(&slot_at(i)->word, slot_make(0, 0, SLOT_FREE));
     }
 }
 
@@ -144,9 +143,9 @@ uint64_t family_state(void *s)
 
     (void)s;
     for (uint32_t i = 1; i < high; i++) {
-        uint64_t w = atomic_load(&view.slots[i].word);
+        uint64_t w = atomic_load(&slot_at(i)->word);
         add(&hash, (uint32_t)w);
-        add(&hash, atomic_load(&view.slots[i].pid) != 0);
+        add(&hash, atomic_load(&slot_at(i)->pid) != 0);
     }
     for (int k = 0; k < 2; k++) {
         for (uint32_t r = ranges[k][0]; r < ranges[k][1]; r++) {
@@ -230,12 +229,12 @@ unsigned family_slot(void)
 
 int family_is_free(unsigned slot)
 {
-    return slot_status(atomic_load(&view.slots[slot].word)) == SLOT_FREE;
+    return slot_status(atomic_load(&slot_at(slot)->word)) == SLOT_FREE;
 }
 
 void family_alive(void)
 {
-    ASSERT_EQ_U64(atomic_load(&view.slots[process_self.slot].word),
+    ASSERT_EQ_U64(atomic_load(&slot_at(process_self.slot)->word),
                   slot_make(process_self.generation, 0, SLOT_ALIVE));
     ASSERT_FALSE(owner_dead(shoal_thread.me));
 }

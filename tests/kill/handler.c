@@ -296,7 +296,7 @@ static void acquire_held(void *p)
 static void check_marked(void *p)
 {
     struct robust_list_head *head = robust_list();
-    const _Atomic uint32_t *life = os_robust_word(&view.slots[process_self.slot].life);
+    const _Atomic uint32_t *life = os_robust_word(&slot_at(process_self.slot)->life);
 
     (void)p;
     ASSERT_NULL(head->list_op_pending);
@@ -335,9 +335,9 @@ static void die_half_repaired(void *p)
 
     ASSERT_SYS(pid);
     if (!pid) {
-        uint64_t w = slot_make((uint32_t)(atomic_load(&view.slots[mine].word) >> 32),
+        uint64_t w = slot_make((uint32_t)(atomic_load(&slot_at(mine)->word) >> 32),
                                owner_record(shoal_thread.me), SLOT_DEAD);
-        atomic_store(&view.slots[mine].word, w);
+        atomic_store(&slot_at(mine)->word, w);
         ASSERT_OK(shoal_lock_acquire(s->lock, SHOAL_FOREVER));
         kill(getpid(), SIGKILL);
     }
@@ -360,7 +360,7 @@ static void prepare_three(void *p)
     family_die_after(die_half_repaired, p);
     s->note->dead += 2;
     for (uint32_t i = 1; !s->note->at[FIRST]; i++)
-        if (atomic_load(&view.slots[i].pid) == pid)
+        if (atomic_load(&slot_at(i)->pid) == pid)
             s->note->at[FIRST] = (int)i;
     ASSERT_SYS(kill(pid, SIGKILL));
     ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
@@ -388,7 +388,7 @@ static void check_repaired(void *p)
 
     (void)p;
     for (uint32_t i = 1; i < high; i++) {
-        uint64_t w = atomic_load(&view.slots[i].word);
+        uint64_t w = atomic_load(&slot_at(i)->word);
         ASSERT_FALSE(slot_status(w) == SLOT_DEAD &&
                      (uint32_t)w >> 8 == owner_record(shoal_thread.me));
     }

@@ -219,9 +219,9 @@ static void repair_and_die(void *p)
     pid_t pid = fork();
     ASSERT_SYS(pid);
     if (!pid) {
-        uint64_t w = atomic_load(&view.slots[dead].word);
+        uint64_t w = atomic_load(&slot_at(dead)->word);
         uint64_t mine = slot_make((uint32_t)(w >> 32), owner_record(shoal_thread.me), SLOT_DEAD);
-        ASSERT_TRUE(atomic_compare_exchange_strong(&view.slots[dead].word, &w, mine));
+        ASSERT_TRUE(atomic_compare_exchange_strong(&slot_at(dead)->word, &w, mine));
         kill(getpid(), SIGKILL);
     }
     ASSERT_EQ_INT(waitpid(pid, &status, 0), pid);
