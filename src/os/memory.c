@@ -151,7 +151,7 @@ static void shed(const struct mapping *m, const struct mapping *before)
 
 void os_memory_shed(void)
 {
-    char text[1024], line[128];
+    char text[1024], line[128] = "";
     size_t length = 0;
     ssize_t n;
     struct mapping before = {.end = 0};

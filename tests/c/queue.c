@@ -258,7 +258,8 @@ TEST(queue_many_with_long_ones_between)
     for (int i = 0; i < 3;) {
         int n =
             (int)ASSERT_OK(shoal_queue_get_many(queue, in, 3, buffer, sizeof buffer, SHOAL_NOW));
-        for (int k = 0; k < n; k++, i++) {
+        ASSERT_LE_INT(i + n, 3);
+        for (int k = 0; k < n && i < 3; k++, i++) {
             ASSERT_EQ_INT(in[k].size, messages[i].size);
             ASSERT_MEM(in[k].bytes, messages[i].bytes, messages[i].size);
         }
