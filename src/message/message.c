@@ -59,7 +59,8 @@ int message_put(void *message, struct lanes *q, const struct place *p, int64_t d
     m->which = (uint16_t)p->which;
     atomic_store(&m->generation, p->generation);
     atomic_store(&m->queue, p->id + 1);
-    handle->shared = 1; /* others may hold it as soon as it can be seen */
+    /* others may hold it as soon as it can be seen */
+    atomic_store_explicit(&handle->shared, 1, memory_order_relaxed);
     rc = lanes_commit(q, p, &r, deadline, NULL);
     if (!rc)
         object_close(message, TYPE_MESSAGE);

@@ -429,8 +429,9 @@ void *object_publish(struct header *h)
     handle->header = h;
     handle->generation = generation;
     handle->forks = atomic_load_explicit(&process_self.keep.forks, memory_order_relaxed);
-    handle->shared = (h->flags & OBJECT_LOOKED_AT) |
-                     (handle->forks & !MUTANT(86)); /* made during a fork: the child may have it */
+    atomic_store_explicit(&handle->shared,
+                          (h->flags & OBJECT_LOOKED_AT) | (handle->forks & !MUTANT(86)),
+                          memory_order_relaxed); /* made during a fork: the child may have it */
     handle->refs = 1;
     atomic_store_explicit(&handle->check, handle_check(h->type, generation), memory_order_relaxed);
     return (unsigned char *)handle + (generation & TAG_MASK);
@@ -560,7 +561,7 @@ void object_close(void *opaque, enum type type)
         h->creator == process_self.slot && h->creator_generation == process_self.generation)
         atomic_fetch_sub(&slot_at(process_self.slot)->charged, cost_of(h));
     uint32_t check = atomic_load_explicit(&handle->check, memory_order_relaxed);
-    if (likely(!handle->shared)) {
+    if (likely(!atomic_load_explicit(&handle->shared, memory_order_relaxed))) {
         /* Closed before the look at forks: a child of another thread's fork that we do not see finds
          * it closed. (A fork drains what the process's other threads have stored, as it takes the
          * right to write from their pages.) */
@@ -641,7 +642,7 @@ int object_reference(const void *opaque, enum type type, const char *what, shoal
     int rc = self(&me);
     if (rc)
         return rc;
-    handle_of(opaque)->shared = !MUTANT(32);
+    atomic_store_explicit(&handle_of(opaque)->shared, !MUTANT(32), memory_order_relaxed);
     *ret = (shoal_reference){.family = view.region->family,
                              .id = header_id(h),
                              .generation = handle_of(opaque)->generation};
@@ -715,7 +716,7 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
         }
     }
     if (!rc)
-        handle->shared = 1;
+        atomic_store_explicit(&handle->shared, 1, memory_order_relaxed);
     os_mutex_unlock(&process_self.mutex);
     if (rc)
         return fail(rc,

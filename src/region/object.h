@@ -14,8 +14,9 @@ struct handle {
     uint32_t refs;          /* opens of this process; under process_self.mutex unless private */
     struct header *header;
     uint32_t generation;
-    uint32_t forks;  /* process_self.keep.forks when it was created */
-    uint32_t shared; /* 1: a reference was taken, or it was opened: others may hold it */
+    uint32_t forks; /* process_self.keep.forks when it was created */
+    /* 1: a reference was taken, it was opened, or slept on: others may hold it. Set by any thread */
+    _Atomic uint32_t shared;
     uint32_t reserved;
 };
 static_assert(sizeof(struct handle) == 32, "the tag has five bits");
@@ -101,7 +102,7 @@ bool object_shielded(uint32_t id, uint32_t slot);
 /* The calling process sleeps on it: it is not closed without a look any more. */
 static inline void object_slept_on(uint32_t id)
 {
-    handles[id].shared = 1;
+    atomic_store_explicit(&handles[id].shared, 1, memory_order_relaxed);
 }
 /* The first group at or after g in which the slot may hold something, UINT32_MAX if there is
  * none. */
