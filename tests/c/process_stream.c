@@ -25,12 +25,14 @@ static int nothing(void *argument)
     return argument != NULL;
 }
 
+#ifdef __GLIBC__ /* elsewhere a start waits for streams that are in use */
 static FILE *stream_of(int fd, const char *mode)
 {
     FILE *f = fdopen(fd, mode);
     ASSERT_NOT_NULL(f);
     return f;
 }
+#endif
 
 /* ---- a thread that reads ---- */
 
@@ -121,17 +123,6 @@ TEST(process_end_of_a_child_does_not_wait_for_its_thread_that_reads)
 /* ---- threads that write ---- */
 
 enum { LINES = 20000, LINE = 8 };
-static _Atomic pid_t writer;
-
-static void *write_lines(void *stream)
-{
-    atomic_store(&writer, gettid());
-    for (int i = 0; i < LINES; i++)
-        fprintf(stream, "%07d\n", i);
-    fflush(stream);
-    return NULL;
-}
-
 static int read_line(int fd)
 {
     char line[LINE + 1] = "";
@@ -144,6 +135,17 @@ static int read_line(int fd)
 }
 
 #ifdef __GLIBC__
+static _Atomic pid_t writer;
+
+static void *write_lines(void *stream)
+{
+    atomic_store(&writer, gettid());
+    for (int i = 0; i < LINES; i++)
+        fprintf(stream, "%07d\n", i);
+    fflush(stream);
+    return NULL;
+}
+
 /* It waits for its reader, with the stream's lock and its buffer half written. */
 TEST(process_start_does_not_wait_for_a_thread_that_writes)
 {
