@@ -17,7 +17,7 @@
 #include <stdio.h>
 #include <stdio_ext.h>
 
-enum { AGAIN = 1000000 };
+enum { AGAIN = 1000000, TRIES = 100 };
 
 __attribute__((weak)) FILE *list_begin(void) __asm__("_IO_iter_begin");
 __attribute__((weak)) FILE *list_end(void) __asm__("_IO_iter_end");
@@ -118,12 +118,33 @@ CHILD_PATH void streams_forget(void)
     }
 }
 
+static bool is_free(FILE *stream)
+{
+    if (ftrylockfile(stream))
+        return false;
+    funlockfile(stream);
+    return true;
+}
+
+/* fflush(NULL) would wait for ever for a lock that another of the parent's threads had at the fork:
+ * in the child nobody has it. One of a thread of ours is given back soon. */
+static void flush_unlisted(void)
+{
+    for (int i = 0; i < TRIES; i++) {
+        if (is_free(stdout) && is_free(stderr)) {
+            fflush(NULL);
+            return;
+        }
+        os_sleep(AGAIN);
+    }
+}
+
 CHILD_PATH void streams_finish(void)
 {
     if (nothing_buffered())
         return;
     if (!listed())
-        fflush(NULL);
+        flush_unlisted();
     else
         while (!each(flush))
             os_sleep(AGAIN);
