@@ -98,10 +98,8 @@ void family_check(uint32_t objects)
 
 static void add(uint64_t *hash, uint64_t value)
 {
-    for (int i = 0; i < 8; i++) {
-        *hash ^= value >> 8 * i & 0xff;
-        *hash *= 0x100000001b3u;
-    }
+    *hash = (*hash ^ value) * 0x9e3779b97f4a7c15u;
+    *hash ^= *hash >> 32;
 }
 
 static void add_owner(uint64_t *hash, owner_t owner)

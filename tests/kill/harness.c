@@ -429,6 +429,14 @@ static void start_partners(struct playing *p)
     }
 }
 
+static uint64_t state_of(void *data)
+{
+    const struct playing *p = data;
+    uint64_t hash = p->request->scenario->state(p->state);
+
+    return hash + !hash; /* 0: unknown */
+}
+
 /* Starts a process that is traced, and brings it to its begin marker. */
 static struct tracer begin(struct playing *p, enum role role)
 {
@@ -439,10 +447,13 @@ static struct tracer begin(struct playing *p, enum role role)
                        .deadline = p->request->deadline,
                        .control = &shared->control,
                        .settle = settle,
-                       .settle_data = p};
+                       .data = p};
 
     if (role == ROLE_REPAIRER)
         t.flags &= ~(unsigned)KILL_ENDS_ASLEEP;
+    /* Partners may change what a death has left, if they notice it. */
+    if (p->request->mode == KILL_MODE_REPAIR && !p->partner_count)
+        t.state = state_of;
     if (trace_start(&t, m.status, why, sizeof(why)))
         case_end(CASE_FAILED, "%s: %s", m.role, why);
     return t;
@@ -492,7 +503,6 @@ static uint64_t *seen_place(struct seen *seen, uint64_t hash)
 {
     uint64_t i = (hash + 1) * 0x9e3779b97f4a7c15u >> 40;
 
-    hash += !hash; /* 0 marks an empty place */
     for (unsigned n = 0; n < SEEN_SIZE; n++, i++) {
         uint64_t *place = &seen->hash[i & (SEEN_SIZE - 1)];
         if (*place == hash || !*place)
@@ -508,12 +518,27 @@ static int is_seen(struct seen *seen, uint64_t hash)
     return place && *place;
 }
 
+/* Of the state that a kill at this point leaves. */
+static int is_known(struct seen *seen, const struct path *path, int index)
+{
+    return path->hash[index] && is_seen(seen, path->hash[index]);
+}
+
 static void add_seen(struct seen *seen, uint64_t hash)
 {
     uint64_t *place = seen_place(seen, hash);
 
     if (place)
-        *place = hash + !hash;
+        *place = hash;
+}
+
+/* What the one who was killed at its point has left: most often what was there when its way was found. */
+static uint64_t state_left(struct playing *p, const struct target *by)
+{
+    uint64_t hash = state_of(p), foreseen = by->path->hash[by->index];
+
+    shared->unforeseen += foreseen && foreseen != hash;
+    return hash;
 }
 
 /* The victim is dead; another process repairs, and is traced. */
@@ -523,7 +548,7 @@ static void play_repairer(struct playing *p)
     char why[1000];
 
     /* Added to the known ones by whoever sees this case through: it may have to be repeated. */
-    shared->hash = r->scenario->state(p->state);
+    shared->hash = state_left(p, &r->victim);
     if (r->only_state && is_seen(&shared->victims, shared->hash))
         case_end(CASE_SAME, "%s", "");
     struct tracer t = begin(p, ROLE_REPAIRER);
@@ -535,7 +560,7 @@ static void play_repairer(struct playing *p)
         return;
     }
     reap_killed(&t);
-    uint64_t left = r->scenario->state(p->state);
+    uint64_t left = state_left(p, &r->repairer);
     if (is_seen(&shared->repairers, left))
         case_end(CASE_SAME, "%s", "");
     add_seen(&shared->repairers, left);
@@ -782,6 +807,10 @@ static enum case_status run_repairers(struct request *r, const struct kill_optio
     }
     result->points += path->count;
     for (int i = 0; i < path->count && result->failed < max_failures; i++) {
+        if (is_known(&shared->repairers, path, i)) {
+            result->same++;
+            continue;
+        }
         r->repairer.index = i;
         status = run_tries(r, o, result);
         if (status == CASE_DIVERGED && anew-- > 0) {
@@ -848,6 +877,10 @@ static void run_points(struct request *r, const struct kill_options *o, struct k
     for (int i = begin < path->count ? begin : 0; i < path->count; i += stride) {
         if (result->failed >= max_failures)
             return;
+        if (r->mode == KILL_MODE_REPAIR && is_known(&shared->victims, path, i)) {
+            result->same++;
+            continue;
+        }
         r->victim.index = i;
         enum case_status status = r->mode == KILL_MODE_REPAIR
                                       ? run_repairers(r, o, result, max_failures)
@@ -910,6 +943,7 @@ int kill_run(const struct kill_scenario *scenario, const struct kill_options *op
     r.repairer = (struct target){-1, &shared->repairer};
     run_points(&r, o, result);
     prctl(PR_SET_CHILD_SUBREAPER, reaper);
+    unsigned unforeseen = shared->unforeseen;
     munmap(shared, sizeof(*shared));
     shared = NULL;
     if (!o->quiet) {
@@ -917,6 +951,8 @@ int kill_run(const struct kill_scenario *scenario, const struct kill_options *op
                scenario->name, mode_name(r.mode), result->points, result->tried, result->failed);
         if (result->same)
             printf(", %d left a known state", result->same);
+        if (unforeseen)
+            printf(", %u left another state than was foreseen", unforeseen);
         if (result->repeated)
             printf(", %d runs repeated", result->repeated);
         printf(" (%d instructions, %.1f s)\n", result->steps, harness_now() - start_time);

@@ -91,7 +91,9 @@
  *   REPAIR  the victim is killed at each point; then repair(s) (default: survivor(s, 0)) is itself
  *           traced and killed at each of its points; then survivor and final run. Needs state(s): a hash
  *           of what matters in the shared state, without generations and process ids. Of two repairers
- *           that left the same hash only the first is followed up, and of two victims likewise.
+ *           that left the same hash only the first is followed up, and of two victims likewise; where
+ *           no partners are, the hash is taken on the way already, and nobody is killed at a point that
+ *           would leave what another has left.
  *
  * COVERAGE: harness_main's --cover PATTERN lists the instructions of matching functions that store
  * through a register other than the stack's, and were never a kill point: see harness_main.c.

@@ -73,6 +73,7 @@ enum case_status { CASE_LOST, CASE_PASSED, CASE_FAILED, CASE_DIVERGED, CASE_SAME
 struct path {
     int count, steps, slept;
     struct point points[MAX_POINTS];
+    uint64_t hash[MAX_POINTS]; /* of what a kill there leaves; 0: unknown */
 };
 
 /* How far a traced process is to go: to its point number `index` (then it is killed or stopped), or
@@ -93,6 +94,7 @@ struct shared {
     enum case_status status;
     char failure[2000];
     uint64_t hash; /* mode REPAIR: of what the victim left */
+    unsigned unforeseen; /* kills that left something else than was there when the way was found */
     struct seen victims, repairers;
     struct path victim, repairer;
 };
@@ -110,8 +112,10 @@ struct tracer {
     double deadline; /* seconds that it may sleep without being woken */
     struct control *control;
     /* Called when it has fallen asleep. Returns 0 once all partners are settled, or -1 (hang). */
-    int (*settle)(void *);
-    void *settle_data;
+    int (*settle)(void *data);
+    /* The hash of the state as it is, while its way is found; NULL: is not known. */
+    uint64_t (*state)(void *data);
+    void *data;
 };
 
 enum trace_end {

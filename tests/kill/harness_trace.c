@@ -319,8 +319,10 @@ static int reach(struct run *run, struct point p)
     struct path *path = run->path;
 
     if (path) {
-        if (path->count < MAX_POINTS)
+        if (path->count < MAX_POINTS) {
+            path->hash[path->count] = run->t->state ? run->t->state(run->t->data) : 0;
             path->points[path->count++] = p;
+        }
         path->slept += p.kind == POINT_ASLEEP;
     }
     /* A native walk does not count the visits of system calls, but the calls themselves. */
@@ -368,7 +370,7 @@ static int fell_asleep(struct run *run)
     struct tracer *t = run->t;
 
     __atomic_add_fetch(&t->control->asleep, 1, __ATOMIC_SEQ_CST);
-    if (t->settle(t->settle_data))
+    if (t->settle(t->data))
         return failed(run, "it fell asleep, and then the partners did not settle");
     if ((t->flags & KILL_ENDS_ASLEEP) && !run->wanted && process_sleeps(t->pid))
         return TRACE_ASLEEP;
