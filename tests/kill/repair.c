@@ -81,7 +81,8 @@ static void last(void *p)
     family_check(s->note->before);
 }
 
-/* Whoever was dead before counts as dead, however the victim went. */
+/* Whoever was dead before counts as dead, however the victim went. The repairer only looks: each of its instructions is stepped over
+ * for each state that a victim left. What else must work is for the survivors to try. */
 static void prepare_with(void *p, void (*f)(void *p))
 {
     family_prepare(p);
@@ -94,7 +95,7 @@ static void prepare_with(void *p, void (*f)(void *p))
         prepare_with(p, dies);                                                   \
     }                                                                            \
     KILL_SCENARIO(id, .setup = setup, .prepare = prepare_##id, .victim = (does), \
-                  .survivor = survive, .state = family_state, .final = last)
+                  .repair = look, .survivor = survive, .state = family_state, .final = last)
 
 /* ---- it held everything ---- */
 
@@ -236,7 +237,7 @@ static void prepare_repairer(void *p)
 }
 
 KILL_SCENARIO(repair_of_a_repairer, .setup = setup, .prepare = prepare_repairer, .victim = look,
-              .survivor = survive, .state = family_state, .final = last);
+              .repair = look, .survivor = survive, .state = family_state, .final = last);
 
 /* ---- it had created: its object groups are nobody's, until somebody adopts them ---- */
 
@@ -266,7 +267,8 @@ static void create_same(void *p)
 }
 
 KILL_SCENARIO(create_in_an_ownerless_group, .setup = setup, .prepare = prepare_ownerless,
-              .victim = create_same, .survivor = survive, .state = family_state, .final = last);
+              .victim = create_same, .repair = look, .survivor = survive, .state = family_state,
+              .final = last);
 
 /* ---- others make a group of another class where it was about to make one, and end ---- */
 
@@ -384,7 +386,7 @@ static void last_of_barrier(void *p)
 }
 
 KILL_SCENARIO(barrier_with_a_dead_party, .setup = setup, .prepare = prepare_party,
-              .victim = wait_broken, .survivor = survive, .state = family_state,
+              .victim = wait_broken, .repair = look, .survivor = survive, .state = family_state,
               .final = last_of_barrier);
 
 /* ---- the only waiter of a condition died after it was notified ---- */
@@ -431,8 +433,8 @@ static void survive_notified(void *p, int i)
 }
 
 KILL_SCENARIO(condition_whose_only_waiter_died, .setup = setup, .prepare = prepare_notified,
-              .victim = notify_nobody, .survivor = survive_notified, .state = family_state,
-              .final = last);
+              .victim = notify_nobody, .repair = look, .survivor = survive_notified,
+              .state = family_state, .final = last);
 
 /* ---- what needs no dead: creating each kind, a quota, an object of another thread of the process ---- */
 

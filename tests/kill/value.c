@@ -50,6 +50,12 @@ static void survive_creating(void *p, int i)
     create_and_close(p);
 }
 
+static void look_only(void *p)
+{
+    (void)p;
+    family_look();
+}
+
 static void last(void *p)
 {
     struct state *s = p;
@@ -75,8 +81,8 @@ static void *setup_large(void)
 }
 
 KILL_SCENARIO(value_create_and_close, .setup = setup_small, .prepare = family_prepare,
-              .victim = create_and_close, .survivor = survive_creating, .final = last,
-              .state = family_state);
+              .victim = create_and_close, .repair = look_only, .survivor = survive_creating,
+              .final = last, .state = family_state);
 KILL_SCENARIO(value_create_and_close_large, .setup = setup_large, .prepare = family_prepare,
               .victim = create_and_close, .survivor = survive_creating, .final = last);
 
