@@ -2,7 +2,12 @@
 #define _GNU_SOURCE
 #include "family.h"
 
+#include "region/life.h"
+#include "region/object.h"
+
 #include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -199,3 +204,143 @@ KILL_SCENARIO(process_join, .setup = setup, .prepare = prepare, .victim = join_o
               .survivor = survive, .final = last);
 KILL_SCENARIO(born, .setup = setup, .victim = use_lock, .partner = make_room, .survivor = survive,
               .final = last_of_birth, .flags = KILL_FROM_BIRTH);
+
+/* ---- the parent dooms its child, as the beginning of the end of a tree, and kills it ---- */
+
+static int child_until_over(void *p)
+{
+    struct timespec t = {0, 500000};
+
+    (void)p;
+    while (!kill_victim_was_killed())
+        nanosleep(&t, NULL);
+    return 0;
+}
+
+static void doom(void *p)
+{
+    shoal_process *process;
+
+    ASSERT_OK(shoal_process_start(&process, child_until_over, p, NULL));
+    pid_t pid = shoal_process_pid(process);
+    for (uint32_t i = 1; i < view.region->slots_high; i++)
+        if (view.slots[i].pid == pid)
+            ASSERT_TRUE(life_doom(i, (uint32_t)(view.slots[i].word >> 32)));
+    ASSERT_OK(shoal_process_kill(process));
+}
+
+static void join_doomed(void *p)
+{
+    struct state *s = p;
+    int status;
+
+    s->note->dead++;
+    while (wait(&status) > 0)
+        ;
+}
+
+KILL_SCENARIO(process_doomed, .setup = setup, .prepare = family_prepare, .victim = doom,
+              .after = join_doomed, .survivor = survive, .final = last_of_birth);
+
+/* ---- a child that ran no handler: a bare system call made it. Its page was wiped, its thread is called what its parent is ---- */
+
+static owner_t parent;
+
+static void *setup_bare(void)
+{
+    struct state *s = setup();
+
+    ASSERT_OK(shoal_lock_reference(s->lock, &s->note->reference)); /* otherwise it is its parent's alone */
+    parent = shoal_thread.me;
+    return s;
+}
+
+static void prepare_bare(void *p)
+{
+    family_prepare(p);
+    family_leave();
+    process_self = (struct process){.slot = 0};
+    shoal_thread.me = parent;
+}
+
+static void attach_bare(void *p)
+{
+    use_lock(p);
+    ASSERT_EQ_U64(view.slots[family_slot()].parent, owner_record(parent));
+}
+
+KILL_SCENARIO(attach_of_a_bare_child, .setup = setup_bare, .prepare = prepare_bare,
+              .victim = attach_bare, .survivor = survive, .final = last_of_birth);
+
+/* ---- what a child finds in the middle of its parent's other threads' work: an object that one creates, and one that one has closed ---- */
+
+static void *setup_several(void)
+{
+    struct state *s = setup();
+    shoal_memory *made, *closed;
+
+    ASSERT_OK(shoal_memory_create(&made, SIZE, NULL));
+    ASSERT_OK(shoal_memory_create(&closed, SIZE, NULL));
+    struct handle *handle = handle_of(closed), was = *handle;
+    shoal_memory_close(closed);
+    atomic_store(&handle->check, atomic_load(&was.check));
+    handle->header = was.header;
+    handle->generation = was.generation;
+    handle->refs = 1;
+    atomic_store(&handle_of(made)->check, 0);
+    atomic_fetch_add(&process_self.threads, 1);
+    family_ready(s->note);
+    return s;
+}
+
+KILL_SCENARIO(born_beside_threads, .setup = setup_several, .victim = use_lock,
+              .partner = make_room, .survivor = survive, .final = last_of_birth,
+              .flags = KILL_FROM_BIRTH);
+
+/* ---- a child that is about to be another program, and the program, which joins ---- */
+
+static struct birth of_exec = {.flags = BIRTH_EXEC};
+static int forks;
+
+static void before_exec(void)
+{
+    static const char name[NAME] = "program";
+
+    if (++forks == 2) /* the partner is the first, the victim the second */
+        self_start_begin(&of_exec, name, name);
+}
+
+static void after_exec(void)
+{
+    self_start_end();
+}
+
+static void *setup_exec(void)
+{
+    struct state *s = setup();
+
+    ASSERT_OK(shoal_lock_reference(s->lock, &s->note->reference));
+    forks = 0;
+    ASSERT_EQ_INT(pthread_atfork(before_exec, after_exec, NULL), 0);
+    return s;
+}
+
+/* As the new image, which has mapped nothing yet; the kernel gives it the same place again. */
+static void join(void *p)
+{
+    struct state *s = p;
+    char text[96];
+    int fd = dup(region_fd());
+
+    snprintf(text, sizeof(text), SELF_FORMAT, fd, of_exec.slot, of_exec.generation,
+             view.slots[of_exec.slot].parent,
+             (unsigned)view.slots[of_exec.slot].parent_generation, 0);
+    ASSERT_SYS(setenv(SELF_ENVIRONMENT, text, 1));
+    ASSERT_OK(shoal_detach());
+    ASSERT_OK(shoal_lock_open(&s->lock, &s->note->reference));
+    use_lock(p);
+    ASSERT_EQ_INT(family_slot(), of_exec.slot);
+}
+
+KILL_SCENARIO(born_to_be_a_program, .setup = setup_exec, .victim = join, .partner = make_room,
+              .survivor = survive, .final = last_of_birth, .flags = KILL_FROM_BIRTH);

@@ -679,6 +679,58 @@ KILL_SCENARIO(queue_put_many_for_sleepers, .setup = setup_many, .prepare = famil
               .victim = put_many, .partner = await_message, .partners = 4,
               .survivor = put_the_missing, .survivors = 1, .after = await_woken,
               .stopped = count_beside, .final = finish_put);
+
+/* ---- a queue that goes while a long message is in it; who leaves while another sleeps in one ---- */
+
+static void close_full(void *p)
+{
+    struct state *s = p;
+    unsigned char message[MOST] = {0};
+    shoal_queue *queue;
+
+    ASSERT_OK(shoal_queue_create(&queue, NULL));
+    ASSERT_OK(shoal_queue_put_bytes(queue, message, s->size, SHOAL_FOREVER));
+    shoal_queue_close(queue);
+}
+
+static void survive_closing(void *p, int i)
+{
+    (void)i;
+    close_full(p);
+}
+
+static void last_of_closing(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    family_check(s->note->before);
+}
+
+static void get_one(void *p, int i)
+{
+    (void)i;
+    kill_partner_ready();
+    ASSERT_OK(get(p, SHOAL_FOREVER));
+}
+
+static void leave(void *p)
+{
+    (void)p;
+    family_leave();
+}
+
+static void put_for_sleeper(void *p, int i)
+{
+    (void)i;
+    put(p, VICTIMS);
+}
+
+KILL_SCENARIO(queue_closed_with_a_message, .setup = setup_long, .prepare = family_prepare,
+              .victim = close_full, .survivor = survive_closing, .final = last_of_closing);
+KILL_SCENARIO(queue_sleeper_beside_who_leaves, .setup = setup_empty, .prepare = family_prepare,
+              .victim = leave, .partner = get_one, .survivor = put_for_sleeper, .survivors = 1,
+              .final = last_of_closing);
 /* ---- taking ---- */
 KILL_SCENARIO(queue_get, .setup = setup_two, .prepare = family_prepare, .victim = get_once,
               .survivor = survive, .stopped = survive, .final = finish_get,
