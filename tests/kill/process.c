@@ -344,3 +344,31 @@ static void join(void *p)
 
 KILL_SCENARIO(born_to_be_a_program, .setup = setup_exec, .victim = join, .partner = make_room,
               .survivor = survive, .final = last_of_birth, .flags = KILL_FROM_BIRTH);
+
+/* ---- what a reference names is another's, and of another type ---- */
+
+static void own_lock(void *p, int i)
+{
+    struct state *s = p;
+    shoal_lock *lock;
+
+    (void)i;
+    ASSERT_OK(shoal_lock_create(&lock, NULL));
+    ASSERT_OK(shoal_lock_reference(lock, &s->note->reference));
+    kill_partner_ready();
+    kill_await_over();
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    ASSERT_OK(shoal_lock_release(lock));
+    shoal_lock_close(lock);
+}
+
+static void open_as_memory(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_ERR(shoal_memory_open(&s->memory, &s->note->reference), -EINVAL);
+}
+
+KILL_SCENARIO(open_as_another_type, .setup = setup, .prepare = family_prepare,
+              .victim = open_as_memory, .partner = own_lock, .survivor = survive,
+              .final = last_of_birth);
