@@ -348,6 +348,7 @@ static void configure(void)
     process_self.keep.spin = number("SHOAL_TEST_SPIN", 60);
     process_self.keep.yield = process_self.keep.spin ? 50000 : 0;
     process_self.keep.net = number("SHOAL_TEST_NET", 1);
+    process_self.keep.slices = number("SHOAL_TEST_SLICES", 1);
     process_self.keep.robust = os_features()->robust && os_robust_works();
     process_self.keep.waitv = os_features()->futex_waitv && process_self.keep.robust;
     process_self.keep.known = true;

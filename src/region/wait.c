@@ -212,7 +212,9 @@ static int park_plain(struct waiter *w, const _Atomic uint32_t *word, uint32_t v
     bool watcher = !process_self.keep.robust || os_robust_busy() || take_role(w, groups);
     if (watcher && look(w, true, &slice))
         return 0;
-    int64_t until = os_now() + (watcher ? PLAIN_SLICE : PLAIN_SLICE_ORDINARY);
+    int64_t until = INT64_MAX;
+    if (process_self.keep.slices)
+        until = os_now() + (watcher ? PLAIN_SLICE : PLAIN_SLICE_ORDINARY);
     int rc = os_futex_wait(word, value, sooner(deadline, until));
     if (rc != -ETIMEDOUT)
         return rc == -EINTR ? in_vain(rc) : rc;

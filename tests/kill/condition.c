@@ -2,6 +2,7 @@
  * as a program would; so a waiter that hangs has been forgotten by the library. */
 #define _GNU_SOURCE
 #include "family.h"
+#include "harness_internal.h"
 
 #include "region/object.h"
 
@@ -17,7 +18,7 @@ struct state {
     shoal_event *event;
 };
 
-/* In note->at: a child's pid; partner 0 waits, or is about to; the victim was notified; the last one is told. */
+/* In note->at: a child's pid; that of partner 0 when it waits, or is about to, and -1 when it has; the victim was notified; the last one is told. */
 enum { X_PID, SECOND, GOT, LAST };
 
 static void *setup_net(int net)
@@ -65,18 +66,25 @@ static void wait_here(struct state *s)
 static void wait_second(struct state *s)
 {
     take(s);
-    __atomic_store_n(&s->note->at[SECOND], 1, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&s->note->at[SECOND], getpid(), __ATOMIC_SEQ_CST);
     told(s, shoal_condition_wait(s->condition, SHOAL_FOREVER));
+    __atomic_store_n(&s->note->at[SECOND], -1, __ATOMIC_SEQ_CST);
     let_go(s);
+}
+
+static int second_sleeps(struct state *s)
+{
+    int pid = __atomic_load_n(&s->note->at[SECOND], __ATOMIC_SEQ_CST);
+
+    return pid < 0 || (pid && process_sleeps(pid));
 }
 
 /* Partner 1: notifies once, when the other has let go of the lock to wait. */
 static void notify_when_both_wait(struct state *s)
 {
-    while (!__atomic_load_n(&s->note->at[SECOND], __ATOMIC_SEQ_CST))
+    while (!second_sleeps(s))
         usleep(500);
     take(s);
-    usleep(2000); /* asleep by now; it matters for the schedule only */
     ASSERT_OK(shoal_condition_notify(s->condition, 1));
     let_go(s);
 }
@@ -193,6 +201,7 @@ static void second_and_notifier_of_x(void *p, int i)
     if (i == 1) {
         s->note->dead++;
         ASSERT_SYS(kill(s->note->at[X_PID], SIGKILL));
+        family_notice(s->note->at[X_PID]);
         kill_await_over();
         take(s);
         ASSERT_OK(shoal_condition_notify(s->condition, (unsigned)s->note->at[GOT]));

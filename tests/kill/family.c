@@ -9,9 +9,11 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,6 +31,35 @@ static void nap(void)
     nanosleep(&t, NULL);
 }
 
+/* Whom the thread's wait in the region is woken from looks at all lives before it sleeps again. */
+static void wake(uint32_t tid)
+{
+    char path[64], text[300];
+    unsigned long long call, word;
+
+    snprintf(path, sizeof(path), "/proc/%u/syscall", tid);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return;
+    text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+    fclose(f);
+    if (sscanf(text, "%llu %llx", &call, &word) == 2 && call == SYS_futex &&
+        word - (uintptr_t)view.base < view.at.size)
+        os_futex_wake((_Atomic uint32_t *)(uintptr_t)word, INT32_MAX); /* NOLINT(performance-no-int-to-ptr) */
+}
+
+static void end_slices(void)
+{
+    uint32_t ranges[2][2] = {{1, atomic_load(&view.region->slots_high)},
+                             {SLOTS, atomic_load(&view.region->records_high)}};
+
+    for (int k = 0; k < 2; k++)
+        for (uint32_t r = ranges[k][0]; r < ranges[k][1]; r++)
+            for (int i = 0; i < FRAMES; i++)
+                if (atomic_load(&record_at(r)->frames[i]))
+                    wake(atomic_load(&record_at(r)->tid));
+}
+
 struct note *family_begin(int net)
 {
     static const shoal_options options = {.reserve = 64 << 20};
@@ -38,7 +69,9 @@ struct note *family_begin(int net)
     ASSERT_TRUE(note != MAP_FAILED);
     ASSERT_SYS(setenv("SHOAL_TEST_SPIN", "0", 1));
     ASSERT_SYS(setenv("SHOAL_TEST_NET", net == NET_ON ? "1" : "0", 1));
+    ASSERT_SYS(setenv("SHOAL_TEST_SLICES", "0", 1));
     ASSERT_OK(shoal_init(&options));
+    kill_slices(process_self.keep.waitv ? NULL : end_slices);
     /* As if the case's process had reserved them for children. */
     first_spare = process_self.slot + 1;
     for (uint32_t i = first_spare; i < first_spare + SPARE; i++) {
@@ -213,6 +246,14 @@ void family_look(void)
 
     ASSERT_OK(self(&me));
     life_look_all(true, &soonest);
+}
+
+void family_notice(pid_t pid)
+{
+    while (os_process_ended(pid) != 1)
+        nap();
+    if (!process_self.keep.waitv)
+        family_look();
 }
 
 void family_leave(void)

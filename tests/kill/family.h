@@ -49,6 +49,9 @@ void family_await_sleepers(const void *opaque, int n);
 
 /* Looks at all lives, and repairs whom it finds dead. */
 void family_look(void);
+/* For a partner that has killed somebody while the victim is led along: sleepers notice it by futex_waitv; where that is not, no slice
+ * ends meanwhile, and the caller looks. */
+void family_notice(pid_t pid);
 /* Gives everything up, but stays mapped: as a child of a raw clone, the process attaches anew at its next call. */
 void family_leave(void);
 /* The caller's slot is still its own. */

@@ -109,6 +109,13 @@ void kill_region_named(const char *text)
         FAIL("no shared mapping is called %s", text);
 }
 
+static void (*end_slices)(void);
+
+void kill_slices(void (*end)(void))
+{
+    end_slices = end;
+}
+
 void kill_partner_ready(void)
 {
     if (my_partner >= 0)
@@ -365,7 +372,9 @@ static void all_must_end(struct playing *p, struct member *members, int count, i
         /* A failure need not wait for those whom it left hanging. */
         if (__atomic_load_n(&shared->report.taken, __ATOMIC_ACQUIRE) == 2)
             break;
-        struct timespec slice = {0, 20000000};
+        if (end_slices)
+            end_slices();
+        struct timespec slice = {0, 10000000};
         sigtimedwait(&set, NULL, &slice);
     }
     if (__atomic_load_n(&shared->report.taken, __ATOMIC_ACQUIRE) == 2) {
@@ -466,6 +475,8 @@ static void reap_killed(const struct tracer *t)
     kill(t->pid, SIGKILL);
     while (waitpid(t->pid, &status, __WALL) == t->pid && !WIFSIGNALED(status) && !WIFEXITED(status))
         ;
+    if (end_slices)
+        end_slices();
 }
 
 /* The traced process stands at its end, or has ended, or sleeps for good: lets it come to its end. */
@@ -547,6 +558,9 @@ static void play_repairer(struct playing *p)
     const struct request *r = p->request;
     char why[1000];
 
+    /* Partners who noticed the death have done by then what they do about it. */
+    if (settle(p))
+        case_end(CASE_FAILED, "the partners did not settle before the repairer began");
     /* Added to the known ones by whoever sees this case through: it may have to be repeated. */
     shared->hash = state_left(p, &r->victim);
     if (r->only_state && is_seen(&shared->victims, shared->hash))

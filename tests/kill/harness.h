@@ -170,6 +170,10 @@ void kill_region(const void *base, size_t size);
 /* The same for each shared mapping of this process whose name in /proc/self/maps contains this text. */
 void kill_region_named(const char *text);
 
+/* Called after each kill, and every 10 ms until all have ended: for sleepers that go on by time, which would make each way another
+ * one. They sleep without an end then, and are told here that a slice is over. */
+void kill_slices(void (*end)(void));
+
 /* ---- for partners ---- */
 
 void kill_partner_ready(void);
