@@ -377,6 +377,35 @@ static int fell_asleep(struct run *run)
     return GO_ON;
 }
 
+/* At the return stop of a system call: whether it was only interrupted, and begins again. */
+static int is_interrupted(const struct tracer *t)
+{
+    struct user_regs_struct r;
+
+    return !ptrace(PTRACE_GETREGS, t->pid, 0, &r) && (int64_t)r.rax <= -512 &&
+           (int64_t)r.rax >= -516;
+}
+
+/* By a signal that nobody handles (SIGCHLD), which only a traced process gets to see: it is the same call. */
+static int enter_again(struct run *run)
+{
+    struct tracer *t = run->t;
+    struct user_regs_struct r = {0};
+    enum event e;
+    int status;
+
+    do {
+        resume(t, PTRACE_SYSCALL);
+        e = await(t, 0, &status);
+    } while (e == EVENT_STEP);
+    if (e == EVENT_GONE)
+        return gone(run, status);
+    ptrace(PTRACE_GETREGS, t->pid, 0, &r);
+    if (r.orig_rax != t->call && r.orig_rax != SYS_restart_syscall)
+        return failed(run, "a system call was interrupted by a signal that is handled");
+    return GO_ON;
+}
+
 /* From the entry stop of a system call to its return stop. entry 0: without the point at the entry. */
 static int through_call(struct run *run, uint64_t rip, uint32_t visit, int entry)
 {
@@ -392,9 +421,13 @@ static int through_call(struct run *run, uint64_t rip, uint32_t visit, int entry
         enum event e = await(t, 1, &status);
         if (e == EVENT_GONE)
             return gone(run, status);
-        if (e == EVENT_CALL)
+        if (e == EVENT_CALL && !is_interrupted(t))
             break;
-        if (e == EVENT_STEP) { /* a signal on its way, or the end of an interruption */
+        if (e == EVENT_CALL) {
+            if ((end = enter_again(run)) != GO_ON)
+                return end;
+            resume(t, PTRACE_SYSCALL);
+        } else if (e == EVENT_STEP) { /* a signal on its way, or the end of an interruption */
             resume(t, PTRACE_SYSCALL);
         } else if (patience == 0) {
             patience = harness_now() + t->deadline;
