@@ -47,8 +47,9 @@ struct process {
         int spin;  /* pauses before yielding; 0 under SHOAL_TEST_SPIN=0 */
         int64_t yield; /* nanoseconds of yielding before sleeping */
         bool net;      /* the waiting net; off under SHOAL_TEST_NET=0 */
-        bool slices; /* of sleepers that no word tells of a death; off under SHOAL_TEST_SLICES=0, where the
-                      * test wakes them instead */
+        /* Of sleepers that no word tells of a death; off under SHOAL_TEST_SLICES=0, where the test
+         * wakes them instead. */
+        bool slices;
         bool waitv;
         bool asymmetric;
         bool robust; /* the end of its threads marks what they hold */

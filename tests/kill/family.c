@@ -45,7 +45,8 @@ static void wake(uint32_t tid)
     fclose(f);
     if (sscanf(text, "%llu %llx", &call, &word) == 2 && call == SYS_futex &&
         word - (uintptr_t)view.base < view.at.size)
-        os_futex_wake((_Atomic uint32_t *)(uintptr_t)word, INT32_MAX); /* NOLINT(performance-no-int-to-ptr) */
+        os_futex_wake((_Atomic uint32_t *)(uintptr_t)word,
+                      INT32_MAX); /* NOLINT(performance-no-int-to-ptr) */
 }
 
 static void end_slices(void)

@@ -94,14 +94,13 @@ static void look(void *p)
 
 /* A repairer meets the same for each size that comes from a group, and for each that has a run of its own: of each kind one has a
  * state. */
-#define CREATES(id, size, name, fill, ...)                                        \
-    static void *setup_##id(void)                                                 \
-    {                                                                             \
-        return setup_size(size, name, fill);                                      \
-    }                                                                             \
-    KILL_SCENARIO(create_##id, .setup = setup_##id, .prepare = prepare,           \
-                  .victim = create_and_close, .survivor = survive, .final = last, \
-                  __VA_ARGS__)
+#define CREATES(id, size, name, fill, ...)                              \
+    static void *setup_##id(void)                                       \
+    {                                                                   \
+        return setup_size(size, name, fill);                            \
+    }                                                                   \
+    KILL_SCENARIO(create_##id, .setup = setup_##id, .prepare = prepare, \
+                  .victim = create_and_close, .survivor = survive, .final = last, __VA_ARGS__)
 
 CREATES(of_64, 64, NULL, 0, .repair = look, .state = family_state);
 CREATES(in_a_group_of_its_own, 64, NULL, 3, .state = family_state);

@@ -250,7 +250,8 @@ static void *setup_bare(void)
 {
     struct state *s = setup();
 
-    ASSERT_OK(shoal_lock_reference(s->lock, &s->note->reference)); /* otherwise it is its parent's alone */
+    /* otherwise it is its parent's alone */
+    ASSERT_OK(shoal_lock_reference(s->lock, &s->note->reference));
     parent = shoal_thread.me;
     return s;
 }
@@ -293,9 +294,8 @@ static void *setup_several(void)
     return s;
 }
 
-KILL_SCENARIO(born_beside_threads, .setup = setup_several, .victim = use_lock,
-              .partner = make_room, .survivor = survive, .final = last_of_birth,
-              .flags = KILL_FROM_BIRTH);
+KILL_SCENARIO(born_beside_threads, .setup = setup_several, .victim = use_lock, .partner = make_room,
+              .survivor = survive, .final = last_of_birth, .flags = KILL_FROM_BIRTH);
 
 /* ---- a child that is about to be another program, and the program, which joins ---- */
 
@@ -333,8 +333,8 @@ static void join(void *p)
     int fd = dup(region_fd());
 
     snprintf(text, sizeof(text), SELF_FORMAT, fd, of_exec.slot, of_exec.generation,
-             view.slots[of_exec.slot].parent,
-             (unsigned)view.slots[of_exec.slot].parent_generation, 0);
+             view.slots[of_exec.slot].parent, (unsigned)view.slots[of_exec.slot].parent_generation,
+             0);
     ASSERT_SYS(setenv(SELF_ENVIRONMENT, text, 1));
     ASSERT_OK(shoal_detach());
     ASSERT_OK(shoal_lock_open(&s->lock, &s->note->reference));

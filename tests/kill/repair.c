@@ -89,13 +89,13 @@ static void prepare_with(void *p, void (*f)(void *p))
     family_die_after(f, p);
 }
 
-#define REPAIRED(id, dies, does)                                                 \
-    static void prepare_##id(void *p)                                            \
-    {                                                                            \
-        prepare_with(p, dies);                                                   \
-    }                                                                            \
-    KILL_SCENARIO(id, .setup = setup, .prepare = prepare_##id, .victim = (does), \
-                  .repair = look, .survivor = survive, .state = family_state, .final = last)
+#define REPAIRED(id, dies, does)                                                                 \
+    static void prepare_##id(void *p)                                                            \
+    {                                                                                            \
+        prepare_with(p, dies);                                                                   \
+    }                                                                                            \
+    KILL_SCENARIO(id, .setup = setup, .prepare = prepare_##id, .victim = (does), .repair = look, \
+                  .survivor = survive, .state = family_state, .final = last)
 
 /* ---- it held everything ---- */
 
