@@ -93,7 +93,7 @@ struct shared {
     struct check_report report;
     enum case_status status;
     char failure[2000];
-    uint64_t hash; /* mode REPAIR: of what the victim left */
+    uint64_t hash;       /* mode REPAIR: of what the victim left */
     unsigned unforeseen; /* kills that left something else than was there when the way was found */
     struct seen victims, repairers;
     struct path victim, repairer;
