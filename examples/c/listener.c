@@ -1,37 +1,46 @@
-/* listener.c - a service for Python programs, which need nothing but their standard library: it counts
- * the words of each message. listener_client.py is such a program.
+/* listener.c - a service for Python programs, which need nothing but their standard library: it adds
+ * up lists of numbers. listener_client.py is such a program.
  *
  *     ./listener &        tells where it listens
  *     python3 examples/c/listener_client.py ADDRESS
  */
 #include "check.h"
-#include <ctype.h>
 #include <errno.h>
 #include <shoal/shoal.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 static const char key[] = "secret password";
 
-static int count_words(const char *text, size_t size)
+/* {'count': …, 'sum': …}, or a ValueError for what is not a list of numbers. */
+static shoal_any *sum_up(const shoal_any *list)
 {
-    int words = 0;
-    for (size_t i = 0; i < size; i++)
-        words += !isspace(text[i]) && (i == 0 || isspace(text[i - 1]));
-    return words;
+    int64_t count = shoal_any_count(list);
+    double sum = 0, number = 0;
+    const shoal_any *item;
+    int rc = count < 0 ? (int)count : 0;
+    for (int64_t i = 0; i < count && !rc; i++) {
+        rc = shoal_any_at(list, i, &item);
+        if (!rc)
+            rc = shoal_any_as_float(item, &number);
+        sum += number;
+    }
+    if (rc)
+        return shoal_any_construct("ValueError",
+                                   shoal_any_tuple(shoal_any_str(shoal_error_detail())));
+    return shoal_any_dict(shoal_any_str("count"), shoal_any_int(count), /* a key and its value */
+                          shoal_any_str("sum"), shoal_any_float(sum));
 }
 
 /* Until the client closes its end. */
 static void serve(shoal_connection *client)
 {
-    char answer[20];
-    void *text;
-    size_t size;
+    shoal_any *list, *answer;
     int rc;
-    while (!(rc = shoal_connection_recv_bytes(client, &text, &size, SHOAL_FOREVER))) {
-        int length = snprintf(answer, sizeof answer, "%d words", count_words(text, size));
-        check(shoal_connection_send_bytes(client, answer, (size_t)length, SHOAL_FOREVER));
-        free(text);
+    while (!(rc = shoal_connection_recv(client, &list, SHOAL_FOREVER))) {
+        answer = sum_up(list);
+        check(shoal_connection_send(client, answer, SHOAL_FOREVER));
+        shoal_any_free(answer);
+        shoal_any_free(list);
     }
     if (rc != -EPIPE)
         check(rc);

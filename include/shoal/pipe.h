@@ -9,7 +9,9 @@
  *                while (shoal_listener_accept(l, &c, SHOAL_FOREVER) < 0)
  *                    ...                          a peer without the key, say; the next one may have it
  *     client:    shoal_client(&c, &(shoal_address){.host = "127.0.0.1", .port = 6000}, NULL, deadline);
- *     both:      shoal_connection_send_bytes(c, "hello", 5, deadline);
+ *     both:      shoal_connection_send(c, any, deadline);       Python's send and recv
+ *                shoal_connection_recv(c, &any, deadline);      … shoal_any_free(any);
+ *                shoal_connection_send_bytes(c, "hello", 5, deadline);
  *                shoal_connection_recv_bytes(c, &bytes, &size, deadline); … free(bytes);
  *                shoal_connection_close(c);
  *
@@ -25,6 +27,7 @@
 #ifndef SHOAL_PIPE_H
 #define SHOAL_PIPE_H
 
+#include <shoal/any.h>
 #include <shoal/error.h>
 #include <stddef.h>
 
@@ -39,6 +42,16 @@ typedef struct shoal_connection shoal_connection;
 /* send: the message is under way and counts as sent. Its beginning had left when the deadline
  * passed; the rest is kept, and leaves with the next call on this connection. */
 #define SHOAL_UNDER_WAY 2
+
+/* Sends an any as one message: as send_bytes, of what shoal_any_encode makes of it. The any stays the
+ * caller's. -EINVAL: NULL, or there is an object in it, which means nothing beyond its family. */
+SHOAL_API int shoal_connection_send(shoal_connection *connection, const shoal_any *any,
+                                    int64_t deadline);
+/* Receives a message as an any, the caller's: as recv_bytes and shoal_any_decode with its default
+ * limits. -EBADMSG: what it sent is not an any (broken, another class, too much of it): that message
+ * is gone, the next one may be received. -ENOMEM: it stays the next one. */
+SHOAL_API int shoal_connection_recv(shoal_connection *connection, shoal_any **ret,
+                                    int64_t deadline);
 
 /* Sends `size` bytes as one message. 0: all of it is in the hands of the kernel, or of the peer.
  * SHOAL_UNDER_WAY. -EAGAIN, -ETIMEDOUT, -EINTR: nothing of it was sent. -EPIPE: the peer is gone.

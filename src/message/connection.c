@@ -18,6 +18,29 @@ static const struct connection_verbs *verbs_of(const shoal_connection *c, const 
     return &socket_verbs;
 }
 
+int shoal_connection_send(shoal_connection *connection, const shoal_any *any, int64_t deadline)
+{
+    int rc, error = errno;
+    const struct connection_verbs *verbs = verbs_of(connection, "send", &rc);
+    if (verbs)
+        rc = verbs->send_any(connection, any, deadline);
+    errno = error;
+    return rc;
+}
+
+int shoal_connection_recv(shoal_connection *connection, shoal_any **ret, int64_t deadline)
+{
+    int rc, error = errno;
+    const struct connection_verbs *verbs = verbs_of(connection, "recv", &rc);
+    if (!verbs)
+        return rc;
+    if (!ret)
+        return fail(-EINVAL, "recv: nowhere to write the any (NULL)");
+    rc = verbs->recv_any(connection, ret, deadline);
+    errno = error;
+    return rc;
+}
+
 int shoal_connection_send_bytes(shoal_connection *connection, const void *bytes, size_t size,
                                 int64_t deadline)
 {

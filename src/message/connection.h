@@ -11,6 +11,8 @@
 #include <shoal/pipe.h>
 
 struct connection_verbs {
+    int (*send_any)(shoal_connection *c, const shoal_any *any, int64_t deadline);
+    int (*recv_any)(shoal_connection *c, shoal_any **ret, int64_t deadline);
     int (*send)(shoal_connection *c, const void *bytes, size_t size, int64_t deadline);
     int (*flush)(shoal_connection *c, int64_t deadline);
     int (*recv)(shoal_connection *c, void **ret, size_t *size, int64_t deadline);

@@ -255,6 +255,23 @@ static int socket_send(shoal_connection *handle, const void *bytes, size_t size,
     return c ? leave_turn(c, OUT, send_whole(c, bytes, size, deadline)) : rc;
 }
 
+static int socket_send_any(shoal_connection *handle, const shoal_any *any, int64_t deadline)
+{
+    void *bytes;
+    size_t size;
+    int rc;
+    struct connection *c = enter(handle, "send", &rc); /* whatever else is wrong */
+    if (!c)
+        return rc;
+    rc = shoal_any_encode(any, &bytes, &size);
+    if (!rc) {
+        rc = socket_send(handle, bytes, size, deadline);
+        free(bytes);
+    }
+    endpoint_leave(&c->e);
+    return rc;
+}
+
 static int socket_flush(shoal_connection *handle, int64_t deadline)
 {
     int rc;
@@ -398,6 +415,22 @@ static int recv_whole(struct connection *c, void **ret, size_t *size, int64_t de
     return 0;
 }
 
+static int recv_decoded(struct connection *c, shoal_any **ret, int64_t deadline)
+{
+    size_t size;
+    int rc = next_length(c, &size, deadline);
+    if (!rc)
+        rc = fill_body(c, deadline);
+    if (rc)
+        return rc;
+    rc = shoal_any_decode(ret, c->in.body, (size_t)c->in.size, NULL);
+    if (rc != -ENOMEM) {
+        free(c->in.body);
+        done(c);
+    }
+    return rc;
+}
+
 /* Straight into the caller's buffer; what has come when that ends early is kept. */
 static int fill_buffer(struct connection *c, unsigned char *buffer, int64_t deadline)
 {
@@ -447,6 +480,13 @@ static int socket_recv(shoal_connection *handle, void **ret, size_t *size, int64
     int rc;
     struct connection *c = enter_turn(handle, "recv", IN, deadline, &rc);
     return c ? leave_turn(c, IN, recv_whole(c, ret, size, deadline)) : rc;
+}
+
+static int socket_recv_any(shoal_connection *handle, shoal_any **ret, int64_t deadline)
+{
+    int rc;
+    struct connection *c = enter_turn(handle, "recv", IN, deadline, &rc);
+    return c ? leave_turn(c, IN, recv_decoded(c, ret, deadline)) : rc;
 }
 
 static int socket_recv_into(shoal_connection *handle, void *buffer, size_t capacity, size_t *size,
@@ -509,6 +549,8 @@ static void socket_close(shoal_connection *handle)
 }
 
 const struct connection_verbs socket_verbs = {
+    .send_any = socket_send_any,
+    .recv_any = socket_recv_any,
     .send = socket_send,
     .flush = socket_flush,
     .recv = socket_recv,

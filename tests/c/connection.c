@@ -201,6 +201,78 @@ TEST_WITH_TIMEOUT(connection_messages_beyond_2_GiB_arrive, 300)
     done_pair();
 }
 
+/* ---- anys ---- */
+
+TEST(connection_carries_anys)
+{
+    shoal_any *any = shoal_any_list(shoal_any_int(42), shoal_any_none(), shoal_any_str("hello")),
+              *got = NULL;
+    setup_pair(true);
+    ASSERT_NOT_NULL(any);
+    for (int i = 0; i < 3; i++)
+        ASSERT_EQ_INT(shoal_connection_send(there, any, SHOAL_FOREVER), 0);
+    for (int i = 0; i < 3; i++) {
+        ASSERT_EQ_INT(shoal_connection_recv(here, &got, SHOAL_FOREVER), 0);
+        ASSERT_EQ_INT(shoal_any_equal(any, got), 1);
+        got = shoal_any_free(got);
+    }
+    ASSERT_ERR(shoal_connection_recv(here, &got, SHOAL_NOW), -EAGAIN);
+    ASSERT_ERR(shoal_connection_send(here, NULL, SHOAL_NOW), -EINVAL);
+    ASSERT_ERR(shoal_connection_recv(here, NULL, SHOAL_NOW), -EINVAL);
+    ASSERT_NULL(got);
+    shoal_any_free(any);
+    done_pair();
+}
+
+TEST(connection_message_that_is_no_any_is_an_error_and_the_next_one_comes)
+{
+    shoal_any *any = shoal_any_int(1), *got = NULL;
+    setup_pair(true);
+    say(there, "no pickle");
+    say(there, "");
+    say(there, "cos\nsystem\n(S'false'\ntR.");
+    ASSERT_EQ_INT(shoal_connection_send(there, any, SHOAL_FOREVER), 0);
+    for (int i = 0; i < 3; i++)
+        ASSERT_ERR(shoal_connection_recv(here, &got, SHOAL_FOREVER), -EBADMSG);
+    ASSERT_NULL(got);
+    ASSERT_EQ_INT(shoal_connection_recv(here, &got, SHOAL_FOREVER), 0);
+    ASSERT_EQ_INT(shoal_any_equal(any, got), 1);
+    shoal_any_free(got);
+    shoal_any_free(any);
+    done_pair();
+}
+
+TEST(connection_any_may_be_received_as_bytes_and_in_parts)
+{
+    static const char pickle[] = "\0\0\0\5\200\4K\7."; /* 7 */
+    shoal_any *got = NULL;
+    int64_t value = 0;
+    setup_pair(false);
+    for (size_t i = 0; i < sizeof pickle - 2; i++) {
+        raw_write(pickle + i, 1);
+        ASSERT_ERR(shoal_connection_recv(here, &got, SHOAL_NOW), -EAGAIN);
+    }
+    raw_write(pickle + sizeof pickle - 2, 1);
+    ASSERT_EQ_INT(shoal_connection_recv(here, &got, SHOAL_NOW), 0);
+    ASSERT_OK(shoal_any_as_int(got, &value));
+    ASSERT_EQ_INT(value, 7);
+    ASSERT_EQ_INT(shoal_connection_send(here, got, SHOAL_FOREVER), 0);
+    unsigned char header[4];
+    raw_read(header, 4);
+    ASSERT_EQ_INT(header[0] + header[1] + header[2], 0);
+    char bytes[100];
+    ASSERT_LE_INT(header[3], sizeof bytes);
+    raw_read(bytes, header[3]);
+    ASSERT_MEM(bytes, "\200\4", 2);
+    ASSERT_OK(shoal_connection_set_limit(here, 4));
+    raw_write(pickle, sizeof pickle - 1);
+    shoal_any *none = NULL;
+    ASSERT_ERR(shoal_connection_recv(here, &none, SHOAL_NOW), -EMSGSIZE);
+    ASSERT_NULL(none);
+    shoal_any_free(got);
+    done_pair();
+}
+
 /* ---- interrupted receiving ---- */
 
 TEST(connection_recv_goes_on_where_a_deadline_had_ended_it)
@@ -672,6 +744,9 @@ TEST(connection_poll_tells_whether_there_is_something_to_receive)
 static void all_fail(shoal_connection *c, int rc)
 {
     void *bytes = NULL;
+    shoal_any *any = NULL;
+    ASSERT_ERR(shoal_connection_send(c, any, SHOAL_NOW), rc);
+    ASSERT_ERR(shoal_connection_recv(c, &any, SHOAL_NOW), rc);
     size_t size;
     char buffer[1];
     ASSERT_ERR(shoal_connection_send_bytes(c, "x", 1, SHOAL_NOW), rc);

@@ -2,6 +2,7 @@
  *
  *     shoal-peer listen ADDRESS KEY    accepts, prints `at ADDRESS`, then for each peer `accept RESULT`; sends every
  *                                      message back until the peer goes, prints `echoed N`. Ends when standard input does.
+ *     shoal-peer repeat ADDRESS KEY    the same, but receives anys and sends them; 'not an any' for what is none
  *     shoal-peer connect ADDRESS KEY   prints `client RESULT`; sends messages of many sizes, which must come
  *                                      back, prints `echoed N`
  *
@@ -56,7 +57,25 @@ static void echo(shoal_connection *c)
     shoal_connection_close(c);
 }
 
-static void serve(shoal_address *where, const shoal_listener_options *options)
+static void repeat(shoal_connection *c)
+{
+    shoal_any *any;
+    int rc, n = 0;
+    while ((rc = shoal_connection_recv(c, &any, SHOAL_FOREVER)) != -EPIPE) {
+        if (rc == -EBADMSG)
+            any = shoal_any_str("not an any");
+        else
+            must(rc, "recv");
+        must(shoal_connection_send(c, any, SHOAL_FOREVER), "send");
+        shoal_any_free(any);
+        n++;
+    }
+    printf("echoed %d\n", n);
+    shoal_connection_close(c);
+}
+
+static void serve(shoal_address *where, const shoal_listener_options *options,
+                  void (*each)(shoal_connection *))
 {
     shoal_listener *l;
     shoal_address at;
@@ -74,7 +93,7 @@ static void serve(shoal_address *where, const shoal_listener_options *options)
         int rc = shoal_listener_accept(l, &c, SHOAL_FOREVER);
         printf("accept %d\n", rc);
         if (!rc)
-            echo(c);
+            each(c);
         fflush(stdout);
     }
     shoal_listener_close(l);
@@ -112,10 +131,12 @@ int main(int argc, char **argv)
     shoal_address where = parse(argv[2]);
     bool keyed = strcmp(argv[3], "-");
     unsigned flags = keyed ? 0 : SHOAL_NO_AUTHKEY;
-    if (!strcmp(argv[1], "listen")) {
-        serve(&where, &(shoal_listener_options){.flags = flags,
-                                                .authkey = argv[3],
-                                                .authkey_size = strlen(argv[3])});
+    if (strcmp(argv[1], "connect")) {
+        serve(&where,
+              &(shoal_listener_options){.flags = flags,
+                                        .authkey = argv[3],
+                                        .authkey_size = strlen(argv[3])},
+              strcmp(argv[1], "repeat") ? echo : repeat);
         return 0;
     }
     shoal_connection *c;

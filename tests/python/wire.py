@@ -1,6 +1,7 @@
 """The side of tests/python/run that is Python's, run by the interpreter under test with nothing but its standard library:
 
     wire.py client ADDRESS KEY              talks to an echoing listener as a stock client does
+    wire.py objects ADDRESS KEY             sends objects, that must come back
     wire.py refused ADDRESS KEY             the listener must not take the key
     wire.py answer ADDRESS KEY DIGEST       answers the listener's challenge with that digest, `old` being the form before 3.12
     wire.py listener ADDRESS KEY            prints `at ADDRESS`, echoes for one client
@@ -52,6 +53,24 @@ def talk(c):
 def client(address, key):
     with connection.Client(parse(address), authkey=key) as c:
         talk(c)
+
+
+class Unknown:
+    pass
+
+
+def objects(address, key):
+    values = [None, True, -1, 2 ** 100, 1.5, "h\u00e4llo\U0001f41f", b"bytes", [1, [2]], (1, ()), {"k": {1: 2}}, {1, "2"},
+              frozenset([3]), bytearray(b"x"), 1j, ["x" * 100000] * 3]
+    with connection.Client(parse(address), authkey=key) as c:
+        for value in values:
+            c.send(value)
+            back = c.recv()
+            assert back == value and type(back) is type(value), (value, back)
+        c.send(Unknown())
+        assert c.recv() == "not an any"
+        c.send("goes on")
+        assert c.recv() == "goes on"
 
 
 def refused(address, key):
