@@ -9,6 +9,7 @@
 #ifndef SHOAL_QUEUE_H
 #define SHOAL_QUEUE_H
 
+#include <shoal/any.h>
 #include <shoal/memory.h>
 
 #ifdef __cplusplus
@@ -44,6 +45,13 @@ SHOAL_API int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size
  * queue, and *size says how long it is. */
 SHOAL_API int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_t capacity,
                                          size_t *size, int64_t deadline);
+/* Puts an any as one message: as put_bytes, of what shoal_any_encode makes of it. The any stays the
+ * caller's. -EINVAL: NULL, or there is an object in it; what travels is its reference, as bytes. */
+SHOAL_API int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline);
+/* Takes the oldest message as an any, the caller's: as get_bytes and shoal_any_decode with its default
+ * limits. -EBADMSG: it was no any (bytes that something else put, too much of it), -ENOMEM: there was no
+ * memory for it; that message was taken, and is gone. */
+SHOAL_API int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline);
 /* Puts n messages, in this order, in few steps: how many (as a rule all; fewer if the deadline
  * passes or it is shut down when some are in), or as put_bytes. */
 SHOAL_API int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_t n,

@@ -7,6 +7,7 @@
  * which nobody does.
  */
 #include "message/message.h"
+#include "message/pickle.h"
 #include "region/life.h"
 #include <string.h>
 
@@ -64,6 +65,85 @@ int message_put(void *message, struct lanes *q, const struct place *p, int64_t d
     rc = lanes_commit(q, p, &r, deadline, NULL);
     if (!rc)
         object_close(message, TYPE_MESSAGE);
+    return rc;
+}
+
+/* One of `size` bytes to be filled in, whose put is the caller's to do. */
+static int begin_long(void **ret, size_t size, unsigned char **bytes)
+{
+    if (size > view.at.size)
+        return fail(-EMSGSIZE, "a message of %zu bytes is longer than the region (%llu)", size,
+                    (unsigned long long)view.at.size);
+    return message_create(ret, size, bytes);
+}
+
+static int end_long(void *message, struct lanes *q, const struct place *p, int64_t deadline)
+{
+    int rc = message_put(message, q, p, deadline);
+    if (rc)
+        object_close(message, TYPE_MESSAGE);
+    return rc;
+}
+
+int message_put_long(struct lanes *q, const struct place *p, const void *bytes, size_t size,
+                     int64_t deadline)
+{
+    void *message;
+    unsigned char *at;
+    int rc = begin_long(&message, size, &at);
+    if (rc)
+        return rc;
+    memcpy(at, bytes, size);
+    return end_long(message, q, p, deadline);
+}
+
+void message_unpack(void *message, void *buffer)
+{
+    if (buffer) /* none for a message of 0 bytes, perhaps */
+        memcpy(buffer, message_bytes(message), message_size(message));
+    object_close(message, TYPE_MESSAGE);
+}
+
+/* ---- anys ---- */
+
+int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any, int64_t deadline)
+{
+    size_t size;
+    if (pickle_measure(any, &size, NULL))
+        return fail(-EINVAL,
+                    "an object in an any does not travel; a reference to it, as bytes, does");
+    if (size > INLINE_MOST) {
+        void *message;
+        unsigned char *at;
+        int rc = begin_long(&message, size, &at);
+        if (rc)
+            return rc;
+        pickle_write(any, at);
+        return end_long(message, q, p, deadline);
+    }
+    struct room r;
+    int rc = lanes_begin(q, p, &r, size, false, deadline);
+    if (rc)
+        return rc;
+    pickle_write(any, r.bytes);
+    return lanes_commit(q, p, &r, deadline, NULL);
+}
+
+int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, size_t most,
+                     size_t *size, int64_t deadline)
+{
+    struct taken t;
+    unsigned char buffer[INLINE_MOST];
+    int rc =
+        lanes_take(q, p, buffer, most < sizeof buffer ? most : sizeof buffer, most, &t, deadline);
+    if (rc == -EMSGSIZE)
+        *size = t.size;
+    if (rc)
+        return rc;
+    if (!t.object)
+        return pickle_read(ret, buffer, t.size, NULL, NULL, 0);
+    rc = pickle_read(ret, message_bytes(t.object), t.size, NULL, NULL, 0);
+    object_close(t.object, TYPE_MESSAGE);
     return rc;
 }
 

@@ -6,6 +6,7 @@
 #define SHOAL_MESSAGE_H
 
 #include "message/lanes.h"
+#include <shoal/any.h>
 
 /* Where a message lies is never struck out again: that it was taken is seen by the lane's head. */
 struct message {
@@ -24,5 +25,18 @@ unsigned char *message_bytes(const void *message);
 size_t message_size(const void *message);
 /* Puts it, and gives up the caller's hold if that went well. */
 int message_put(void *message, struct lanes *q, const struct place *p, int64_t deadline);
+
+/* Puts a copy of more than INLINE_MOST bytes: as shoal_queue_put_bytes. */
+int message_put_long(struct lanes *q, const struct place *p, const void *bytes, size_t size,
+                     int64_t deadline);
+/* The bytes of one that was taken, to a buffer that is as long; it is closed. */
+void message_unpack(void *message, void *buffer);
+
+/* Encodes straight to where the message lies; as put_bytes, and -EINVAL: an object is in it. */
+int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any, int64_t deadline);
+/* Takes a message of at most `most` bytes, and decodes it: as shoal_queue_get. *size: if that is
+ * -EMSGSIZE. */
+int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, size_t most,
+                     size_t *size, int64_t deadline);
 
 #endif

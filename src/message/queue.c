@@ -44,24 +44,6 @@ int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options)
 
 /* ---- put ---- */
 
-static int put_long(struct lanes *q, const struct place *p, const void *bytes, size_t size,
-                    int64_t deadline)
-{
-    void *message;
-    unsigned char *at;
-    if (size > view.at.size)
-        return fail(-EMSGSIZE, "a message of %zu bytes is longer than the region (%llu)", size,
-                    (unsigned long long)view.at.size);
-    int rc = message_create(&message, size, &at);
-    if (rc)
-        return rc;
-    memcpy(at, bytes, size);
-    rc = message_put(message, q, p, deadline);
-    if (rc)
-        object_close(message, TYPE_MESSAGE);
-    return rc;
-}
-
 int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size, int64_t deadline)
 {
     struct place p;
@@ -71,8 +53,19 @@ int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size, in
     if (unlikely(!bytes && size))
         return fail(-EINVAL, "shoal_queue_put_bytes: %zu bytes at NULL", size);
     if (unlikely(size > INLINE_MOST))
-        return put_long(q, &p, bytes, size, deadline);
+        return message_put_long(q, &p, bytes, size, deadline);
     return lanes_put(q, &p, bytes, size, deadline);
+}
+
+int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline)
+{
+    struct place p;
+    struct lanes *q = queue_of(queue, &p);
+    if (unlikely(!q))
+        return bad_handle(queue, "shoal_queue_put");
+    if (unlikely(!any))
+        return fail(-EINVAL, "shoal_queue_put: NULL is no any");
+    return message_put_any(q, &p, any, deadline);
 }
 
 int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_t n,
@@ -94,7 +87,7 @@ int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_
             rc = fail(-EINVAL, "shoal_queue_put_many: message %zu has %zu bytes at NULL", done,
                       m->size);
         else if (m->size > INLINE_MOST)
-            rc = put_long(q, &p, m->bytes, m->size, deadline);
+            rc = message_put_long(q, &p, m->bytes, m->size, deadline);
         else
             rc = lanes_begin(q, &p, &r, m->size, false, deadline);
         if (!rc && m->size <= INLINE_MOST) {
@@ -118,14 +111,6 @@ int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_
 
 /* ---- get ---- */
 
-/* A message's bytes out of its object, which is closed. */
-static void unpack(void *message, void *buffer)
-{
-    if (buffer) /* none for a message of 0 bytes, perhaps */
-        memcpy(buffer, message_bytes(message), message_size(message));
-    object_close(message, TYPE_MESSAGE);
-}
-
 int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t deadline)
 {
     struct place p;
@@ -146,7 +131,7 @@ int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t 
         return fail(-ENOMEM, "no memory for a message of %zu bytes, which is lost", t.size);
     }
     if (t.object)
-        unpack(t.object, copy);
+        message_unpack(t.object, copy);
     else
         memcpy(copy, buffer, t.size);
     *ret = copy;
@@ -167,13 +152,25 @@ int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_t capacity
     int rc = lanes_take(q, &p, buffer, capacity, capacity, &t, deadline);
     if (likely(!rc)) {
         if (unlikely(t.object))
-            unpack(t.object, buffer);
+            message_unpack(t.object, buffer);
         *size = t.size;
     } else if (rc == -EMSGSIZE) {
         *size = t.size;
         return fail(rc, "the message has %zu bytes, the buffer %zu", t.size, capacity);
     }
     return rc;
+}
+
+int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline)
+{
+    struct place p;
+    size_t size;
+    struct lanes *q = queue_of(queue, &p);
+    if (unlikely(!q))
+        return bad_handle(queue, "shoal_queue_get");
+    if (unlikely(!ret))
+        return fail(-EINVAL, "shoal_queue_get: nowhere to write the any (NULL)");
+    return message_take_any(q, &p, ret, SIZE_MAX, &size, deadline);
 }
 
 int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *buffer,
@@ -194,7 +191,7 @@ int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *
     size_t used = 0;
     for (int i = 0; i < rc; i++) {
         if (t[i].object)
-            unpack(t[i].object, (unsigned char *)buffer + used);
+            message_unpack(t[i].object, (unsigned char *)buffer + used);
         ret[i] = (shoal_bytes){(unsigned char *)buffer + used, t[i].size};
         used += t[i].size;
     }

@@ -1,5 +1,7 @@
 /* queue: what queue.h promises. */
+#include "message/any.h"
 #include "processes.h"
+#include "region/life.h"
 #include <sched.h>
 #include <stdlib.h>
 
@@ -141,6 +143,119 @@ TEST(queue_messages_of_any_length_come_out_as_they_went_in)
     }
     done();
 }
+
+/* ---- anys ---- */
+
+static int64_t number_in(shoal_any *any)
+{
+    const shoal_any *item;
+    int64_t number = -1;
+    ASSERT_OK(shoal_any_at(any, 0, &item));
+    ASSERT_OK(shoal_any_as_int(item, &number));
+    return number;
+}
+
+TEST(queue_carries_anys_between_processes_in_order)
+{
+    enum { N = 300 };
+    setup();
+    shoal_any *got = NULL, *last = shoal_any_str("last");
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        for (int i = 0; i < N; i++) {
+            shoal_any *any =
+                shoal_any_list(shoal_any_int(i), shoal_any_none(), shoal_any_str("hello"));
+            ASSERT_OK(shoal_queue_put(queue, any, SHOAL_FOREVER));
+            shoal_any_free(any);
+        }
+        ASSERT_OK(shoal_queue_put(queue, last, SHOAL_FOREVER));
+        _exit(0);
+    }
+    for (int i = 0; i < N; i++) {
+        ASSERT_OK(shoal_queue_get(queue, &got, SHOAL_FOREVER));
+        ASSERT_EQ_INT(shoal_any_count(got), 3);
+        ASSERT_EQ_INT(number_in(got), i);
+        got = shoal_any_free(got);
+    }
+    ASSERT_OK(shoal_queue_get(queue, &got, SHOAL_FOREVER));
+    ASSERT_EQ_INT(shoal_any_equal(last, got), 1);
+    got = shoal_any_free(got);
+    ends_well(pid);
+    ASSERT_ERR(shoal_queue_get(queue, &got, SHOAL_NOW), -EAGAIN);
+    ASSERT_NULL(got);
+    shoal_any_free(last);
+    done();
+}
+
+TEST(queue_anys_of_every_length_are_what_their_pickle_is)
+{
+    static const size_t lengths[] = {0, 4070, 4081, 4082, 4083, 4090, 4096, 70000, LONG};
+    static unsigned char in[LONG];
+    setup_with(2);
+    uint32_t before = objects();
+    fill(in, sizeof in, 5);
+    for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+        shoal_any *any = shoal_any_bytes(in, lengths[i]), *got = NULL;
+        void *bytes, *encoded;
+        size_t size, encoded_size;
+        ASSERT_OK(shoal_any_encode(any, &encoded, &encoded_size));
+        ASSERT_OK(shoal_queue_put(queue, any, SHOAL_NOW));
+        ASSERT_OK(shoal_queue_put(queue, any, SHOAL_NOW));
+        ASSERT_ERR(shoal_queue_put(queue, any, SHOAL_NOW), -EAGAIN);
+        ASSERT_OK(shoal_queue_get(queue, &got, SHOAL_NOW));
+        ASSERT_EQ_INT(shoal_any_equal(any, got), 1);
+        ASSERT_OK(shoal_queue_get_bytes(queue, &bytes, &size, SHOAL_NOW));
+        ASSERT_EQ_INT(size, encoded_size);
+        ASSERT_EQ_INT(memcmp(bytes, encoded, size), 0);
+        ASSERT_OK(shoal_queue_put_bytes(queue, encoded, encoded_size, SHOAL_NOW));
+        shoal_any_free(got);
+        ASSERT_OK(shoal_queue_get(queue, &got, SHOAL_NOW));
+        ASSERT_EQ_INT(shoal_any_equal(any, got), 1);
+        shoal_any_free(got);
+        shoal_any_free(any);
+        free(bytes);
+        free(encoded);
+    }
+    ASSERT_EQ_INT(objects(), before);
+    done();
+}
+
+TEST(queue_message_that_is_no_any_is_an_error_and_the_next_one_comes)
+{
+    static char junk[5000];
+    setup();
+    uint32_t before = objects();
+    shoal_any *any = shoal_any_int(1), *got = NULL, *with_object = NULL;
+    ASSERT_OK(shoal_queue_put_bytes(queue, "no pickle", 9, SHOAL_NOW));
+    ASSERT_OK(shoal_queue_put_bytes(queue, "", 0, SHOAL_NOW));
+    ASSERT_OK(shoal_queue_put_bytes(queue, junk, sizeof junk, SHOAL_NOW));
+    ASSERT_OK(shoal_queue_put(queue, any, SHOAL_NOW));
+    for (int i = 0; i < 3; i++)
+        ASSERT_ERR(shoal_queue_get(queue, &got, SHOAL_NOW), -EBADMSG);
+    ASSERT_NULL(got);
+    ASSERT_OK(shoal_queue_get(queue, &got, SHOAL_NOW));
+    ASSERT_EQ_INT(shoal_any_equal(any, got), 1);
+    shoal_any_free(got);
+    ASSERT_EQ_INT(objects(), before);
+    ASSERT_ERR(shoal_queue_put(queue, NULL, SHOAL_NOW), -EINVAL);
+    ASSERT_ERR(shoal_queue_get(queue, NULL, SHOAL_NOW), -EINVAL);
+    with_object = shoal_any_list(any_from_object(&(shoal_reference){7, 5, 6}, TYPE_LOCK));
+    ASSERT_NOT_NULL(with_object);
+    ASSERT_ERR(shoal_queue_put(queue, with_object, SHOAL_NOW), -EINVAL);
+    ASSERT_EQ_INT(shoal_queue_empty(queue), 1);
+    shoal_any_free(with_object);
+    ASSERT_OK(shoal_queue_shutdown(queue, 0));
+    ASSERT_ERR(shoal_queue_put(queue, any, SHOAL_NOW), -EPIPE);
+    got = NULL;
+    ASSERT_ERR(shoal_queue_get(queue, &got, SHOAL_NOW), -EPIPE);
+    done();
+    ASSERT_ERR(shoal_queue_put(queue, any, SHOAL_NOW), -EBADF);
+    ASSERT_ERR(shoal_queue_get(queue, &got, SHOAL_NOW), -EBADF);
+    ASSERT_NULL(got);
+    shoal_any_free(any);
+}
+
+/* ---- lengths ---- */
 
 TEST(queue_get_of_a_message_that_is_too_long_leaves_it_and_tells_its_length)
 {
