@@ -1,9 +1,9 @@
-/* shoal/pipe.h - connections: whole messages between two ends; listeners and clients.
+/* shoal/pipe.h - connections: whole messages between two ends; pipes, listeners and clients.
  *
- * A connection sends and receives messages: each arrives whole or not at all, in order. Listeners
- * and clients make connections of stream sockets. They speak exactly what Python's
- * multiprocessing.connection speaks, so that either side may be a Python program that has nothing
- * but its standard library.
+ * A connection sends and receives messages: each arrives whole or not at all, in order. A pipe is
+ * two of them, for the processes of one family. Listeners and clients make connections of stream
+ * sockets. They speak exactly what Python's multiprocessing.connection speaks, so that either side
+ * may be a Python program that has nothing but its standard library.
  *
  *     listener:  shoal_listener_create(&l, &(shoal_address){.host = "127.0.0.1", .port = 6000}, NULL);
  *                while (shoal_listener_accept(l, &c, SHOAL_FOREVER) < 0)
@@ -29,6 +29,7 @@
 
 #include <shoal/any.h>
 #include <shoal/error.h>
+#include <shoal/memory.h>
 #include <stddef.h>
 
 #ifdef __cplusplus
@@ -90,6 +91,35 @@ SHOAL_API int shoal_connection_from_fd(shoal_connection **ret, int fd);
  * flush before. A call of another thread on it ends with -EBADF: at once if the process did not fork
  * since the connection was made, otherwise when its wait ends. */
 SHOAL_API shoal_connection *shoal_connection_close(shoal_connection *connection);
+
+/* ---- pipe ---- */
+
+/* The two ends of a pipe, each a connection, which the process's children have too. Nothing but the
+ * region lies between them: no descriptor, no thread, no system call where nobody waits. Several
+ * processes and threads may have one end; each message is received by one of them.
+ *   The peer is gone when nobody has the other end open any more: all who had it have closed it, or
+ * have ended, however. So whoever needs one end closes the other, in parent and child, as with any
+ * pipe. What was sent before is still received, then -EPIPE; who sends gets -EPIPE. Of a peer that
+ * was killed who only sends may learn some sends later, 64 at most: nobody but who waits is told.
+ *   A message is there as a whole when its send returns, whatever dies next; killed inside, it was
+ * sent or nothing has happened. Unlike a socket's: a send waits only while the region is full, and
+ * SHOAL_UNDER_WAY never comes; recv's -ENOMEM takes the message along; set_limit is for all who have
+ * that end; fileno is -ENOTSUP; and no other thread of the process may be in a call on an end when it
+ * is closed. */
+#define SHOAL_ONE_WAY 1u /* the first end only receives, the second only sends; otherwise -EBADF */
+
+typedef struct shoal_pipe_options {
+    unsigned flags;   /* SHOAL_ONE_WAY or 0: both send and receive */
+    const char *name; /* at most 47 bytes; NULL: none */
+} shoal_pipe_options;
+
+/* options may be NULL. 0, -EINVAL, -ENOMEM. */
+SHOAL_API int shoal_pipe(shoal_connection **first, shoal_connection **second,
+                         const shoal_pipe_options *options);
+/* To hand an end to another process of the family, which opens it; keep it open until it is open
+ * there. As shoal_memory_reference and shoal_memory_open; -ENOTSUP: it is a socket's. */
+SHOAL_API int shoal_connection_reference(const shoal_connection *connection, shoal_reference *ret);
+SHOAL_API int shoal_connection_open(shoal_connection **ret, const shoal_reference *reference);
 
 /* ---- where ---- */
 

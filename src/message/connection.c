@@ -6,13 +6,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* NULL: no such thing, with *rc. */
-static const struct connection_verbs *verbs_of(const shoal_connection *c, const char *what, int *rc)
+const struct connection_verbs *connection_verbs_of(const shoal_connection *c, const char *what,
+                                                   int *rc)
 {
     if (c && handles && (uintptr_t)c - (uintptr_t)handles < MOST_OBJECTS * sizeof *handles) {
-        /* Ends of pipes are handled here: their verbs, with handles of their own type. */
-        *rc = bad_handle(c, what);
-        return NULL;
+        *rc = header_of(c, TYPE_END) ? 0 : bad_handle(c, what);
+        return *rc ? NULL : &pipe_verbs;
     }
     *rc = 0;
     return &socket_verbs;
@@ -21,7 +20,7 @@ static const struct connection_verbs *verbs_of(const shoal_connection *c, const 
 int shoal_connection_send(shoal_connection *connection, const shoal_any *any, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = verbs_of(connection, "send", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "send", &rc);
     if (verbs)
         rc = verbs->send_any(connection, any, deadline);
     errno = error;
@@ -31,7 +30,7 @@ int shoal_connection_send(shoal_connection *connection, const shoal_any *any, in
 int shoal_connection_recv(shoal_connection *connection, shoal_any **ret, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = verbs_of(connection, "recv", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "recv", &rc);
     if (!verbs)
         return rc;
     if (!ret)
@@ -45,7 +44,7 @@ int shoal_connection_send_bytes(shoal_connection *connection, const void *bytes,
                                 int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = verbs_of(connection, "send_bytes", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "send_bytes", &rc);
     if (!verbs)
         return rc;
     if (!bytes && size)
@@ -58,7 +57,7 @@ int shoal_connection_send_bytes(shoal_connection *connection, const void *bytes,
 int shoal_connection_flush(shoal_connection *connection, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = verbs_of(connection, "flush", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "flush", &rc);
     if (verbs)
         rc = verbs->flush(connection, deadline);
     errno = error;
@@ -69,7 +68,7 @@ int shoal_connection_recv_bytes(shoal_connection *connection, void **ret, size_t
                                 int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = verbs_of(connection, "recv_bytes", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "recv_bytes", &rc);
     if (!verbs)
         return rc;
     if (!ret || !size)
@@ -83,7 +82,7 @@ int shoal_connection_recv_bytes_into(shoal_connection *connection, void *buffer,
                                      size_t *size, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = verbs_of(connection, "recv_bytes_into", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "recv_bytes_into", &rc);
     if (!verbs)
         return rc;
     if ((!buffer && capacity) || !size)
@@ -97,7 +96,7 @@ int shoal_connection_recv_bytes_into(shoal_connection *connection, void *buffer,
 int shoal_connection_poll(shoal_connection *connection, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = verbs_of(connection, "poll", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "poll", &rc);
     if (verbs)
         rc = verbs->poll(connection, deadline);
     errno = error;
@@ -107,21 +106,21 @@ int shoal_connection_poll(shoal_connection *connection, int64_t deadline)
 int shoal_connection_set_limit(shoal_connection *connection, size_t most)
 {
     int rc;
-    const struct connection_verbs *verbs = verbs_of(connection, "set_limit", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "set_limit", &rc);
     return verbs ? verbs->set_limit(connection, most) : rc;
 }
 
 int shoal_connection_fileno(shoal_connection *connection)
 {
     int rc;
-    const struct connection_verbs *verbs = verbs_of(connection, "fileno", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "fileno", &rc);
     return verbs ? verbs->fileno(connection) : rc;
 }
 
 shoal_connection *shoal_connection_close(shoal_connection *connection)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = verbs_of(connection, "close", &rc);
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "close", &rc);
     if (verbs)
         verbs->close(connection);
     errno = error;

@@ -1,8 +1,8 @@
 /* message/connection.h - what is behind a shoal_connection.
  *
- * It is one of two things: a socket (socket.c), whose handle is an endpoint's, or an end of a pipe,
- * whose handle lies in the region's table of handles. connection.c tells them apart and checks what
- * callers give; what is below here takes good arguments.
+ * It is one of two things: a socket (socket.c), whose handle is an endpoint's, or an end of a pipe
+ * (pipe.c), whose handle lies in the region's table of handles. connection.c tells them apart and
+ * checks what callers give; what is below here takes good arguments.
  */
 #ifndef SHOAL_CONNECTION_H
 #define SHOAL_CONNECTION_H
@@ -23,7 +23,10 @@ struct connection_verbs {
     int (*fileno)(shoal_connection *c);
     void (*close)(shoal_connection *c);
 };
-extern const struct connection_verbs socket_verbs;
+extern const struct connection_verbs socket_verbs, pipe_verbs;
+/* NULL: it is no connection, with *rc. */
+const struct connection_verbs *connection_verbs_of(const shoal_connection *c, const char *what,
+                                                   int *rc);
 
 /* A connection of a connected stream socket, which is closed with it. NULL: no memory. `unready`: it
  * is not the caller's yet, and a child that is forked meanwhile closes its copy. */

@@ -158,9 +158,10 @@ static bool held(struct header *h)
     struct header *queue = header_at(id);
     uint64_t s = atomic_load(&queue->state);
     if (state_status(s) != OBJECT_LIVE || state_generation(s) != generation ||
-        queue->type != TYPE_QUEUE || m->which)
+        (queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE) ||
+        queue->size / sizeof(struct lanes) <= m->which)
         return false;
-    return lanes_holds(header_payload(queue), m->lane, m->position);
+    return lanes_holds((struct lanes *)header_payload(queue) + m->which, m->lane, m->position);
 }
 
 const struct type_repair message_repair = {.held = held};

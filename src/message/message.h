@@ -10,7 +10,8 @@
 
 /* Where a message lies is never struck out again: that it was taken is seen by the lane's head. */
 struct message {
-    _Atomic uint32_t queue, generation; /* the object that it lies in; 0 queue + 1: in none yet */
+    /* the object that it lies in, a queue or a pipe: 0: in none yet, or its id + 1 */
+    _Atomic uint32_t queue, generation;
     uint64_t position;
     uint16_t lane;
     uint16_t which;

@@ -16,6 +16,7 @@ static const struct type_repair *const life_types[TYPES] = {
     [TYPE_CONDITION] = &condition_repair, [TYPE_BARRIER] = &barrier_repair,
     [TYPE_SEMAPHORE] = &semaphore_repair, [TYPE_RWLOCK] = &rwlock_repair,
     [TYPE_MESSAGE] = &message_repair,     [TYPE_QUEUE] = &queue_repair,
+    [TYPE_PIPE] = &pipe_repair,           [TYPE_END] = &pipe_end_repair,
 };
 void (*life_on_death)(int32_t pid, const char *name);
 

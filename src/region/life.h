@@ -80,6 +80,8 @@ enum type {
     TYPE_QUEUE,
     TYPE_VALUE,
     TYPE_ARRAY,
+    TYPE_PIPE,
+    TYPE_END, /* of a pipe */
     TYPES = 64
 };
 struct type_repair {
@@ -116,6 +118,6 @@ const struct type_repair *life_type(unsigned type); /* NULL: nothing to repair *
 extern const struct type_repair lock_repair, rlock_repair, once_repair, event_repair;
 extern const struct type_repair semaphore_repair, rwlock_repair;
 extern const struct type_repair condition_repair, barrier_repair;
-extern const struct type_repair message_repair, queue_repair;
+extern const struct type_repair message_repair, queue_repair, pipe_repair, pipe_end_repair;
 
 #endif
