@@ -224,8 +224,8 @@ static void doom(void *p)
     ASSERT_OK(shoal_process_start(&process, child_until_over, p, NULL));
     pid_t pid = shoal_process_pid(process);
     for (uint32_t i = 1; i < view.region->slots_high; i++)
-        if (view.slots[i].pid == pid)
-            ASSERT_TRUE(life_doom(i, (uint32_t)(view.slots[i].word >> 32)));
+        if (slot_at(i)->pid == pid)
+            ASSERT_TRUE(life_doom(i, (uint32_t)(slot_at(i)->word >> 32)));
     ASSERT_OK(shoal_process_kill(process));
 }
 
@@ -267,7 +267,7 @@ static void prepare_bare(void *p)
 static void attach_bare(void *p)
 {
     use_lock(p);
-    ASSERT_EQ_U64(view.slots[family_slot()].parent, owner_record(parent));
+    ASSERT_EQ_U64(slot_at(family_slot())->parent, owner_record(parent));
 }
 
 KILL_SCENARIO(attach_of_a_bare_child, .setup = setup_bare, .prepare = prepare_bare,
@@ -333,7 +333,7 @@ static void join(void *p)
     int fd = dup(region_fd());
 
     snprintf(text, sizeof(text), SELF_FORMAT, fd, of_exec.slot, of_exec.generation,
-             view.slots[of_exec.slot].parent, (unsigned)view.slots[of_exec.slot].parent_generation,
+             slot_at(of_exec.slot)->parent, (unsigned)slot_at(of_exec.slot)->parent_generation,
              0);
     ASSERT_SYS(setenv(SELF_ENVIRONMENT, text, 1));
     ASSERT_OK(shoal_detach());
