@@ -15,6 +15,7 @@
 #if defined(__x86_64__)
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -377,13 +378,37 @@ static int fell_asleep(struct run *run)
     return GO_ON;
 }
 
-/* At the return stop of a system call: whether it was only interrupted, and begins again. */
+/* A mask of signals in /proc/PID/status. */
+static uint64_t signals_of(const char *status, const char *name)
+{
+    const char *line = strstr(status, name);
+
+    return line ? strtoull(line + strlen(name), NULL, 16) : 0;
+}
+
+/* Whether a signal is waiting for which there is a handler. */
+static int is_to_be_handled(pid_t pid)
+{
+    char path[40], text[4096];
+
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0)
+        close(fd);
+    text[n > 0 ? n : 0] = 0;
+    return ((signals_of(text, "SigPnd:") | signals_of(text, "ShdPnd:")) &
+            ~signals_of(text, "SigBlk:") & signals_of(text, "SigCgt:")) != 0;
+}
+
+/* At the return stop of a system call: whether it was only interrupted, and begins again. Before a
+ * handler it has ended: what the handler does are calls of its own. */
 static int is_interrupted(const struct tracer *t)
 {
     struct user_regs_struct r;
 
     return !ptrace(PTRACE_GETREGS, t->pid, 0, &r) && (int64_t)r.rax <= -512 &&
-           (int64_t)r.rax >= -516;
+           (int64_t)r.rax >= -516 && !is_to_be_handled(t->pid);
 }
 
 /* By a signal that nobody handles (SIGCHLD), which only a traced process gets to see: it is the same call. */
