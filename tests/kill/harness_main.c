@@ -2,7 +2,7 @@
  * harness_main.c: main of a program of registered scenarios.
  *
  *     program [--only SUBSTRING] [--mode kill|stop|repair] [--thin N] [--rotate K] [--deadline SECONDS]
- *             [--failures N] [--verbose] [--list] [--cover PATTERN ...] [--known FILE] [--below TEXT]
+ *             [--failures N] [--verbose] [--list] [--cover PATTERN ...] [--known FILE] [--below PATTERN]
  *
  * Each scenario runs in every mode that it allows. --thin N tries every N-th point; --rotate K says
  * with which to begin, and differs by itself from scenario to scenario. --failures N: a scenario
@@ -15,7 +15,7 @@
  *
  *     function: text of the source line ## reason          (function *: any)
  *
- * --below TEXT leaves out instructions whose source file's path has not this text in it: tests have functions of the same names.
+ * --below PATTERN (a shell pattern) leaves out instructions whose source file's path does not match: others have functions of the same names.
  *
  * Last line: "N passed, N failed" and ", N skipped" if any; one of these is a scenario in one mode,
  * and the coverage.
@@ -41,7 +41,7 @@ static int usage(const char *program)
     fprintf(stderr,
             "usage: %s [--only SUBSTRING] [--mode kill|stop|repair] [--thin N] [--rotate K]\n"
             "       [--deadline SECONDS] [--failures N] [--verbose] [--list] [--cover PATTERN] "
-            "[--known FILE] [--below TEXT]\n",
+            "[--known FILE] [--below PATTERN]\n",
             program);
     return 2;
 }

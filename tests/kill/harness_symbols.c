@@ -302,8 +302,8 @@ static void cover_instruction(struct module *m, const struct symbol *s, uint64_t
         return;
     }
     char file[600];
-    if (cover_below &&
-        (!source_line(m, address, file, sizeof(file)) || !strstr(file, cover_below))) {
+    if (cover_below && (!source_line(m, address, file, sizeof(file)) ||
+                        fnmatch(cover_below, file, FNM_EXTMATCH))) {
         tally->stores--;
         return;
     }
