@@ -105,14 +105,16 @@ static void inherit_repairs(uint32_t s, uint32_t me)
     }
 }
 
-/* Types give back what the gone have in the objects that the process held. */
+/* Types give back what the gone have in the objects that the process held. Its hold keeps them there meanwhile. What it
+ * was closing or opening may be gone at any moment, or be another object; a process that has closed an object has nothing
+ * in it. */
 CHILD_PATH static void repair_objects(uint32_t s)
 {
     for (uint32_t g = 0; (g = object_next_group(s, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, s);
         for (unsigned i = 0; row && i < GROUP; i++) {
             struct header *h = header_at(g * GROUP + i);
-            if (row[i] == HOLD_NONE || state_status(atomic_load(&h->state)) != OBJECT_LIVE)
+            if (row[i] != HOLD_HELD || state_status(atomic_load(&h->state)) != OBJECT_LIVE)
                 continue;
             const struct type_repair *type = life_type(h->type);
             if (type && type->repair)
