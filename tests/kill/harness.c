@@ -5,7 +5,6 @@
 #define _GNU_SOURCE
 #include "harness_internal.h"
 
-#include <alloca.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
@@ -242,7 +241,7 @@ static _Noreturn void play_role(struct playing *p, enum role role, int number)
     const struct kill_scenario *s = p->request->scenario;
     /* What is copied from the stack takes a way that depends on its place in a page (glibc's memmove): it is the
      * same one in each run. */
-    volatile char *below = alloca((uintptr_t)__builtin_frame_address(0) % 4096 + 16);
+    volatile char *below = __builtin_alloca((uintptr_t)__builtin_frame_address(0) % 4096 + 16);
 
     below[0] = 0;
     sigprocmask(SIG_SETMASK, &p->mask, NULL);

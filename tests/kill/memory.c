@@ -108,7 +108,7 @@ CREATES(in_a_full_group, 128, NULL, 63, .repair = NULL);
 CREATES(of_200, 200, NULL, 0, .repair = NULL);
 CREATES(named, 1000, "a name", 1, .repair = look, .state = family_state);
 CREATES(of_4096, 4096, NULL, 0, .repair = NULL);
-CREATES(of_5000, 5000, NULL, 0);
+CREATES(of_5000, 5000, NULL, 0, .repair = NULL);
 CREATES(of_5000_named, 5000, "a name", 1, .state = family_state);
 
 /* ---- locks: a header without payload ---- */

@@ -333,7 +333,7 @@ static void join(void *p)
     int fd = dup(region_fd());
 
     snprintf(text, sizeof(text), SELF_FORMAT, fd, of_exec.slot, of_exec.generation,
-             slot_at(of_exec.slot)->parent, (unsigned)slot_at(of_exec.slot)->parent_generation, 0);
+             slot_at(of_exec.slot)->parent, (unsigned)slot_at(of_exec.slot)->parent_generation, 0u);
     ASSERT_SYS(setenv(SELF_ENVIRONMENT, text, 1));
     ASSERT_OK(shoal_detach());
     ASSERT_OK(shoal_lock_open(&s->lock, &s->note->reference));
