@@ -216,6 +216,11 @@ long os_process_list(struct os_process *ret, size_t n);
  * -errno. */
 int os_process_signal(const struct os_process *process, int signal);
 int os_pidfd_signal(int fd, int signal); /* 0, -errno */
+/* What it may be doing, as it was sent SIGSTOP: nothing, as it has ended or all of its threads have stopped (or are traced);
+ * waiting in the kernel, as who waits until its vfork child executes a program, which cannot be stopped; or anything, a fork
+ * too. */
+enum os_rest { OS_RESTS, OS_WAITS, OS_RUNS };
+enum os_rest os_process_rest(const struct os_process *process);
 /* The calling process stops (SIGSTOP). */
 void os_stop(void);
 /* A child that runs none of the fork handlers: it may call only what signal handlers may. Its end

@@ -34,22 +34,35 @@ static uint64_t number(const char **text)
     return n;
 }
 
-/* "/proc/PID/stat" */
-static void stat_path(char path[40], pid_t pid)
+/* Appends a text, or a number; returns the end. */
+static char *put(char *at, const char *text)
 {
-    char digits[12];
-    unsigned n = 0, at = 6;
-    memcpy(path, "/proc/", 6);
+    size_t n = strlen(text);
+    memcpy(at, text, n + 1);
+    return at + n;
+}
+
+static char *put_number(char *at, pid_t number)
+{
+    char digits[12] = "";
+    char *p = digits + sizeof digits - 1;
     do
-        digits[n++] = (char)('0' + pid % 10);
-    while (pid /= 10);
-    while (n)
-        path[at++] = digits[--n];
-    memcpy(path + at, "/stat", 6);
+        *--p = (char)('0' + number % 10);
+    while (number /= 10);
+    return put(at, p);
+}
+
+/* "/proc/PID/stat"; of one of its threads: "/proc/PID/task/TID/stat" */
+static void stat_path(char path[48], pid_t pid, pid_t tid)
+{
+    char *at = put_number(put(path, "/proc/"), pid);
+    if (tid)
+        at = put_number(put(at, "/task/"), tid);
+    put(at, "/stat");
 }
 
 /* The command's name stands in parentheses and may hold parentheses itself. */
-static bool parse(const char *text, struct os_process *ret)
+static bool parse(const char *text, struct os_process *ret, uint64_t *threads)
 {
     const char *p = strrchr(text, ')');
     if (!p || p[1] != ' ' || !p[2] || p[3] != ' ')
@@ -57,27 +70,24 @@ static bool parse(const char *text, struct os_process *ret)
     ret->state = p[2];
     p += 4;
     ret->parent = (pid_t)number(&p);
-    uint64_t threads = 1;
     for (int field = 5; field <= 22; field++) {
         p = strchr(p, ' ');
         if (!p)
             return false;
         const char *at = ++p;
         if (field == 20)
-            threads = number(&at);
+            *threads = number(&at);
     }
     ret->start = number(&p);
-    /* The state is the first thread's, which may end before others do. */
-    if (ret->state == 'Z' && threads > 1)
-        ret->state = 'S';
     return true;
 }
 
-int os_process_look(pid_t pid, struct os_process *ret)
+/* The state is the thread's; tid 0: the first one's. */
+static int look(pid_t pid, pid_t tid, struct os_process *ret, uint64_t *threads)
 {
-    char path[40], text[1024];
+    char path[48], text[1024];
     int error = errno, result = 0;
-    stat_path(path, pid);
+    stat_path(path, pid, tid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
     if (n < 0) {
@@ -85,12 +95,21 @@ int os_process_look(pid_t pid, struct os_process *ret)
     } else {
         text[n] = 0;
         ret->pid = pid;
-        result = parse(text, ret) ? 0 : -EBADMSG;
+        result = parse(text, ret, threads) ? 0 : -EBADMSG;
     }
     if (fd >= 0)
         close(fd);
     errno = error;
     return result;
+}
+
+int os_process_look(pid_t pid, struct os_process *ret)
+{
+    uint64_t threads = 1;
+    int rc = look(pid, 0, ret, &threads);
+    if (!rc && ret->state == 'Z' && threads > 1) /* the first may end before others do */
+        ret->state = 'S';
+    return rc;
 }
 
 /* Puts it where it belongs; /proc lists by rising pid, so that is nearly always the end. */
@@ -101,13 +120,15 @@ static void insert(struct os_process *list, size_t at, struct os_process new)
     list[at] = new;
 }
 
-int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
+/* Calls `visit` for every number in the folder, until it returns true. 1, 0, -errno. */
+static int each_number(const char *folder, bool (*visit)(pid_t number, void *argument),
+                       void *argument)
 {
     _Alignas(8) char buffer[4096] = {0};
     long got = 0;
     bool any = false;
     int error = errno, result = 0;
-    int fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         result = -errno;
     while (!result && (got = os_call(SYS_getdents64, fd, (long)buffer, sizeof buffer, 0, 0, 0)) > 0)
@@ -115,11 +136,11 @@ int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
             const struct entry *entry = (const void *)(buffer + at);
             const char *name = entry->name;
             at += entry->length;
-            pid_t pid = (pid_t)number(&name);
-            if (*name || !pid)
+            pid_t one = (pid_t)number(&name);
+            if (*name || !one)
                 continue;
             any = true;
-            result = visit(pid, argument);
+            result = visit(one, argument);
         }
     if (got < 0)
         result = (int)got;
@@ -129,6 +150,11 @@ int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
         close(fd);
     errno = error;
     return result;
+}
+
+int os_each_process(bool (*visit)(pid_t pid, void *argument), void *argument)
+{
+    return each_number("/proc", visit, argument);
 }
 
 struct list {
@@ -153,6 +179,47 @@ long os_process_list(struct os_process *ret, size_t n)
     struct list list = {ret, n, 0};
     int rc = os_each_process(add, &list);
     return rc < 0 ? rc : (long)list.found;
+}
+
+static enum os_rest rest_of(char state)
+{
+    return strchr("TtZX", state) ? OS_RESTS : state == 'D' ? OS_WAITS : OS_RUNS;
+}
+
+struct threads {
+    pid_t pid;
+    uint64_t count;
+    enum os_rest rest; /* of the one that rests least */
+};
+
+static bool look_at_thread(pid_t tid, void *argument)
+{
+    struct threads *t = argument;
+    struct os_process one = {.pid = 0};
+    uint64_t threads;
+    enum os_rest rest = look(t->pid, tid, &one, &threads) ? OS_RUNS : rest_of(one.state);
+    t->rest = rest > t->rest ? rest : t->rest;
+    t->count++;
+    return false;
+}
+
+enum os_rest os_process_rest(const struct os_process *process)
+{
+    char folder[48];
+    struct threads t = {.pid = process->pid};
+    struct os_process now = {.pid = 0};
+    uint64_t threads = 1;
+    int rc = look(process->pid, 0, &now, &threads);
+    if (rc == -ESRCH || (!rc && now.start != process->start))
+        return OS_RESTS;
+    if (rc || threads == 1)
+        return rc ? OS_RUNS : rest_of(now.state);
+    put(put_number(put(folder, "/proc/"), process->pid), "/task");
+    if (each_number(folder, look_at_thread, &t) < 0)
+        return OS_RUNS;
+    /* One that was listed in vain has ended; another may have begun meanwhile. */
+    rc = look(process->pid, 0, &now, &threads);
+    return rc || threads != t.count ? OS_RUNS : t.rest;
 }
 
 int os_pidfd_signal(int fd, int signal)

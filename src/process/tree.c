@@ -28,7 +28,8 @@ struct tree {
     unsigned char *below;     /* table[i] belongs to the tree */
     struct os_process *found; /* those that were stopped */
     uint16_t *depth;          /* of found[i] in the tree */
-    bool still;               /* the last look began with all of them stopped, and found no more */
+    enum os_rest rest;        /* of the one that rested least as the last look began */
+    bool still;               /* all rested then, and it found no more */
     size_t room, n, count;
     int error; /* /proc could not be listed */
     uint32_t slot, generation;
@@ -162,10 +163,23 @@ static bool catch_attached(struct tree *t)
     return true;
 }
 
+/* How they are before a look: what it lists may be older than what it says of each, so a state that it shows says nothing of
+ * what was not listed. */
+static enum os_rest rest(const struct tree *t)
+{
+    enum os_rest least = OS_RESTS;
+    for (size_t k = 0; k < t->count && least != OS_RUNS; k++) {
+        enum os_rest one = os_process_rest(&t->found[k]);
+        least = one > least ? one : least;
+    }
+    return least;
+}
+
 /* One look at all of /proc: whether anything new was found. */
 static bool look(struct tree *t)
 {
     long n;
+    t->rest = rest(t);
     while ((n = os_process_list(t->table, t->room)) + (long)t->count > (long)t->room - 64)
         if (!tree_map(t, 2 * (size_t)n + t->count + 256))
             return false;
@@ -176,13 +190,10 @@ static bool look(struct tree *t)
     t->n = (size_t)n;
     memset(t->below, 0, t->n);
     size_t before = t->count;
-    t->still = true;
     for (size_t k = 0; k < t->count; k++) {
         size_t i = find(t, t->found[k].pid);
-        if (i < t->n && t->table[i].start == t->found[k].start) {
+        if (i < t->n && t->table[i].start == t->found[k].start)
             t->below[i] = 1;
-            t->still = t->still && strchr("TtZX", t->table[i].state);
-        }
     }
     size_t spare = t->spare ? find(t, t->spare) : t->n;
     if (spare < t->n)
@@ -199,7 +210,7 @@ static bool look(struct tree *t)
             add(t, &t->table[i]);
         }
     } while (more);
-    t->still = t->still && t->count == before;
+    t->still = t->rest == OS_RESTS && t->count == before;
     return t->count > before;
 }
 
@@ -247,11 +258,16 @@ int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare)
             os_process_signal(&first, SIGSTOP);
         t.found[t.count++] = first;
     }
-    /* Who waits for the exec of its vfork child does not stop, so this has an end. */
-    int64_t end = os_now() + PATIENCE;
-    while (catch_attached(&t) && (look(&t) || (!t.error && !t.still && os_now() < end)))
+    /* Who waits for the exec of its vfork child does not stop, but forks nothing either; who runs may have to wait long for its
+     * turn to stop. */
+    int64_t begun = os_now(), ran = begun;
+    while (catch_attached(&t) && (look(&t) || (!t.error && !t.still && os_now() - begun < LONGEST &&
+                                               os_now() - ran < PATIENCE))) {
+        if (t.rest == OS_RUNS)
+            ran = os_now();
         if (!t.still)
-            os_yield();
+            os_sleep(SLICE);
+    }
     int killed = kill_found(&t);
     munmap(t.table, t.room * EACH);
     return t.error ? t.error : killed;

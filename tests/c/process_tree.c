@@ -1,9 +1,12 @@
 /* kill_tree: none of a tree escapes. */
+#include "os/os.h"
 #include "processes.h"
 #include <fcntl.h>
+#include <sched.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 static int alive[2]; /* its write end is held by every process of the tree */
 static _Atomic long *words;
@@ -171,4 +174,72 @@ TEST(process_kill_tree_of_one_that_has_ended_kills_what_it_left)
     ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
     ASSERT_EQ_INT(shoal_process_kill_tree(p), 1);
     all_gone(p);
+}
+
+/* ---- whether one may still fork ---- */
+
+static void *sleep_in_thread(void *argument)
+{
+    atomic_fetch_add(&words[BEGUN], 1);
+    while (pause() < 0)
+        ;
+    return argument;
+}
+
+static _Noreturn void end_first_thread(void)
+{
+    pthread_t thread;
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, sleep_in_thread, NULL), 0);
+    pthread_exit(NULL);
+}
+
+static void await_rest(const struct os_process *process, enum os_rest rest)
+{
+    for (int i = 0; os_process_rest(process) != rest; nap())
+        ASSERT_LT_INT(i++, 5000);
+}
+
+TEST(process_rests_when_all_of_its_threads_have_stopped)
+{
+    if (!os_features()->proc)
+        SKIP("without /proc nobody sees what they do");
+    struct os_process process;
+    words = words_open();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid)
+        end_first_thread();
+    until_word(&words[BEGUN], 1);
+    ASSERT_OK(os_process_look(pid, &process));
+    ASSERT_EQ_INT(os_process_rest(&process), OS_RUNS);
+    ASSERT_OK(os_process_signal(&process, SIGSTOP));
+    await_rest(&process, OS_RESTS);
+    ASSERT_OK(os_process_signal(&process, SIGCONT));
+    await_rest(&process, OS_RUNS);
+    ASSERT_OK(os_process_signal(&process, SIGKILL));
+    ASSERT_SYS(waitpid(pid, NULL, 0));
+    ASSERT_EQ_INT(os_process_rest(&process), OS_RESTS);
+    words_close();
+}
+
+TEST(process_waits_while_its_vfork_child_does_not_execute_anything)
+{
+    if (!os_features()->proc)
+        SKIP("without /proc nobody sees what they do");
+    struct os_process process;
+    words = words_open();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        if (!syscall(SYS_clone, CLONE_VFORK | SIGCHLD, 0, 0, 0, 0))
+            stay(NULL);
+        _exit(0);
+    }
+    until_word(&words[BEGUN], 1);
+    ASSERT_OK(os_process_look(pid, &process));
+    ASSERT_OK(os_process_signal(&process, SIGSTOP));
+    await_rest(&process, OS_WAITS);
+    atomic_store(&words[STOP], 1);
+    await_rest(&process, OS_RESTS);
+    ASSERT_OK(os_process_signal(&process, SIGKILL));
+    ASSERT_SYS(waitpid(pid, NULL, 0));
+    words_close();
 }
