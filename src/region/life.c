@@ -54,37 +54,52 @@ static void dig_grave(uint32_t s, uint64_t word)
     atomic_store(&grave->stamp, 0);
     atomic_store(&grave->pid, atomic_load(&slot_at(s)->pid));
     memcpy(grave->name, slot_at(s)->name, NAME);
+    grave->ended = atomic_load(&slot_at(s)->flags) & SLOT_FLAG_CLEAN;
     atomic_store(&grave->stamp, (word & 0xffffffff00000000) | s);
 }
 
-bool life_grave(owner_t owner, int32_t *pid, char name[NAME])
+/* What the slot itself still says of its process of that generation: not repaired yet, or it left by
+ * itself, which digs no grave, and nobody has had the slot since. */
+static bool slot_remembers(uint32_t s, uint32_t generation, int32_t *pid, char name[NAME],
+                           bool *ended)
 {
-    uint32_t r = owner_record(owner), s = r;
+    const struct slot *slot = slot_at(s);
+    uint64_t word = atomic_load(&slot->word);
+    bool left = word == slot_make(generation + 1, 0, SLOT_FREE);
+    if (word >> 32 != generation && !left)
+        return false;
+    *pid = left ? 0 : atomic_load(&slot->pid);
+    if (!*pid) /* or it is about to be free */
+        *pid = atomic_load(&slot->last_pid);
+    memcpy(name, slot->name, NAME);
+    name[NAME - 1] = 0;
+    *ended =
+        left || slot_status(word) == SLOT_LEAVING || (atomic_load(&slot->flags) & SLOT_FLAG_CLEAN);
+    return atomic_load(&slot->word) == word;
+}
+
+bool life_grave(owner_t owner, int32_t *pid, char name[NAME], bool *ended)
+{
+    uint32_t r = owner_record(owner), s = r, generation = owner_generation(owner);
     if (r >=
         SLOTS) { /* a further thread: its record's slot may have moved on; believed only while it has not */
         uint64_t word = atomic_load(&record_at(r)->word);
-        if ((uint32_t)(word >> 32) != owner_generation(owner))
+        if ((uint32_t)(word >> 32) != generation)
             return false;
         s = record_slot(word);
-        owner = owner_make((uint32_t)(atomic_load(&slot_at(s)->word) >> 32), s);
-    }
-    struct slot *slot = slot_at(s);
-    if (atomic_load(&slot->word) >> 32 == owner_generation(owner)) {
-        *pid = atomic_load(&slot->pid);
-        memcpy(name, slot->name, NAME);
-        name[NAME - 1] = 0;
-        return true;
+        generation = (uint32_t)(atomic_load(&slot_at(s)->word) >> 32);
     }
     for (unsigned i = 0; i < GRAVES; i++) {
         struct grave *grave = &view.graves[i];
-        if (atomic_load(&grave->stamp) == ((owner & 0xffffffff00000000) | s)) {
+        if (atomic_load(&grave->stamp) == ((uint64_t)generation << 32 | s)) {
             *pid = atomic_load(&grave->pid);
             memcpy(name, grave->name, NAME);
             name[NAME - 1] = 0;
+            *ended = grave->ended;
             return true;
         }
     }
-    return false;
+    return slot_remembers(s, generation, pid, name, ended);
 }
 
 /* ---- the steps of a repair ---- */
@@ -346,6 +361,8 @@ CHILD_PATH static void repair(uint32_t s, uint64_t word, bool by_itself, bool or
     memset(slot->ancestors, 0, sizeof slot->ancestors);
     atomic_store(&slot->keeper, 0);
     atomic_store(&slot->flags, 0);
+    if (pid)
+        atomic_store_explicit(&slot->last_pid, pid, memory_order_relaxed);
     atomic_store(&slot->pid, 0);
     /* One step, and only if the right was not taken from us: a leaving process has done all by now,
      * and may be overtaken while it is merely slow. */

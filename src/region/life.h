@@ -58,8 +58,8 @@ bool life_process(uint32_t s, uint64_t word, struct os_process *ret);
 bool life_unborn(uint32_t s, uint64_t word, bool (*known)(pid_t pid, void *argument),
                  void *argument);
 
-/* Who died: pid and name of a dead owner's process, if remembered. */
-bool life_grave(owner_t owner, int32_t *pid, char name[NAME]);
+/* Who died: pid and name of a dead owner's process, if remembered; *ended: it ended by itself. */
+bool life_grave(owner_t owner, int32_t *pid, char name[NAME], bool *ended);
 
 /* Called in this process after each repair that it made. */
 extern void (*life_on_death)(int32_t pid, const char *name);

@@ -111,12 +111,7 @@ int64_t shoal_after(double seconds)
 
 const char *shoal_error_detail(void)
 {
-    switch (shoal_thread.vain) {
-    case -EAGAIN: return "it could not be had at once";
-    case -ETIMEDOUT: return "the deadline passed before it could be had";
-    case -EINTR: return "a signal handler ran during the wait; call again with the same deadline";
-    default: return shoal_thread.detail;
-    }
+    return fail_sentence();
 }
 
 const char *shoal_strerror(int result)

@@ -130,6 +130,7 @@ static_assert(sizeof(struct record) == 64, "one cache line");
  *   ancestors        written when the slot is reserved, zeroed before it is free again
  *   born_at          written by a child that will exec, before its pid; 0 once a process has the slot
  *   keeper           number of the process that ends its daemons when it has ended; 0: none. Written by the process, zeroed before the slot is free again
+ *   last_pid         pid, as it was when the slot became free: for sentences to people
  *   exit_status      written by the process at its normal end, by the fork server for its children; futex-waited by who joins through it
  *   charged          added to by the process, subtracted from by whoever frees its objects; a hint, counted anew when a quota seems exceeded
  */
@@ -154,7 +155,7 @@ struct slot {
     _Atomic uint32_t forked, doomed;
     _Atomic uint64_t born_at; /* of a program that has not joined: it had begun by then; or 0 */
     _Atomic int32_t keeper;
-    uint32_t unused;
+    _Atomic int32_t last_pid;
     uint64_t reserved[4];
 };
 enum { EXIT_NONE = 0, EXIT_CODE = 0x100, EXIT_SIGNAL = 0x200 };
@@ -212,6 +213,7 @@ struct grave {
     _Atomic uint64_t stamp; /* {generation:32, slot:32} */
     _Atomic int32_t pid;
     char name[NAME];
+    uint32_t ended; /* by itself, with threads still inside */
 };
 
 struct region {

@@ -40,18 +40,75 @@ void fail_detail(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(shoal_thread.detail, sizeof shoal_thread.detail, format, arguments);
     va_end(arguments);
-    shoal_thread.vain = 0;
+    shoal_thread.vain.result = 0;
+    shoal_thread.failures++;
+}
+
+void vain_note(int rc, const char *call, const void *handle, unsigned type, int64_t deadline)
+{
+    struct vain *v = &shoal_thread.vain;
+    if (v->result != rc) /* it has a sentence */
+        return;
+    *v = (struct vain){rc, type, call, handle, deadline, rc == -ETIMEDOUT ? os_now() : 0};
+}
+
+/* The sentence of a wait in vain: the call, the object's name if it has one and is still open. */
+static void tell_vain(struct vain v)
+{
+    enum { MINUTE = 60 };
+    char where[160] = "";
+    const struct header *h = v.type ? header_of(v.handle, (enum type)v.type) : NULL;
+    const char *name = h ? object_name(h) : "";
+    int64_t late = v.at ? (v.at - v.deadline) / 1000000000 : 0;
+    if (v.call)
+        snprintf(where, sizeof where, *name ? "%s: '%s': " : "%s: ", v.call, name);
+    if (v.result == -EINVAL)
+        fail_detail("%sthe deadline %lld is negative: deadlines are absolute, shoal_after(seconds) "
+                    "makes one",
+                    where, (long long)v.deadline);
+    else if (v.result == -ETIMEDOUT && late >= MINUTE)
+        fail_detail("%sthe deadline lay %lld s in the past: deadlines are absolute, "
+                    "shoal_after(seconds) makes one",
+                    where, (long long)late);
+    else if (v.result == -ETIMEDOUT)
+        fail_detail("%sthe deadline passed before it could be had", where);
+    else if (v.result == -EINTR)
+        fail_detail("%sa signal handler ran during the wait; call again with the same deadline",
+                    where);
+    else
+        fail_detail("%sit could not be had at once", where);
+}
+
+const char *fail_sentence(void)
+{
+    unsigned failures = shoal_thread.failures;
+    if (shoal_thread.vain.result)
+        tell_vain(shoal_thread.vain);
+    shoal_thread.failures = failures;
+    return shoal_thread.detail;
 }
 
 int owner_died(owner_t dead, const char *what)
 {
     int32_t pid;
     char name[NAME];
-    if (life_grave(dead, &pid, name))
+    bool ended;
+    if (life_grave(dead, &pid, name, &ended))
         return fail(SHOAL_OWNER_DIED,
-                    "%s: its holder, process %s (pid %d), died; the caller holds it now", what,
-                    name, (int)pid);
+                    "%s: its holder, process %s (pid %d), %s; the caller holds it now", what, name,
+                    (int)pid, ended ? "ended without releasing it" : "died");
     return fail(SHOAL_OWNER_DIED, "%s: its holder died; the caller holds it now", what);
+}
+
+int fail_callback(int result, const char *what, unsigned failures)
+{
+    char inside[sizeof shoal_thread.detail];
+    if (shoal_thread.failures == failures)
+        return fail(result, "%s: the function that it called returned %d (%s)", what, result,
+                    shoal_strerror(result));
+    snprintf(inside, sizeof inside, "%s", fail_sentence());
+    return fail(result, "%s: the function that it called returned %d, after: %s", what, result,
+                inside);
 }
 
 /* ---- threads ---- */

@@ -11,6 +11,16 @@
 #include <errno.h>
 #include <stdarg.h>
 
+/* A wait that was in vain (not now, too late, interrupted, no deadline at all): what the sentence
+ * needs, which is made when somebody asks for it. */
+struct vain {
+    int result;       /* 0: there is a sentence */
+    unsigned type;    /* of the handle; 0: none */
+    const char *call; /* which function was called; NULL: not noted */
+    const void *handle;
+    int64_t deadline, at; /* and when it was too late */
+};
+
 /* Everything that a thread keeps for itself. */
 struct thread {
     owner_t me; /* 0: not attached */
@@ -24,7 +34,8 @@ struct thread {
     bool keyed;       /* thread_end is told of its end */
     bool shares_core; /* wait.c: its last yield let somebody else run */
     char detail[256];
-    int vain; /* the last failure needs no sentence of its own: not now, too late, interrupted */
+    struct vain vain;  /* the last failure needs no sentence of its own */
+    unsigned failures; /* grows with each failing call */
 };
 extern _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
 
@@ -138,11 +149,42 @@ extern void (*self_on_join)(void);
 
 /* ---- errors ---- */
 /* For results that come often and mean nothing is wrong: -EAGAIN, -ETIMEDOUT, -EINTR of a wait. */
-#define in_vain(result) (shoal_thread.vain = (result))
+static inline int in_vain(int result)
+{
+    shoal_thread.failures++;
+    shoal_thread.vain.call = NULL;
+    return shoal_thread.vain.result = result;
+}
+/* The result where nothing waits, as the deadline is SHOAL_NOW or less: -EAGAIN; -EINVAL for a
+ * negative one, which is none. */
+static inline int not_now(int64_t deadline)
+{
+    return in_vain(deadline < 0 ? -EINVAL : -EAGAIN);
+}
+/* Before anything that would have to be undone: -EINVAL for a negative deadline. */
+static inline int check_deadline(int64_t deadline)
+{
+    return likely(deadline >= 0) ? 0 : in_vain(-EINVAL);
+}
+void vain_note(int rc, const char *call, const void *handle, unsigned type, int64_t deadline);
+/* `rc`, on its way to the caller of `call`, which waited: what the sentence is to name, if it was in
+ * vain. `handle`: of an object of `type`, or NULL and 0. */
+static inline int waited(int rc, const char *call, const void *handle, unsigned type,
+                         int64_t deadline)
+{
+    if (unlikely(rc < 0))
+        vain_note(rc, call, handle, type, deadline);
+    return rc;
+}
 /* Remembers a sentence for shoal_error_detail and is `result`. */
 #define fail(result, ...) (fail_detail(__VA_ARGS__), (result))
 void fail_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for positive results of acquiring. */
 int owner_died(owner_t dead, const char *what);
+/* The same for what a function of the program's returned that `what` called; `failures`: as they
+ * were before. */
+int fail_callback(int result, const char *what, unsigned failures);
+/* The last failure's sentence; "" if there was none. */
+const char *fail_sentence(void);
 
 #endif

@@ -226,8 +226,8 @@ static int park_plain(struct waiter *w, const _Atomic uint32_t *word, uint32_t v
 
 int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, int64_t deadline)
 {
-    if (deadline == SHOAL_NOW)
-        return in_vain(-EAGAIN);
+    if (deadline <= SHOAL_NOW)
+        return not_now(deadline);
     int64_t now = os_now();
     if (now >= deadline)
         return in_vain(-ETIMEDOUT);
@@ -330,13 +330,13 @@ int owner_acquire_slow(_Atomic owner_t *word, _Atomic uint32_t *event, uint32_t 
                        int64_t deadline, owner_t *dead)
 {
     int got = owner_take(word, me, dead);
-    if (!got && deadline == SHOAL_NOW) {
+    if (!got && deadline <= SHOAL_NOW) {
         owner_t w = atomic_load(word);
         if (w)
             life_ask(w);
         got = owner_take(word, me, dead);
         if (!got)
-            return in_vain(-EAGAIN);
+            return not_now(deadline);
     }
     struct spin s = spin_begin();
     for (spin_back_off(&s); !got && spin_once(&s); spin_back_off(&s))

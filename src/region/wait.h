@@ -7,7 +7,7 @@
  *             all processes
  *         if (try())  break;                                // look *after* announcing, never before only
  *         rc = wait_park(&w, &body->event, seen, deadline); // 0: look again
- *         if (rc)  break;                                   // -ETIMEDOUT, -EINTR, -EAGAIN for SHOAL_NOW
+ *         if (rc)  break;                                   // -ETIMEDOUT, -EINTR, -EAGAIN for SHOAL_NOW, -EINVAL for less
  *     }
  *     wait_end(&w);
  * The wrong loop looks, then announces: a change in between wakes nobody.
@@ -33,7 +33,7 @@ int wait_begin(struct waiter *w, uint32_t id);
 void wait_end(struct waiter *w);
 uint32_t wait_announce(struct waiter *w, _Atomic uint32_t *event);
 /* Sleeps while *word == value, watching over the family; 0: look again. -ETIMEDOUT, -EAGAIN
- * (SHOAL_NOW), -EINTR. */
+ * (SHOAL_NOW), -EINVAL (less), -EINTR. */
 int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, int64_t deadline);
 
 /* Wakes up to n sleepers, clearing the bit first; called where the bit was seen. */

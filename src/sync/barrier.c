@@ -194,7 +194,7 @@ static int wait_past(struct header *h, uint64_t p, int64_t deadline)
             break;
     }
     wait_end(&w);
-    return rc == -EAGAIN ? -ETIMEDOUT : rc;
+    return rc == -EAGAIN ? in_vain(-ETIMEDOUT) : rc;
 }
 
 /* Whether phase p broke; asked by one that had a cell in it, when it is over. */
@@ -206,15 +206,15 @@ static bool broke(struct body *b, uint64_t p, const struct cell *mine)
     return atomic_load(&mine->phase) & MARK;
 }
 
-static int is_broken(void)
+static int is_broken(const char *call)
 {
-    return fail(-ECANCELED, "the barrier is broken");
+    return fail(-ECANCELED, "%s: the barrier is broken", call);
 }
 
 /* Counts the caller in: its number, its phase and cell; -ECANCELED, -ETIMEDOUT, -EINTR. The last
  * one's phase is over at once if there is no action. */
-static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, uint64_t *phase,
-                  struct cell **cell)
+static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, const char *call,
+                  uint64_t *phase, struct cell **cell)
 {
     struct body *b = body_of(h);
     struct spin patience = spin_begin();
@@ -222,7 +222,7 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, u
     for (;;) {
         uint64_t s = atomic_load(&b->state), p = phase_of(s);
         if (s & BROKEN)
-            return is_broken();
+            return is_broken(call);
         if (!asked && (s & COUNT_MASK) + 1 == b->parties) {
             asked = true;
             ask_all(h);
@@ -258,28 +258,33 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, u
     }
 }
 
-int shoal_barrier_wait_action(shoal_barrier *barrier, int (*action)(void *argument), void *argument,
-                              int64_t deadline)
+static int wait_action(shoal_barrier *barrier, int (*action)(void *argument), void *argument,
+                       int64_t deadline, const char *call)
 {
     struct header *h = header_of(barrier, TYPE_BARRIER);
     if (unlikely(!h))
-        return bad_handle(barrier, "shoal_barrier_wait");
+        return bad_handle(barrier, call);
     struct body *b = body_of(h);
     struct cell *mine = NULL;
     owner_t me;
     uint64_t p = 0;
     int rc = self(&me);
+    if (!rc)
+        rc = check_deadline(deadline);
     if (rc)
         return rc;
-    int number = arrive(h, me, action != NULL, deadline, &p, &mine);
+    int number = arrive(h, me, action != NULL, deadline, call, &p, &mine);
     if (number < 0) /* it was in no phase, so it breaks none */
         return number;
     if ((uint32_t)number + 1 < b->parties) {
         rc = wait_past(h, p, deadline);
     } else {
         uint64_t full = p << 32 | b->parties;
+        unsigned failures = shoal_thread.failures;
         rc = action ? action(argument) : 0;
-        if (rc >= 0) {
+        if (rc < 0) {
+            fail_callback(rc, call, failures);
+        } else {
             rc = 0;
             if (action)
                 atomic_compare_exchange_strong(&b->state, &full, (p + 1) << 32);
@@ -290,14 +295,24 @@ int shoal_barrier_wait_action(shoal_barrier *barrier, int (*action)(void *argume
     if (rc && !break_phase(b, p))
         rc = number + 1 == (int)b->parties ? rc : 0;
     if (!rc && broke(b, p, mine))
-        rc = is_broken();
+        rc = is_broken(call);
     leave_cell(mine);
     return rc ? rc : number;
 }
 
+int shoal_barrier_wait_action(shoal_barrier *barrier, int (*action)(void *argument), void *argument,
+                              int64_t deadline)
+{
+    const char *call = "shoal_barrier_wait_action";
+    return waited(wait_action(barrier, action, argument, deadline, call), call, barrier,
+                  TYPE_BARRIER, deadline);
+}
+
 int shoal_barrier_wait(shoal_barrier *barrier, int64_t deadline)
 {
-    return shoal_barrier_wait_action(barrier, NULL, NULL, deadline);
+    const char *call = "shoal_barrier_wait";
+    return waited(wait_action(barrier, NULL, NULL, deadline, call), call, barrier, TYPE_BARRIER,
+                  deadline);
 }
 
 /* ---- the rest ---- */

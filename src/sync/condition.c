@@ -107,11 +107,11 @@ static void *lock_handle(const struct header *h)
     return (unsigned char *)&handles[b->lock] + (b->lock_generation & TAG_MASK);
 }
 
-static int lock_take(const struct header *h, int64_t deadline)
+static int lock_take(const struct header *h, int64_t deadline, const char *call)
 {
     void *lock = lock_handle(h);
-    return lock_header(h)->type == TYPE_RLOCK ? shoal_rlock_acquire(lock, deadline)
-                                              : shoal_lock_acquire(lock, deadline);
+    return lock_header(h)->type == TYPE_RLOCK ? rlock_acquire(lock, deadline, call)
+                                              : lock_acquire(lock, deadline, call);
 }
 
 /* 0 if the caller holds the lock of the open condition. */
@@ -141,11 +141,11 @@ static uint32_t leave(struct header *h)
 
 /* Takes it again, whatever it takes: 0, SHOAL_OWNER_DIED; -EBADF if the program closed it
  * meanwhile. */
-static int come_back(struct header *h, uint32_t depth)
+static int come_back(struct header *h, uint32_t depth, const char *call)
 {
     int rc;
     do
-        rc = lock_take(h, SHOAL_FOREVER); /* signals do not keep us from it */
+        rc = lock_take(h, SHOAL_FOREVER, call); /* signals do not keep us from it */
     while (rc < 0 && rc != -EBADF);
     if (rc >= 0 && lock_header(h)->type == TYPE_RLOCK)
         rlock_return(lock_header(h), depth);
@@ -242,7 +242,7 @@ static void settle(struct header *h)
 }
 
 /* Enters the caller as the youngest. */
-static int enter(struct header *h, owner_t me, struct cell **ret)
+static int enter(struct header *h, owner_t me, const char *call, struct cell **ret)
 {
     struct body *b = body_of(h);
     struct cell *cells = cells_of(h);
@@ -250,11 +250,11 @@ static int enter(struct header *h, owner_t me, struct cell **ret)
     while (i < high && atomic_load_explicit(&cells[i].word, memory_order_relaxed))
         i++;
     if (i == CELLS)
-        return fail(-ENOMEM, "shoal_condition_wait: %d threads wait already", CELLS);
+        return fail(-ENOMEM, "%s: %d threads wait already", call, CELLS);
     if (i == high) {
         int rc = region_populate(&cells[i], sizeof *cells);
         if (rc)
-            return fail(rc, "shoal_condition_wait: no memory for another waiter");
+            return fail(rc, "%s: no memory for another waiter", call);
         atomic_store(&cells[i].word, 0); /* what lay there before is not ours */
         atomic_store(&b->high, i + 1);
     }
@@ -308,26 +308,28 @@ static int sleep_in(struct header *h, struct cell *cell, int64_t deadline)
             break;
     }
     wait_end(&w);
-    return rc == -EAGAIN ? -ETIMEDOUT : rc;
+    return rc == -EAGAIN ? in_vain(-ETIMEDOUT) : rc;
 }
 
-int shoal_condition_wait(shoal_condition *condition, int64_t deadline)
+static int wait_notified(shoal_condition *condition, int64_t deadline, const char *call)
 {
     struct header *h;
     struct cell *cell;
-    int rc = check_held(condition, "shoal_condition_wait", &h);
+    int rc = check_held(condition, call, &h);
+    if (likely(!rc))
+        rc = check_deadline(deadline);
     if (unlikely(rc))
         return rc;
     if (unlikely(shoal_thread.depth == FRAMES)) /* now, while the lock is still ours */
         return fail(-EDEADLK, "signal handlers interrupted one another's waits %d deep", FRAMES);
     settle(h);
-    rc = enter(h, self_known(), &cell);
+    rc = enter(h, self_known(), call, &cell);
     if (unlikely(rc))
         return rc;
     for (;;) {
         uint32_t depth = leave(h);
         rc = sleep_in(h, cell, deadline);
-        int died = come_back(h, depth);
+        int died = come_back(h, depth, call);
         if (unlikely(died < 0)) {
             atomic_store(&cell->word, 0);
             return died;
@@ -339,28 +341,37 @@ int shoal_condition_wait(shoal_condition *condition, int64_t deadline)
         atomic_store_explicit(&cell->word, 0, memory_order_release);
         if (notified)
             return died;
-        return died               ? -EOWNERDEAD
-               : rc == -ETIMEDOUT ? fail(rc, "condition: not notified in time")
-                                  : rc;
+        if (died)
+            return -EOWNERDEAD; /* who it was has been said */
+        /* what came while the lock was taken again is not what the caller waited for */
+        return rc == -ETIMEDOUT || rc == -EINTR ? in_vain(rc) : rc;
     }
 }
 
-int shoal_condition_wait_for(shoal_condition *condition, int (*predicate)(void *argument),
-                             void *argument, int64_t deadline, int *died)
+int shoal_condition_wait(shoal_condition *condition, int64_t deadline)
+{
+    const char *call = "shoal_condition_wait";
+    return waited(wait_notified(condition, deadline, call), call, condition, TYPE_CONDITION,
+                  deadline);
+}
+
+static int wait_for(shoal_condition *condition, int (*predicate)(void *argument), void *argument,
+                    int64_t deadline, int *died, const char *call)
 {
     struct header *h;
-    int rc = check_held(condition, "shoal_condition_wait_for", &h);
+    int rc = check_held(condition, call, &h);
     if (rc)
         return rc;
     if (!predicate)
-        return fail(-EINVAL, "shoal_condition_wait_for: no predicate (NULL)");
+        return fail(-EINVAL, "%s: no predicate (NULL)", call);
     for (;;) {
+        unsigned failures = shoal_thread.failures;
         int answer = predicate(argument);
         if (answer)
-            return answer;
+            return answer < 0 ? fail_callback(answer, call, failures) : answer;
         if (rc == -ETIMEDOUT)
-            return rc;
-        rc = shoal_condition_wait(condition, deadline);
+            return in_vain(rc);
+        rc = wait_notified(condition, deadline, call);
         if ((rc == SHOAL_OWNER_DIED || rc == -EOWNERDEAD) && died)
             *died = 1;
         if (rc == -EOWNERDEAD)
@@ -370,13 +381,21 @@ int shoal_condition_wait_for(shoal_condition *condition, int (*predicate)(void *
     }
 }
 
+int shoal_condition_wait_for(shoal_condition *condition, int (*predicate)(void *argument),
+                             void *argument, int64_t deadline, int *died)
+{
+    const char *call = "shoal_condition_wait_for";
+    return waited(wait_for(condition, predicate, argument, deadline, died, call), call, condition,
+                  TYPE_CONDITION, deadline);
+}
+
 /* ---- notifying ---- */
 
-int shoal_condition_notify(shoal_condition *condition, unsigned n)
+static int notify(shoal_condition *condition, unsigned n, const char *call)
 {
     struct header *h;
     unsigned notified = 0;
-    int rc = check_held(condition, "shoal_condition_notify", &h);
+    int rc = check_held(condition, call, &h);
     if (unlikely(rc))
         return rc;
     settle(h);
@@ -399,9 +418,14 @@ int shoal_condition_notify(shoal_condition *condition, unsigned n)
     return (int)notified;
 }
 
+int shoal_condition_notify(shoal_condition *condition, unsigned n)
+{
+    return notify(condition, n, "shoal_condition_notify");
+}
+
 int shoal_condition_notify_all(shoal_condition *condition)
 {
-    return shoal_condition_notify(condition, UINT_MAX);
+    return notify(condition, UINT_MAX, "shoal_condition_notify_all");
 }
 
 int shoal_condition_waiters(const shoal_condition *condition)
@@ -424,7 +448,8 @@ int shoal_condition_acquire(shoal_condition *condition, int64_t deadline)
     struct header *h = header_of(condition, TYPE_CONDITION);
     if (unlikely(!h))
         return bad_handle(condition, "shoal_condition_acquire");
-    return lock_take(h, deadline);
+    return waited(lock_take(h, deadline, "shoal_condition_acquire"), "shoal_condition_acquire",
+                  condition, TYPE_CONDITION, deadline);
 }
 
 int shoal_condition_release(shoal_condition *condition)
@@ -433,8 +458,9 @@ int shoal_condition_release(shoal_condition *condition)
     if (unlikely(!h))
         return bad_handle(condition, "shoal_condition_release");
     void *lock = lock_handle(h);
-    return lock_header(h)->type == TYPE_RLOCK ? shoal_rlock_release(lock)
-                                              : shoal_lock_release(lock);
+    const char *call = "shoal_condition_release";
+    return lock_header(h)->type == TYPE_RLOCK ? rlock_release(lock, call)
+                                              : lock_release(lock, call);
 }
 
 /* ---- life: a process that holds the condition holds its lock too ---- */

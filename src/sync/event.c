@@ -70,17 +70,12 @@ static bool was_set(struct body *b, uint32_t then)
     return (w & 1) || w >> 1 != then >> 1;
 }
 
-int shoal_event_wait(shoal_event *event, int64_t deadline)
+/* `then`: the word as it was when the wait began, not set. */
+static int wait_set(struct header *h, uint32_t then, int64_t deadline)
 {
-    struct header *h = header_of(event, TYPE_EVENT);
-    if (unlikely(!h))
-        return bad_handle(event, "shoal_event_wait");
     struct body *b = body_of(h);
-    uint32_t then = atomic_load_explicit(&b->word, memory_order_acquire);
-    if (then & 1)
-        return 0;
-    if (deadline == SHOAL_NOW)
-        return in_vain(-EAGAIN);
+    if (deadline <= SHOAL_NOW)
+        return not_now(deadline);
     owner_t me;
     int rc = self(&me);
     if (rc)
@@ -102,6 +97,17 @@ int shoal_event_wait(shoal_event *event, int64_t deadline)
     }
     wait_end(&w);
     return rc;
+}
+
+int shoal_event_wait(shoal_event *event, int64_t deadline)
+{
+    struct header *h = header_of(event, TYPE_EVENT);
+    if (unlikely(!h))
+        return bad_handle(event, "shoal_event_wait");
+    uint32_t then = atomic_load_explicit(&body_of(h)->word, memory_order_acquire);
+    if (then & 1)
+        return 0;
+    return waited(wait_set(h, then, deadline), "shoal_event_wait", event, TYPE_EVENT, deadline);
 }
 
 SYNC_REFERENCES(event, TYPE_EVENT)

@@ -33,31 +33,44 @@ int shoal_lock_create(shoal_lock **ret, const shoal_sync_options *options)
     return rc;
 }
 
-static int acquire_slow(struct header *h, int64_t deadline)
+__attribute__((noinline)) static int acquire_slow(shoal_lock *lock, int64_t deadline,
+                                                  const char *call)
 {
+    struct header *h = header_of(lock, TYPE_LOCK);
     owner_t me, dead = 0;
+    if (!h)
+        return bad_handle(lock, call);
     int rc = self(&me);
     if (rc)
         return rc;
     struct body *b = body_of(h);
     rc = owner_acquire_slow(&b->owner, &b->event, header_id(h), me, deadline, &dead);
-    return rc == SHOAL_OWNER_DIED ? owner_died(dead, "lock") : rc;
+    return rc == SHOAL_OWNER_DIED ? owner_died(dead, "lock")
+                                  : waited(rc, call, lock, TYPE_LOCK, deadline);
+}
+
+static inline int acquire(shoal_lock *lock, int64_t deadline, const char *call)
+{
+    struct header *h = header_of(lock, TYPE_LOCK);
+    owner_t me = self_known();
+    if (likely(h) && likely(me) && likely(owner_try(&body_of(h)->owner, me)))
+        return 0;
+    return acquire_slow(lock, deadline, call);
 }
 
 int shoal_lock_acquire(shoal_lock *lock, int64_t deadline)
 {
-    struct header *h = header_of(lock, TYPE_LOCK);
-    if (unlikely(!h))
-        return bad_handle(lock, "shoal_lock_acquire");
-    owner_t me = self_known();
-    if (likely(me) && likely(owner_try(&body_of(h)->owner, me)))
-        return 0;
-    return acquire_slow(h, deadline);
+    return acquire(lock, deadline, "shoal_lock_acquire");
+}
+
+int lock_acquire(shoal_lock *lock, int64_t deadline, const char *call)
+{
+    return acquire(lock, deadline, call);
 }
 
 /* Of somebody else, or of nobody. What a dead one held is nobody's to give back: the next to
  * acquire is to be told. */
-static int release_slow(struct body *b)
+static int release_slow(struct body *b, const char *call)
 {
     owner_t owner = atomic_load(&b->owner);
     while (sync_lives(owner))
@@ -67,20 +80,30 @@ static int release_slow(struct body *b)
             wait_wake(&b->event, 1);
             return 0;
         }
-    return fail(-EPERM, "shoal_lock_release: nobody holds the lock");
+    return fail(-EPERM, "%s: nobody holds the lock", call);
+}
+
+static inline int release(shoal_lock *lock, const char *call)
+{
+    struct header *h = header_of(lock, TYPE_LOCK);
+    if (unlikely(!h))
+        return bad_handle(lock, call);
+    struct body *b = body_of(h);
+    owner_t me = self_known();
+    if (unlikely(!me) || unlikely(atomic_load_explicit(&b->owner, memory_order_relaxed) != me))
+        return release_slow(b, call);
+    owner_release(&b->owner, &b->event);
+    return 0;
 }
 
 int shoal_lock_release(shoal_lock *lock)
 {
-    struct header *h = header_of(lock, TYPE_LOCK);
-    if (unlikely(!h))
-        return bad_handle(lock, "shoal_lock_release");
-    struct body *b = body_of(h);
-    owner_t me = self_known();
-    if (unlikely(!me) || unlikely(atomic_load_explicit(&b->owner, memory_order_relaxed) != me))
-        return release_slow(b);
-    owner_release(&b->owner, &b->event);
-    return 0;
+    return release(lock, "shoal_lock_release");
+}
+
+int lock_release(shoal_lock *lock, const char *call)
+{
+    return release(lock, call);
 }
 
 int shoal_lock_locked(const shoal_lock *lock)
@@ -96,7 +119,7 @@ int shoal_lock_holder(const shoal_lock *lock, shoal_holder *ret)
     struct header *h = header_of(lock, TYPE_LOCK);
     if (!h)
         return bad_handle(lock, "shoal_lock_holder");
-    return sync_holder(atomic_load(&body_of(h)->owner), ret);
+    return sync_holder(atomic_load(&body_of(h)->owner), ret, "shoal_lock_holder");
 }
 
 bool lock_mine(const struct header *h)

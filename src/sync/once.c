@@ -45,11 +45,14 @@ int shoal_once_run(shoal_once *once, int (*function)(void *argument), void *argu
         return fail(-EDEADLK, "shoal_once_run: called from within its own function");
     rc = owner_acquire_slow(&b->owner, &b->event, header_id(h), me, deadline, &dead);
     if (rc < 0)
-        return rc;
+        return waited(rc, "shoal_once_run", once, TYPE_ONCE, deadline);
     rc = 0;
     if (!atomic_load_explicit(&b->done, memory_order_relaxed)) {
+        unsigned failures = shoal_thread.failures;
         rc = function(argument);
-        if (rc >= 0) {
+        if (rc < 0) {
+            fail_callback(rc, "shoal_once_run", failures);
+        } else {
             rc = 0;
             atomic_store_explicit(&b->done, 1, memory_order_release);
         }

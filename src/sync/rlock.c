@@ -29,56 +29,77 @@ int shoal_rlock_create(shoal_rlock **ret, const shoal_sync_options *options)
     return rc;
 }
 
-static int acquire_slow(struct header *h, int64_t deadline)
+__attribute__((noinline)) static int acquire_slow(shoal_rlock *lock, int64_t deadline,
+                                                  const char *call)
 {
-    struct body *b = body_of(h);
+    struct header *h = header_of(lock, TYPE_RLOCK);
     owner_t me, dead = 0;
+    if (!h)
+        return bad_handle(lock, call);
+    struct body *b = body_of(h);
     int rc = self(&me);
     if (rc)
         return rc;
     if (atomic_load_explicit(&b->owner, memory_order_relaxed) == me) {
         uint32_t depth = atomic_load_explicit(&b->depth, memory_order_relaxed);
         if (depth >= INT32_MAX - 1)
-            return fail(-EOVERFLOW, "shoal_rlock_acquire: held %u times already", depth + 1);
+            return fail(-EOVERFLOW, "%s: held %u times already", call, depth + 1);
         atomic_store_explicit(&b->depth, depth + 1, memory_order_relaxed);
         return 0;
     }
     rc = owner_acquire_slow(&b->owner, &b->event, header_id(h), me, deadline, &dead);
     if (rc < 0)
-        return rc;
+        return waited(rc, call, lock, TYPE_RLOCK, deadline);
     atomic_store_explicit(&b->depth, 0, memory_order_relaxed);
     return rc ? owner_died(dead, "rlock") : 0;
 }
 
-int shoal_rlock_acquire(shoal_rlock *lock, int64_t deadline)
+static inline int acquire(shoal_rlock *lock, int64_t deadline, const char *call)
 {
     struct header *h = header_of(lock, TYPE_RLOCK);
-    if (unlikely(!h))
-        return bad_handle(lock, "shoal_rlock_acquire");
     owner_t me = self_known();
-    struct body *b = body_of(h);
-    if (likely(me) && likely(owner_try(&b->owner, me))) {
-        atomic_store_explicit(&b->depth, 0, memory_order_relaxed);
+    if (likely(h) && likely(me) && likely(owner_try(&body_of(h)->owner, me))) {
+        atomic_store_explicit(&body_of(h)->depth, 0, memory_order_relaxed);
         return 0;
     }
-    return acquire_slow(h, deadline);
+    return acquire_slow(lock, deadline, call);
 }
 
-int shoal_rlock_release(shoal_rlock *lock)
+int shoal_rlock_acquire(shoal_rlock *lock, int64_t deadline)
+{
+    return acquire(lock, deadline, "shoal_rlock_acquire");
+}
+
+int rlock_acquire(shoal_rlock *lock, int64_t deadline, const char *call)
+{
+    return acquire(lock, deadline, call);
+}
+
+static inline int release(shoal_rlock *lock, const char *call)
 {
     struct header *h = header_of(lock, TYPE_RLOCK);
     if (unlikely(!h))
-        return bad_handle(lock, "shoal_rlock_release");
+        return bad_handle(lock, call);
     struct body *b = body_of(h);
     owner_t me = self_known();
     if (unlikely(!me) || unlikely(atomic_load_explicit(&b->owner, memory_order_relaxed) != me))
-        return fail(-EPERM, "shoal_rlock_release: the calling thread does not hold the lock");
+        return fail(-EPERM, "%s: the calling thread does not hold the lock", call);
     uint32_t depth = atomic_load_explicit(&b->depth, memory_order_relaxed);
     if (depth)
         atomic_store_explicit(&b->depth, depth - 1, memory_order_relaxed);
     else
         owner_release(&b->owner, &b->event);
     return 0;
+}
+
+int shoal_rlock_release(shoal_rlock *lock)
+{
+    return release(lock, "shoal_rlock_release");
+}
+
+int rlock_release(shoal_rlock *lock, const char *call)
+{
+    return release(lock, call);
 }
 
 int shoal_rlock_locked(const shoal_rlock *lock)
@@ -106,7 +127,7 @@ int shoal_rlock_holder(const shoal_rlock *lock, shoal_holder *ret)
     struct header *h = header_of(lock, TYPE_RLOCK);
     if (!h)
         return bad_handle(lock, "shoal_rlock_holder");
-    return sync_holder(atomic_load(&body_of(h)->owner), ret);
+    return sync_holder(atomic_load(&body_of(h)->owner), ret, "shoal_rlock_holder");
 }
 
 bool rlock_mine(const struct header *h)

@@ -248,9 +248,10 @@ static int try_read(struct header *h, owner_t me, owner_t *dead)
 static int wait_read(struct header *h, owner_t me, int64_t deadline, owner_t *dead)
 {
     struct body *b = body_of(h);
-    if (deadline == SHOAL_NOW) {
+    if (deadline <= SHOAL_NOW) {
         life_ask(atomic_load(&b->writer));
-        return try_read(h, me, dead);
+        int rc = try_read(h, me, dead);
+        return rc == -EAGAIN ? not_now(deadline) : rc;
     }
     for (struct spin s = spin_begin(); spin_once(&s);)
         if (!keeps_readers_out(atomic_load_explicit(&b->writer, memory_order_relaxed))) {
@@ -300,7 +301,8 @@ int shoal_rwlock_acquire_read(shoal_rwlock *lock, int64_t deadline)
         return fail(-EDEADLK, "shoal_rwlock_acquire_read: the caller writes");
     rc = try_read(h, me, &dead);
     if (unlikely(rc == -EAGAIN))
-        rc = wait_read(h, me, deadline, &dead);
+        rc = waited(wait_read(h, me, deadline, &dead), "shoal_rwlock_acquire_read", lock,
+                    TYPE_RWLOCK, deadline);
     return likely(rc != SHOAL_OWNER_DIED) ? rc : owner_died(dead, "rwlock");
 }
 
@@ -324,9 +326,9 @@ static bool try_write(struct body *b, owner_t me, owner_t *dead)
 static int wait_write(struct header *h, owner_t me, int64_t deadline, owner_t *dead)
 {
     struct body *b = body_of(h);
-    if (deadline == SHOAL_NOW) {
+    if (deadline <= SHOAL_NOW) {
         life_ask(atomic_load(&b->writer));
-        return try_write(b, me, dead) ? 0 : in_vain(-EAGAIN);
+        return try_write(b, me, dead) ? 0 : not_now(deadline);
     }
     for (struct spin s = spin_begin(); spin_once(&s);)
         if (!atomic_load_explicit(&b->writer, memory_order_relaxed) && try_write(b, me, dead))
@@ -353,8 +355,8 @@ static int wait_drained(struct header *h, owner_t me, int64_t deadline)
 {
     struct body *b = body_of(h);
     struct shares *s = shares_of(h);
-    if (deadline == SHOAL_NOW)
-        return drained(s, me, true) ? 0 : in_vain(-EAGAIN);
+    if (deadline <= SHOAL_NOW)
+        return drained(s, me, true) ? 0 : not_now(deadline);
     for (struct spin spin = spin_begin(); spin_once(&spin);)
         if (drained(s, me, false))
             return 0;
@@ -392,13 +394,13 @@ int shoal_rwlock_acquire_write(shoal_rwlock *lock, int64_t deadline)
             return fail(-EDEADLK, "shoal_rwlock_acquire_write: the caller writes already");
         rc = wait_write(h, me, deadline, &dead);
         if (rc)
-            return rc;
+            return waited(rc, "shoal_rwlock_acquire_write", lock, TYPE_RWLOCK, deadline);
     }
     if (unlikely(!drained(shares_of(h), me, false))) {
         rc = wait_drained(h, me, deadline);
         if (rc) {
             free_writer(b, dead & FLAGS ? DIED : 0);
-            return rc;
+            return waited(rc, "shoal_rwlock_acquire_write", lock, TYPE_RWLOCK, deadline);
         }
     }
     atomic_store_explicit(&b->writer, me | HELD, memory_order_relaxed);
@@ -485,7 +487,7 @@ int shoal_rwlock_holder(const shoal_rwlock *lock, shoal_holder *ret)
         one = w;
     else
         count_readers(h, &one);
-    return sync_holder(one, ret);
+    return sync_holder(one, ret, "shoal_rwlock_holder");
 }
 
 SYNC_REFERENCES(rwlock, TYPE_RWLOCK)

@@ -394,9 +394,10 @@ static int acquire_slow(const struct header *h, owner_t me, int64_t deadline)
     rc = try_one(h, me);
     if (rc != -EAGAIN)
         return rc;
-    if (deadline == SHOAL_NOW) {
+    if (deadline <= SHOAL_NOW) {
         collect(h, true);
-        return try_one(h, me);
+        rc = try_one(h, me);
+        return rc == -EAGAIN ? not_now(deadline) : rc;
     }
     for (struct spin s = spin_begin(); spin_once(&s);)
         if (available(b)) {
@@ -424,14 +425,22 @@ static int acquire_slow(const struct header *h, owner_t me, int64_t deadline)
     return rc;
 }
 
+__attribute__((noinline)) static int acquire_plain_slow(shoal_semaphore *semaphore,
+                                                        int64_t deadline)
+{
+    struct header *h = header_of(semaphore, TYPE_SEMAPHORE);
+    const char *call = "shoal_semaphore_acquire";
+    if (!h)
+        return bad_handle(semaphore, call);
+    return waited(acquire_slow(h, 0, deadline), call, semaphore, TYPE_SEMAPHORE, deadline);
+}
+
 int shoal_semaphore_acquire(shoal_semaphore *semaphore, int64_t deadline)
 {
     struct header *h = header_of(semaphore, TYPE_SEMAPHORE);
-    if (unlikely(!h))
-        return bad_handle(semaphore, "shoal_semaphore_acquire");
-    if (likely(!try_plain(body_of(h))))
+    if (likely(h) && likely(!try_plain(body_of(h))))
         return 0;
-    return acquire_slow(h, 0, deadline);
+    return acquire_plain_slow(semaphore, deadline);
 }
 
 int shoal_semaphore_acquire_owned(shoal_semaphore *semaphore, int64_t deadline)
@@ -444,7 +453,10 @@ int shoal_semaphore_acquire_owned(shoal_semaphore *semaphore, int64_t deadline)
                     "shoal_semaphore_acquire_owned: the semaphore was made without `owned`");
     owner_t me;
     int rc = self(&me);
-    return rc ? rc : acquire_slow(h, me, deadline);
+    if (rc)
+        return rc;
+    return waited(acquire_slow(h, me, deadline), "shoal_semaphore_acquire_owned", semaphore,
+                  TYPE_SEMAPHORE, deadline);
 }
 
 /* ---- releasing ---- */
@@ -573,7 +585,7 @@ int shoal_semaphore_holders(const shoal_semaphore *semaphore, shoal_holder *ret,
     for (uint32_t k = 0; k < high; k++) {
         shoal_holder holder;
         owner_t owner = atomic_load(&cells->cell[k].owner);
-        if (!(atomic_load(&cells->cell[k].count) & 1) || sync_holder(owner, &holder) != 1)
+        if (!(atomic_load(&cells->cell[k].count) & 1) || sync_holder(owner, &holder, "") != 1)
             continue;
         if ((size_t)found < n)
             ret[found] = holder;

@@ -21,11 +21,11 @@ bool sync_lives(owner_t owner)
     return owner && !owner_dead(owner);
 }
 
-int sync_holder(owner_t owner, shoal_holder *ret)
+int sync_holder(owner_t owner, shoal_holder *ret, const char *call)
 {
     shoal_holder holder = {.pid = 0};
     if (!ret)
-        return fail(-EINVAL, "nowhere to write the holder (NULL)");
+        return fail(-EINVAL, "%s: nowhere to write the holder (NULL)", call);
     if (sync_lives(owner)) {
         const struct record *record = record_at(owner_record(owner));
         uint32_t s = (uint32_t)(atomic_load(&record->word) >> 16) & 0xffff;

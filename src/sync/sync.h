@@ -11,7 +11,13 @@ int sync_create(struct header **header, void *ret, enum type type, size_t payloa
 /* Whether the owner is somebody who lives: asks, as the caller may be the first to meet a death. */
 bool sync_lives(owner_t owner);
 /* Fills in who the owner is: 1, or 0 if nobody (or a dead one). */
-int sync_holder(owner_t owner, shoal_holder *ret);
+int sync_holder(owner_t owner, shoal_holder *ret, const char *call);
+
+/* acquire and release in the name of another call, of a condition, say. */
+int lock_acquire(shoal_lock *lock, int64_t deadline, const char *call);
+int lock_release(shoal_lock *lock, const char *call);
+int rlock_acquire(shoal_rlock *lock, int64_t deadline, const char *call);
+int rlock_release(shoal_rlock *lock, const char *call);
 
 /* For conditions, which let go of their lock and take it again. */
 bool lock_mine(const struct header *lock); /* the calling thread took it */
