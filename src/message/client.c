@@ -124,18 +124,19 @@ int shoal_client(shoal_connection **ret, const shoal_address *address,
 {
     static const shoal_client_options defaults;
     struct key key = {0};
-    int rc = 0, error = errno;
+    int rc, error = errno;
     if (!options)
         options = &defaults;
     if (!ret)
         return fail(-EINVAL, "shoal_client: nowhere to write the handle (NULL)");
     if (options->flags & ~SHOAL_NO_AUTHKEY)
         return fail(-EINVAL, "shoal_client: unknown flags %#x", options->flags);
-    if (!(options->flags & SHOAL_NO_AUTHKEY))
+    rc = check_deadline(deadline);
+    if (!rc && !(options->flags & SHOAL_NO_AUTHKEY))
         rc = key_copy(&key, options->authkey, options->authkey_size, "shoal_client");
     if (!rc)
         rc = client(ret, address, &key, deadline);
     key_free(&key);
     errno = error;
-    return rc;
+    return waited(rc, "shoal_client", NULL, 0, deadline);
 }

@@ -20,9 +20,11 @@ const struct connection_verbs *connection_verbs_of(const shoal_connection *c, co
 int shoal_connection_send(shoal_connection *connection, const shoal_any *any, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "send", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_send", &rc);
     if (verbs)
-        rc = verbs->send_any(connection, any, deadline);
+        rc = waited(verbs->send_any(connection, any, deadline), "shoal_connection_send", NULL, 0,
+                    deadline);
     errno = error;
     return rc;
 }
@@ -30,12 +32,14 @@ int shoal_connection_send(shoal_connection *connection, const shoal_any *any, in
 int shoal_connection_recv(shoal_connection *connection, shoal_any **ret, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "recv", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_recv", &rc);
     if (!verbs)
         return rc;
     if (!ret)
-        return fail(-EINVAL, "recv: nowhere to write the any (NULL)");
-    rc = verbs->recv_any(connection, ret, deadline);
+        return fail(-EINVAL, "shoal_connection_recv: nowhere to write the any (NULL)");
+    rc = waited(verbs->recv_any(connection, ret, deadline), "shoal_connection_recv", NULL, 0,
+                deadline);
     errno = error;
     return rc;
 }
@@ -44,12 +48,14 @@ int shoal_connection_send_bytes(shoal_connection *connection, const void *bytes,
                                 int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "send_bytes", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_send_bytes", &rc);
     if (!verbs)
         return rc;
     if (!bytes && size)
-        return fail(-EINVAL, "send_bytes: %zu bytes at NULL", size);
-    rc = verbs->send(connection, bytes, size, deadline);
+        return fail(-EINVAL, "shoal_connection_send_bytes: %zu bytes at NULL", size);
+    rc = waited(verbs->send(connection, bytes, size, deadline), "shoal_connection_send_bytes", NULL,
+                0, deadline);
     errno = error;
     return rc;
 }
@@ -57,9 +63,11 @@ int shoal_connection_send_bytes(shoal_connection *connection, const void *bytes,
 int shoal_connection_flush(shoal_connection *connection, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "flush", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_flush", &rc);
     if (verbs)
-        rc = verbs->flush(connection, deadline);
+        rc =
+            waited(verbs->flush(connection, deadline), "shoal_connection_flush", NULL, 0, deadline);
     errno = error;
     return rc;
 }
@@ -68,12 +76,15 @@ int shoal_connection_recv_bytes(shoal_connection *connection, void **ret, size_t
                                 int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "recv_bytes", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_recv_bytes", &rc);
     if (!verbs)
         return rc;
     if (!ret || !size)
-        return fail(-EINVAL, "recv_bytes: nowhere to write the message or its size (NULL)");
-    rc = verbs->recv(connection, ret, size, deadline);
+        return fail(-EINVAL,
+                    "shoal_connection_recv_bytes: nowhere to write the message or its size (NULL)");
+    rc = waited(verbs->recv(connection, ret, size, deadline), "shoal_connection_recv_bytes", NULL,
+                0, deadline);
     errno = error;
     return rc;
 }
@@ -82,13 +93,15 @@ int shoal_connection_recv_bytes_into(shoal_connection *connection, void *buffer,
                                      size_t *size, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "recv_bytes_into", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_recv_bytes_into", &rc);
     if (!verbs)
         return rc;
     if ((!buffer && capacity) || !size)
-        return fail(-EINVAL, "recv_bytes_into: %s (NULL)",
+        return fail(-EINVAL, "shoal_connection_recv_bytes_into: %s (NULL)",
                     size ? "no buffer" : "nowhere to write the size");
-    rc = verbs->recv_into(connection, buffer, capacity, size, deadline);
+    rc = waited(verbs->recv_into(connection, buffer, capacity, size, deadline),
+                "shoal_connection_recv_bytes_into", NULL, 0, deadline);
     errno = error;
     return rc;
 }
@@ -96,9 +109,10 @@ int shoal_connection_recv_bytes_into(shoal_connection *connection, void *buffer,
 int shoal_connection_poll(shoal_connection *connection, int64_t deadline)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "poll", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_poll", &rc);
     if (verbs)
-        rc = verbs->poll(connection, deadline);
+        rc = waited(verbs->poll(connection, deadline), "shoal_connection_poll", NULL, 0, deadline);
     errno = error;
     return rc;
 }
@@ -106,21 +120,24 @@ int shoal_connection_poll(shoal_connection *connection, int64_t deadline)
 int shoal_connection_set_limit(shoal_connection *connection, size_t most)
 {
     int rc;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "set_limit", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_set_limit", &rc);
     return verbs ? verbs->set_limit(connection, most) : rc;
 }
 
 int shoal_connection_fileno(shoal_connection *connection)
 {
     int rc;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "fileno", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_fileno", &rc);
     return verbs ? verbs->fileno(connection) : rc;
 }
 
 shoal_connection *shoal_connection_close(shoal_connection *connection)
 {
     int rc, error = errno;
-    const struct connection_verbs *verbs = connection_verbs_of(connection, "close", &rc);
+    const struct connection_verbs *verbs =
+        connection_verbs_of(connection, "shoal_connection_close", &rc);
     if (verbs)
         verbs->close(connection);
     errno = error;
@@ -133,12 +150,13 @@ static int check_socket(int fd)
     int type, listens = 0;
     socklen_t size = sizeof type;
     if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &size))
-        return fail(errno == ENOTSOCK ? -ENOTSOCK : -EBADF, "from_fd: %d is not %s", fd,
+        return fail(errno == ENOTSOCK ? -ENOTSOCK : -EBADF,
+                    "shoal_connection_from_fd: %d is not %s", fd,
                     errno == ENOTSOCK ? "a socket" : "an open descriptor");
     size = sizeof listens;
     getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size);
     if (type != SOCK_STREAM || listens)
-        return fail(-EINVAL, "from_fd: %d is not a connected stream socket", fd);
+        return fail(-EINVAL, "shoal_connection_from_fd: %d is not a connected stream socket", fd);
     return 0;
 }
 
@@ -146,11 +164,11 @@ int shoal_connection_from_fd(shoal_connection **ret, int fd)
 {
     int error = errno;
     if (!ret)
-        return fail(-EINVAL, "from_fd: nowhere to write the handle (NULL)");
+        return fail(-EINVAL, "shoal_connection_from_fd: nowhere to write the handle (NULL)");
     int rc = check_socket(fd);
     shoal_connection *c = rc ? NULL : socket_new(fd, false);
     if (!rc && !c)
-        rc = fail(-ENOMEM, "from_fd: no memory");
+        rc = fail(-ENOMEM, "shoal_connection_from_fd: no memory");
     if (!rc) {
         fcntl(fd, F_SETFD, FD_CLOEXEC);
         *ret = c;

@@ -190,8 +190,8 @@ int turn_take(turn_t *turn, int64_t deadline)
     if (turn_try(turn))
         return 0;
     while (atomic_exchange(turn, 2)) {
-        if (deadline == SHOAL_NOW)
-            return in_vain(-EAGAIN);
+        if (deadline <= SHOAL_NOW)
+            return not_now(deadline);
         int rc = os_futex_wait(turn, 2, deadline);
         if (rc < 0)
             return in_vain(rc);
@@ -216,8 +216,8 @@ int endpoint_wait(struct pollfd *fds, unsigned n, int64_t deadline)
         if (ready > 0)
             return ready;
         /* The kernel looks for signals where it would not wait, too; there they mean nothing. */
-        if (deadline == SHOAL_NOW && (!ready || errno == EINTR))
-            return in_vain(-EAGAIN);
+        if (deadline <= SHOAL_NOW && (!ready || errno == EINTR))
+            return not_now(deadline);
         if (!ready && !left)
             return in_vain(-ETIMEDOUT);
         if (ready < 0)

@@ -51,11 +51,11 @@ extern const struct endpoint_type connection_type, listener_type;
 
 /* 0: nobody's turn, 1: taken, 2: taken, and somebody may sleep. */
 typedef _Atomic uint32_t turn_t;
-int turn_take(turn_t *turn, int64_t deadline); /* 0, -EAGAIN, -ETIMEDOUT, -EINTR */
+int turn_take(turn_t *turn, int64_t deadline); /* 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EINVAL */
 bool turn_try(turn_t *turn);
 void turn_give(turn_t *turn);
 
-/* Waits until some are ready: how many, -EAGAIN, -ETIMEDOUT, -EINTR. */
+/* Waits until some are ready: how many, -EAGAIN, -ETIMEDOUT, -EINTR, -EINVAL. */
 int endpoint_wait(struct pollfd *fds, unsigned n, int64_t deadline);
 
 #endif

@@ -49,12 +49,12 @@ void lanes_let_come(void)
 }
 
 /* Tries until it is not -EAGAIN. `slice`: tries again after so many ns without being woken, too. */
-int lanes_await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,
-                int64_t slice, attempt *try, void *argument)
+static int await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,
+                 int64_t slice, attempt *try, void *argument)
 {
     int rc = -EAGAIN;
-    if (deadline == SHOAL_NOW)
-        return in_vain(-EAGAIN);
+    if (deadline <= SHOAL_NOW)
+        return not_now(deadline);
     if (lanes_pace.run >= STREAM || ++lanes_pace.waits % PROBE == 0)
         lanes_let_come();
     lanes_pace.run = 0;
@@ -77,6 +77,15 @@ int lanes_await(struct lanes *q, const struct place *p, _Atomic uint32_t *event,
     }
     wait_end(&w);
     return rc;
+}
+
+int lanes_await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,
+                int64_t slice, attempt *try, void *argument)
+{
+    int rc = await(q, p, event, deadline, slice, try, argument);
+    /* A pipe's handle is open in no process: its name is not told. */
+    const void *handle = (unsigned char *)&handles[p->id] + (p->generation & TAG_MASK);
+    return waited(rc, p->call, handle, p->header->type, deadline);
 }
 
 /* ---- tending a lane whose owner is gone ---- */

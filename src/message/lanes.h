@@ -94,11 +94,12 @@ struct room {
     unsigned count;
 };
 
-/* The place of a family of lanes: the object it lies in. */
+/* The place of a family of lanes: the object it lies in; and who is there. */
 struct place {
     struct header *header;
     uint32_t id, generation;
-    unsigned which; /* the how manieth in its payload */
+    unsigned which;   /* the how manieth in its payload */
+    const char *call; /* of the program's, for sentences; NULL: of a repair */
 };
 
 /* Makes room for a message of `size` (at most INLINE_MOST) bytes: 0; -EPIPE, -EDEADLK, -ENOMEM,

@@ -38,8 +38,10 @@ static int new_lane(struct lanes *q, const struct place *p, struct mine *m)
         if (!lane) {
             int rc = more_lanes(q, i);
             if (rc)
-                return rc == -ENOSPC ? fail(-ENOSPC, "too many threads put into one queue (%u)", i)
-                                     : fail(rc, "no memory for another thread that puts");
+                return rc == -ENOSPC
+                           ? fail(-ENOSPC, "%s: too many threads put into one queue (%u)", p->call,
+                                  i)
+                           : fail(rc, "%s: no memory for another thread that puts", p->call);
             lane = lane_at(q, i);
         }
         owner_t owner = atomic_load(&lane->owner);
@@ -234,7 +236,8 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
     if (unlikely(rc))
         return rc;
     if (unlikely(putting == q))
-        return fail(-EDEADLK, "a signal handler interrupted a put into this very queue");
+        return fail(-EDEADLK, "%s: a signal handler interrupted a put into this very queue",
+                    p->call);
     struct mine *m = mine_of(p);
     if (unlikely(m->q != q || m->generation != p->generation ||
                  atomic_load_explicit(&m->lane->owner, memory_order_relaxed) != me)) {
@@ -250,7 +253,7 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
         rc = lanes_await(q, p, &q->space, deadline, SHORTAGE_SLICE, find_room, &b);
     if (unlikely(rc)) {
         putting = NULL;
-        return rc == -EPIPE ? fail(rc, "nothing is put any more: it was shut") : rc;
+        return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut", p->call) : rc;
     }
     r->index = m->index;
     r->stamp = 0;
@@ -386,7 +389,7 @@ int lanes_commit(struct lanes *q, const struct place *p, struct room *r, int64_t
     atomic_signal_fence(memory_order_seq_cst);
     putting = NULL;
     if (unlikely(rc))
-        return rc == -EPIPE ? fail(rc, "nothing is put any more: it was shut") : rc;
+        return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut", p->call) : rc;
     look_for_sleepers(&q->items);
     return 0;
 }

@@ -276,7 +276,7 @@ static int drop(struct listening *l, unsigned i, int rc, const char *why)
     address_of_peer(peer.fd, who);
     snprintf(reason, sizeof reason, "%s", why);
     socket_verbs.close(peer.connection);
-    return fail(rc, "accept: %s: %s", who, reason);
+    return fail(rc, "shoal_listener_accept: %s: %s", who, reason);
 }
 
 /* Goes on with peer i. -EAGAIN: it is still at it; otherwise accept's result. */
@@ -302,14 +302,14 @@ static int welcome(struct listener *listener, shoal_connection **ret)
         /* Peers' mishaps on the way are told here too. */
         bool full = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
         rc = errno == ENOBUFS ? -ENOMEM : -errno;
-        return full ? fail(rc, "accept: %s", strerror(-rc)) : -EAGAIN;
+        return full ? fail(rc, "shoal_listener_accept: %s", strerror(-rc)) : -EAGAIN;
     }
     if (l->address.host)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     shoal_connection *c = socket_new(fd, l->most);
     if (!c) {
         close(fd);
-        return fail(-ENOMEM, "accept: no memory");
+        return fail(-ENOMEM, "shoal_listener_accept: no memory");
     }
     if (!l->most) {
         *ret = c;
@@ -361,7 +361,9 @@ static int accept_peer(struct listener *listener, shoal_connection **ret, int64_
     for (;;) {
         int rc = wait_for_peers(listener, deadline);
         if (endpoint_closed(&listener->e))
-            return fail(-EBADF, "accept: the listener was closed by another thread meanwhile");
+            return fail(
+                -EBADF,
+                "shoal_listener_accept: the listener was closed by another thread meanwhile");
         if (rc)
             return rc;
         rc = look_at_peers(listener, ret);
@@ -374,20 +376,20 @@ int shoal_listener_accept(shoal_listener *handle, shoal_connection **ret, int64_
 {
     int rc, error = errno;
     struct listener *listener =
-        (struct listener *)endpoint_enter(handle, ENDPOINT_LISTENER, "accept", &rc);
+        (struct listener *)endpoint_enter(handle, ENDPOINT_LISTENER, "shoal_listener_accept", &rc);
     if (!listener)
         return rc;
     if (ret)
         rc = turn_take(&listener->turn, deadline);
     else
-        rc = fail(-EINVAL, "accept: nowhere to write the handle (NULL)");
+        rc = fail(-EINVAL, "shoal_listener_accept: nowhere to write the handle (NULL)");
     if (!rc) {
         rc = accept_peer(listener, ret, deadline);
         turn_give(&listener->turn);
     }
     endpoint_leave(&listener->e);
     errno = error;
-    return rc;
+    return waited(rc, "shoal_listener_accept", NULL, 0, deadline);
 }
 
 /* ---- the rest ---- */
@@ -396,14 +398,14 @@ int shoal_listener_address(shoal_listener *handle, shoal_address *ret)
 {
     int rc;
     struct listener *listener =
-        (struct listener *)endpoint_enter(handle, ENDPOINT_LISTENER, "address", &rc);
+        (struct listener *)endpoint_enter(handle, ENDPOINT_LISTENER, "shoal_listener_address", &rc);
     if (!listener)
         return rc;
     rc = 0;
     if (ret)
         *ret = listener->l->address;
     else
-        rc = fail(-EINVAL, "address: nowhere to write it (NULL)");
+        rc = fail(-EINVAL, "shoal_listener_address: nowhere to write it (NULL)");
     endpoint_leave(&listener->e);
     return rc;
 }
@@ -411,7 +413,7 @@ int shoal_listener_address(shoal_listener *handle, shoal_address *ret)
 int shoal_listener_fileno(shoal_listener *handle)
 {
     int rc;
-    struct endpoint *e = endpoint_enter(handle, ENDPOINT_LISTENER, "fileno", &rc);
+    struct endpoint *e = endpoint_enter(handle, ENDPOINT_LISTENER, "shoal_listener_fileno", &rc);
     if (!e)
         return rc;
     rc = e->fd;

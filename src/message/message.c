@@ -111,7 +111,8 @@ int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any
     size_t size;
     if (pickle_measure(any, &size, NULL))
         return fail(-EINVAL,
-                    "an object in an any does not travel; a reference to it, as bytes, does");
+                    "%s: an object in an any does not travel; a reference to it, as bytes, does",
+                    p->call);
     if (size > INLINE_MOST) {
         void *message;
         unsigned char *at;

@@ -150,7 +150,7 @@ static int way_of(const shoal_connection *c, bool out, const char *what, struct 
         return fail(-EBADF, "%s: this end of a one-way pipe only %s", what,
                     out ? "receives" : "sends");
     struct header *pipe = header_at(e->pipe);
-    *ret = (struct way){{pipe, e->pipe, e->generation, which}, lanes_in(pipe, which), e};
+    *ret = (struct way){{pipe, e->pipe, e->generation, which, what}, lanes_in(pipe, which), e};
     return 0;
 }
 
@@ -181,25 +181,25 @@ static int received(int rc, const char *what, size_t size, size_t most)
 static int pipe_send_any(shoal_connection *c, const shoal_any *any, int64_t deadline)
 {
     struct way w;
-    int rc = way_of(c, true, "send", &w);
+    int rc = way_of(c, true, "shoal_connection_send", &w);
     if (rc)
         return rc;
     if (!any)
-        return fail(-EINVAL, "send: NULL is no any");
+        return fail(-EINVAL, "shoal_connection_send: NULL is no any");
     look_now_and_then(0);
-    return sent(message_put_any(w.lanes, &w.place, any, deadline), "send");
+    return sent(message_put_any(w.lanes, &w.place, any, deadline), "shoal_connection_send");
 }
 
 static int pipe_send(shoal_connection *c, const void *bytes, size_t size, int64_t deadline)
 {
     struct way w;
-    int rc = way_of(c, true, "send_bytes", &w);
+    int rc = way_of(c, true, "shoal_connection_send_bytes", &w);
     if (rc)
         return rc;
     look_now_and_then(size);
     return sent(size > INLINE_MOST ? message_put_long(w.lanes, &w.place, bytes, size, deadline)
                                    : lanes_put(w.lanes, &w.place, bytes, size, deadline),
-                "send_bytes");
+                "shoal_connection_send_bytes");
 }
 
 /* Nothing is ever under way. */
@@ -207,21 +207,21 @@ static int pipe_flush(shoal_connection *c, int64_t deadline)
 {
     struct way w;
     (void)deadline;
-    return way_of(c, true, "flush", &w);
+    return way_of(c, true, "shoal_connection_flush", &w);
 }
 
 static int pipe_recv_any(shoal_connection *c, shoal_any **ret, int64_t deadline)
 {
     struct way w;
     size_t size = 0;
-    int rc = way_of(c, false, "recv", &w);
+    int rc = way_of(c, false, "shoal_connection_recv", &w);
     if (rc)
         return rc;
     size_t most = limit_of(&w);
     do
         rc = message_take_any(w.lanes, &w.place, ret, most, &size, deadline);
     while (in_vain_now(rc, deadline));
-    return received(rc, "recv", size, most);
+    return received(rc, "shoal_connection_recv", size, most);
 }
 
 static int take_into(const struct way *w, void *buffer, size_t capacity, size_t *size,
@@ -244,7 +244,7 @@ static int pipe_recv(shoal_connection *c, void **ret, size_t *size, int64_t dead
 {
     struct way w;
     size_t got = 0, room = INLINE_MOST;
-    int rc = way_of(c, false, "recv_bytes", &w);
+    int rc = way_of(c, false, "shoal_connection_recv_bytes", &w);
     if (rc)
         return rc;
     size_t limit = limit_of(&w);
@@ -253,7 +253,8 @@ static int pipe_recv(shoal_connection *c, void **ret, size_t *size, int64_t dead
         unsigned char *larger = realloc(copy, room + 1);
         if (!larger) {
             free(copy);
-            return fail(-ENOMEM, "recv_bytes: no memory for a message of %zu bytes", room);
+            return fail(-ENOMEM,
+                        "shoal_connection_recv_bytes: no memory for a message of %zu bytes", room);
         }
         copy = larger;
         rc = take_into(&w, copy, room < limit ? room : limit, &got, deadline);
@@ -265,7 +266,7 @@ static int pipe_recv(shoal_connection *c, void **ret, size_t *size, int64_t dead
         free(copy);
         if (rc == -EMSGSIZE)
             *size = got;
-        return received(rc, "recv_bytes", got, limit);
+        return received(rc, "shoal_connection_recv_bytes", got, limit);
     }
     copy[got] = 0;
     unsigned char *smaller = realloc(copy, got + 1);
@@ -279,20 +280,20 @@ static int pipe_recv_into(shoal_connection *c, void *buffer, size_t capacity, si
 {
     struct way w;
     size_t got = 0;
-    int rc = way_of(c, false, "recv_bytes_into", &w);
+    int rc = way_of(c, false, "shoal_connection_recv_bytes_into", &w);
     if (rc)
         return rc;
     size_t limit = limit_of(&w), most = capacity < limit ? capacity : limit;
     rc = take_into(&w, buffer, most, &got, deadline);
     if (!rc || rc == -EMSGSIZE)
         *size = got;
-    return received(rc, "recv_bytes_into", got, most);
+    return received(rc, "shoal_connection_recv_bytes_into", got, most);
 }
 
 static int pipe_poll(shoal_connection *c, int64_t deadline)
 {
     struct way w;
-    int rc = way_of(c, false, "poll", &w);
+    int rc = way_of(c, false, "shoal_connection_poll", &w);
     if (rc)
         return rc;
     do
@@ -305,7 +306,7 @@ static int pipe_set_limit(shoal_connection *c, size_t most)
 {
     struct header *h = header_of(c, TYPE_END);
     if (!h)
-        return bad_handle(c, "set_limit");
+        return bad_handle(c, "shoal_connection_set_limit");
     atomic_store(&end_of(h)->limit, most);
     return 0;
 }
@@ -313,8 +314,8 @@ static int pipe_set_limit(shoal_connection *c, size_t most)
 static int pipe_fileno(shoal_connection *c)
 {
     if (!header_of(c, TYPE_END))
-        return bad_handle(c, "fileno");
-    return fail(-ENOTSUP, "fileno: an end of a pipe has no descriptor");
+        return bad_handle(c, "shoal_connection_fileno");
+    return fail(-ENOTSUP, "shoal_connection_fileno: an end of a pipe has no descriptor");
 }
 
 static void pipe_close(shoal_connection *c)
@@ -380,8 +381,8 @@ static bool pipe_held(struct header *h)
 
 static struct place place_of(struct header *pipe, unsigned which)
 {
-    return (struct place){pipe, header_id(pipe), state_generation(atomic_load(&pipe->state)),
-                          which};
+    return (struct place){pipe, header_id(pipe), state_generation(atomic_load(&pipe->state)), which,
+                          NULL};
 }
 
 static void end_repair_lanes(struct header *h)

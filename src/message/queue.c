@@ -13,7 +13,7 @@ static struct lanes *lanes_of(const struct header *h)
 }
 
 /* The lanes of an open queue, and their place. */
-static inline struct lanes *queue_of(const shoal_queue *queue, struct place *p)
+static inline struct lanes *queue_of(const shoal_queue *queue, const char *call, struct place *p)
 {
     struct header *h = header_of(queue, TYPE_QUEUE);
     if (unlikely(!h))
@@ -22,6 +22,7 @@ static inline struct lanes *queue_of(const shoal_queue *queue, struct place *p)
     p->id = (uint32_t)(handle_of(queue) - handles);
     p->generation = handle_of(queue)->generation;
     p->which = 0;
+    p->call = call;
     return lanes_of(h);
 }
 
@@ -47,7 +48,7 @@ int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options)
 int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size, int64_t deadline)
 {
     struct place p;
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_put_bytes", &p);
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_put_bytes");
     if (unlikely(!bytes && size))
@@ -60,7 +61,7 @@ int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size, in
 int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline)
 {
     struct place p;
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_put", &p);
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_put");
     if (unlikely(!any))
@@ -72,7 +73,7 @@ int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_
                          int64_t deadline)
 {
     struct place p;
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_put_many", &p);
     if (!q)
         return bad_handle(queue, "shoal_queue_put_many");
     if (n > INT_MAX || (!messages && n))
@@ -116,7 +117,7 @@ int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t 
     struct place p;
     struct taken t;
     unsigned char buffer[INLINE_MOST];
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_get_bytes", &p);
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_get_bytes");
     if (unlikely(!ret || !size))
@@ -128,7 +129,8 @@ int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t 
     if (!copy) { /* it was taken, and cannot be put back to where it was */
         if (t.object)
             object_close(t.object, TYPE_MESSAGE);
-        return fail(-ENOMEM, "no memory for a message of %zu bytes, which is lost", t.size);
+        return fail(-ENOMEM, "%s: no memory for a message of %zu bytes, which is lost", p.call,
+                    t.size);
     }
     if (t.object)
         message_unpack(t.object, copy);
@@ -144,7 +146,7 @@ int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_t capacity
 {
     struct place p;
     struct taken t;
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_get_bytes_into", &p);
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_get_bytes_into");
     if (unlikely(!size || (!buffer && capacity)))
@@ -156,7 +158,7 @@ int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_t capacity
         *size = t.size;
     } else if (rc == -EMSGSIZE) {
         *size = t.size;
-        return fail(rc, "the message has %zu bytes, the buffer %zu", t.size, capacity);
+        return fail(rc, "%s: the message has %zu bytes, the buffer %zu", p.call, t.size, capacity);
     }
     return rc;
 }
@@ -165,7 +167,7 @@ int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline)
 {
     struct place p;
     size_t size;
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_get", &p);
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_get");
     if (unlikely(!ret))
@@ -179,7 +181,7 @@ int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *
     enum { STEP = 256 };
     struct place p;
     struct taken t[STEP];
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_get_many", &p);
     if (!q)
         return bad_handle(queue, "shoal_queue_get_many");
     if (!ret || !n || (!buffer && capacity))
@@ -187,7 +189,8 @@ int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *
                     buffer);
     int rc = lanes_take_many(q, &p, buffer, capacity, t, n < STEP ? (unsigned)n : STEP, deadline);
     if (rc == -EMSGSIZE)
-        return fail(rc, "the message has %zu bytes, the buffer %zu", t[0].size, capacity);
+        return fail(rc, "%s: the message has %zu bytes, the buffer %zu", p.call, t[0].size,
+                    capacity);
     size_t used = 0;
     for (int i = 0; i < rc; i++) {
         if (t[i].object)
@@ -200,35 +203,40 @@ int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *
 
 /* ---- counting ---- */
 
-int64_t shoal_queue_qsize(const shoal_queue *queue)
+static int64_t count(const shoal_queue *queue, const char *call)
 {
     struct place p;
     owner_t me;
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, call, &p);
     if (!q)
-        return bad_handle(queue, "shoal_queue_qsize");
+        return bad_handle(queue, call);
     int rc = self(&me);
     return rc ? rc : (int64_t)lanes_size(q, &p);
 }
 
+int64_t shoal_queue_qsize(const shoal_queue *queue)
+{
+    return count(queue, "shoal_queue_qsize");
+}
+
 int shoal_queue_empty(const shoal_queue *queue)
 {
-    int64_t n = shoal_queue_qsize(queue);
+    int64_t n = count(queue, "shoal_queue_empty");
     return n < 0 ? (int)n : n == 0;
 }
 
 int shoal_queue_full(const shoal_queue *queue)
 {
     struct place p;
-    int64_t n = shoal_queue_qsize(queue);
-    struct lanes *q = queue_of(queue, &p);
+    int64_t n = count(queue, "shoal_queue_full");
+    struct lanes *q = queue_of(queue, "shoal_queue_full", &p);
     return n < 0 ? (int)n : q && q->maxsize && (uint64_t)n >= q->maxsize;
 }
 
 int shoal_queue_task_done(shoal_queue *queue)
 {
     struct place p;
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_task_done", &p);
     if (!q)
         return bad_handle(queue, "shoal_queue_task_done");
     uint64_t done = atomic_load(&q->done);
@@ -242,22 +250,12 @@ int shoal_queue_task_done(shoal_queue *queue)
     return 0;
 }
 
-int shoal_queue_join(shoal_queue *queue, int64_t deadline)
+static int wait_finished(struct lanes *q, const struct place *p, int64_t deadline)
 {
-    struct place p;
     struct waiter w;
-    owner_t me;
-    struct lanes *q = queue_of(queue, &p);
-    if (!q)
-        return bad_handle(queue, "shoal_queue_join");
-    int rc = self(&me);
-    if (rc)
-        return rc;
-    if (atomic_load(&q->done) >= lanes_puts(q))
-        return 0;
-    if (deadline == SHOAL_NOW)
-        return in_vain(-EAGAIN);
-    rc = wait_begin(&w, p.id);
+    if (deadline <= SHOAL_NOW)
+        return not_now(deadline);
+    int rc = wait_begin(&w, p->id);
     if (rc)
         return rc;
     for (;;) {
@@ -272,10 +270,23 @@ int shoal_queue_join(shoal_queue *queue, int64_t deadline)
     return rc;
 }
 
+int shoal_queue_join(shoal_queue *queue, int64_t deadline)
+{
+    struct place p;
+    owner_t me;
+    struct lanes *q = queue_of(queue, "shoal_queue_join", &p);
+    if (!q)
+        return bad_handle(queue, "shoal_queue_join");
+    int rc = self(&me);
+    if (rc || atomic_load(&q->done) >= lanes_puts(q))
+        return rc;
+    return waited(wait_finished(q, &p, deadline), p.call, queue, TYPE_QUEUE, deadline);
+}
+
 int shoal_queue_shutdown(shoal_queue *queue, int at_once)
 {
     struct place p;
-    struct lanes *q = queue_of(queue, &p);
+    struct lanes *q = queue_of(queue, "shoal_queue_shutdown", &p);
     unsigned char buffer[INLINE_MOST];
     struct taken t;
     if (!q)
@@ -314,7 +325,7 @@ shoal_queue *shoal_queue_close(shoal_queue *queue)
 
 static struct place place_of(struct header *h)
 {
-    return (struct place){h, header_id(h), state_generation(atomic_load(&h->state)), 0};
+    return (struct place){h, header_id(h), state_generation(atomic_load(&h->state)), 0, NULL};
 }
 
 static void repair(struct header *h)

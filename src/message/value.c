@@ -5,7 +5,7 @@
  * needs a repair: an item is written by one instruction, and the lock is repaired as every lock.
  */
 #include "region/object.h"
-#include <shoal/sync.h>
+#include "sync/sync.h"
 #include <string.h>
 #include <wchar.h>
 
@@ -250,9 +250,9 @@ static int copy(const void *opaque, enum type kind, size_t first, size_t n, void
         return fail(-EINVAL, "%s: a buffer of %zu bytes at %p for %zu of %zu bytes", what, size,
                     ret ? ret : from, n, items.size);
     if (items.lock && !MUTANT(142))
-        rc = shoal_rlock_acquire(items.lock, deadline);
+        rc = rlock_acquire(items.lock, deadline, what);
     if (rc < 0)
-        return rc;
+        return waited(rc, what, opaque, kind, deadline);
     if (ret)
         copy_out(&items, n, ret);
     else
@@ -389,13 +389,14 @@ static struct header *header_or_detail(const void *opaque, enum type kind, const
     {                                                                                       \
         shoal_rlock *lock;                                                                  \
         int rc = lock_or_fail(handle, kind, "shoal_" #name "_acquire", &lock);              \
-        return rc ? rc : shoal_rlock_acquire(lock, deadline);                               \
+        rc = rc ? rc : rlock_acquire(lock, deadline, "shoal_" #name "_acquire");            \
+        return waited(rc, "shoal_" #name "_acquire", handle, kind, deadline);               \
     }                                                                                       \
     int shoal_##name##_release(shoal_##name *handle)                                        \
     {                                                                                       \
         shoal_rlock *lock;                                                                  \
         int rc = lock_or_fail(handle, kind, "shoal_" #name "_release", &lock);              \
-        return rc ? rc : shoal_rlock_release(lock);                                         \
+        return rc ? rc : rlock_release(lock, "shoal_" #name "_release");                    \
     }                                                                                       \
     shoal_rlock *shoal_##name##_get_lock(const shoal_##name *handle)                        \
     {                                                                                       \
