@@ -11,9 +11,9 @@ int shoal_process_authkey(unsigned char *ret, size_t size)
         return rc;
     const struct slot *slot = slot_at(process_self.slot);
     if (!ret)
-        return fail(-EINVAL, "authkey: nowhere to put it");
+        return fail(-EINVAL, "shoal_process_authkey: nowhere to put it");
     if (size < slot->authkey_size)
-        return fail(-EMSGSIZE, "authkey: it has %u bytes, there is room for %zu",
+        return fail(-EMSGSIZE, "shoal_process_authkey: it has %u bytes, there is room for %zu",
                     slot->authkey_size, size);
     memcpy(ret, slot->authkey, slot->authkey_size);
     return (int)slot->authkey_size;
@@ -27,7 +27,8 @@ int shoal_process_set_authkey(const unsigned char *key, size_t size)
         return rc;
     struct slot *slot = slot_at(process_self.slot);
     if (!key || !size || size > sizeof slot->authkey)
-        return fail(-EINVAL, "set_authkey: a key has 1 to %zu bytes", sizeof slot->authkey);
+        return fail(-EINVAL, "shoal_process_set_authkey: a key has 1 to %zu bytes",
+                    sizeof slot->authkey);
     memcpy(slot->authkey, key, size);
     slot->authkey_size = (uint32_t)size;
     return 0;

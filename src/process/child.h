@@ -91,6 +91,7 @@ void child_abandon(struct child *child);
 /* ---- start.c ---- */
 /* What is the same in all ways to start. */
 struct launch {
+    const char *call; /* of the program's, for sentences */
     struct child *child;
     struct birth birth;
     const shoal_process_options *options; /* never NULL */
@@ -107,8 +108,8 @@ struct launch {
 void launch_name(struct child *child, const char *name, char identity[NAME]);
 /* Checks options, takes child_mutex, makes the handle, names the birth, flushes. `reports`: the
  * child may fail even without options. */
-int launch_begin(struct launch *l, const shoal_process_options *options, bool reports,
-                 unsigned flags);
+int launch_begin(struct launch *l, const char *call, const shoal_process_options *options,
+                 bool reports, unsigned flags);
 /* In the parent, after fork: gives back the mutex and takes the child's report; 0, or -errno when
  * no child is left. */
 int launch_end(struct launch *l, pid_t pid, int error);
@@ -131,8 +132,9 @@ void streams_finish(void);
 /* ---- option.c ---- */
 bool option_any(
     const shoal_process_options *options); /* whether there is something that may fail */
-int option_check(const shoal_process_options *options);
-int option_apply(const shoal_process_options *options); /* in the child; -errno with a detail */
+int option_check(const shoal_process_options *options, const char *call);
+/* In the child; -errno with a detail. */
+int option_apply(const shoal_process_options *options, const char *call);
 
 /* ---- daemon.c ---- */
 /* In the child: from now on it ends when its parent ends: `forker`, or, if that is not 0, `parent`,

@@ -21,7 +21,7 @@ static void leave_daemon_to_keeper(const struct launch *l)
         return;
     os_signal_at_parent_end(0);
     if (getppid() != l->parent) /* the keeper may have looked before there was anything to see */
-        launch_fail(l, fail(-EPIPE, "start_exec: the parent has ended"));
+        launch_fail(l, fail(-EPIPE, "shoal_process_start_exec: the parent has ended"));
 }
 
 static _Noreturn void run_program(const struct launch *l, const char *path, char *const argv[])
@@ -30,14 +30,16 @@ static _Noreturn void run_program(const struct launch *l, const char *path, char
     const struct slot *slot = slot_at(l->birth.slot);
     int fd = region_fd();
     if (fd < 0 || fcntl(fd, F_SETFD, 0))
-        launch_fail(l, fail(-EBADF, "start_exec: the program has closed the region's descriptor"));
+        launch_fail(
+            l, fail(-EBADF,
+                    "shoal_process_start_exec: the program has closed the region's descriptor"));
     snprintf(text, sizeof text, SELF_FORMAT, fd, l->birth.slot, l->birth.generation, slot->parent,
              slot->parent_generation, atomic_load(&slot->flags) & SLOT_FLAG_DAEMON);
     if (setenv(SELF_ENVIRONMENT, text, 1))
-        launch_fail(l, fail(-ENOMEM, "start_exec: no memory for the environment"));
+        launch_fail(l, fail(-ENOMEM, "shoal_process_start_exec: no memory for the environment"));
     leave_daemon_to_keeper(l);
     execvp(path, argv);
-    launch_fail(l, fail(-errno, "start_exec: %s: %s", path, strerror(errno)));
+    launch_fail(l, fail(-errno, "shoal_process_start_exec: %s: %s", path, strerror(errno)));
 }
 
 int shoal_process_start_exec(shoal_process **ret, const char *path, char *const argv[],
@@ -46,11 +48,11 @@ int shoal_process_start_exec(shoal_process **ret, const char *path, char *const 
     struct launch l;
     int before = errno;
     if (!ret || !path || !argv || !argv[0])
-        return fail(-EINVAL, "start_exec: no %s",
+        return fail(-EINVAL, "shoal_process_start_exec: no %s",
                     !ret    ? "place for the handle"
                     : !path ? "path"
                             : "arguments");
-    int rc = launch_begin(&l, options, true, BIRTH_EXEC);
+    int rc = launch_begin(&l, "shoal_process_start_exec", options, true, BIRTH_EXEC);
     if (rc)
         return rc;
     pid_t pid = fork();

@@ -47,7 +47,7 @@ static int make_server(void)
 {
     int pair[2] = {-1, -1};
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
-        return fail(-errno, "forkserver: %s", strerror(errno));
+        return fail(-errno, "shoal_forkserver_start: %s", strerror(errno));
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pid_t parent = getpid();
     pthread_once(&once, add_handler);
@@ -85,7 +85,7 @@ static int make_server(void)
         return -EAGAIN; /* the fork handler has left the sentence */
     }
     child_gone(&server.place);
-    return fail(-error, "forkserver: fork: %s", strerror(error));
+    return fail(-error, "shoal_forkserver_start: fork: %s", strerror(error));
 }
 
 int shoal_forkserver_start(void)
@@ -96,7 +96,8 @@ int shoal_forkserver_start(void)
         return rc;
     child_begin();
     os_mutex_lock(&children->server_mutex);
-    rc = server.owner == getpid() ? fail(-EALREADY, "forkserver: there is one") : make_server();
+    rc = server.owner == getpid() ? fail(-EALREADY, "shoal_forkserver_start: there is one")
+                                  : make_server();
     os_mutex_unlock(&children->server_mutex);
     return rc;
 }
@@ -133,11 +134,11 @@ static bool clean_children_run(void)
 
 int shoal_forkserver_stop(void)
 {
-    int rc = lock_server("forkserver");
+    int rc = lock_server("shoal_forkserver_stop");
     if (rc)
         return rc;
     if (clean_children_run()) {
-        rc = fail(-EBUSY, "forkserver: a process that it forked still runs");
+        rc = fail(-EBUSY, "shoal_forkserver_stop: a process that it forked still runs");
     } else {
         descriptor_close(&server.socket);
         server.owner = 0;
@@ -177,7 +178,7 @@ static int ask(const struct request *r, const int fds[], unsigned n, const void 
     if (rc == -EPIPE)
         return fail(-EPIPE, "the fork server (pid %d) is gone", (int)server.pid);
     if (rc)
-        return fail(rc, "start_clean: one of the descriptors: %s", strerror(-rc));
+        return fail(rc, "shoal_process_start_clean: one of the descriptors: %s", strerror(-rc));
     if (answer->result) {
         answer->detail[sizeof answer->detail - 1] = 0;
         return fail(answer->result, "%s", answer->detail);
@@ -286,24 +287,24 @@ int shoal_process_start_clean(shoal_process **ret, shoal_target target, const vo
     if (rc)
         return rc;
     if (!ret || !target || (size && !argument))
-        return fail(-EINVAL, "start_clean: no %s",
+        return fail(-EINVAL, "shoal_process_start_clean: no %s",
                     !ret      ? "place for the handle"
                     : !target ? "target"
                               : "argument");
-    rc = option_check(o);
+    rc = option_check(o, "shoal_process_start_clean");
     if (rc)
         return rc;
-    rc = lock_server("start_clean");
+    rc = lock_server("shoal_process_start_clean");
     if (rc)
         return rc;
     unsigned char *bytes = pack(&r, o, argument, size);
     struct child *child = bytes ? prepare(&r, o) : NULL;
     if (!child) {
-        rc = fail(-ENOMEM, "start_clean: no memory for %zu bytes", r.size);
+        rc = fail(-ENOMEM, "shoal_process_start_clean: no memory for %zu bytes", r.size);
         goto out;
     }
     if (pipe2(status, O_CLOEXEC)) {
-        rc = fail(-errno, "start_clean: no pipe: %s", strerror(errno));
+        rc = fail(-errno, "shoal_process_start_clean: no pipe: %s", strerror(errno));
         goto drop;
     }
     descriptor_keep(&child->end, status[0]);

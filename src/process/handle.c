@@ -149,14 +149,15 @@ void child_number_reused(const struct child *newest)
 int shoal_process_close(shoal_process *process)
 {
     int rc;
-    struct child *child = child_of(process, "close", &rc);
+    struct child *child = child_of(process, "shoal_process_close", &rc);
     if (!child)
         return rc;
     if (child->kind == SELF || child->kind == PARENT)
-        return fail(-EINVAL, "close: the handle of %s lives as long as this process", child->name);
+        return fail(-EINVAL, "shoal_process_close: the handle of %s lives as long as this process",
+                    child->name);
     if (!foreign(child) && !child_look(child))
-        return fail(-EBUSY, "close: process %s (pid %d) runs; join or kill it first", child->name,
-                    (int)child->pid);
+        return fail(-EBUSY, "shoal_process_close: process %s (pid %d) runs; join or kill it first",
+                    child->name, (int)child->pid);
     os_mutex_lock(&child_mutex);
     child_drop(child);
     os_mutex_unlock(&child_mutex);
@@ -168,21 +169,21 @@ int shoal_process_close(shoal_process *process)
 pid_t shoal_process_pid(const shoal_process *process)
 {
     int rc;
-    const struct child *child = child_of(process, "pid", &rc);
+    const struct child *child = child_of(process, "shoal_process_pid", &rc);
     return child ? child->pid : rc;
 }
 
 const char *shoal_process_name(const shoal_process *process)
 {
     int rc;
-    const struct child *child = child_of(process, "name", &rc);
+    const struct child *child = child_of(process, "shoal_process_name", &rc);
     return child ? child->name : NULL;
 }
 
 int shoal_process_is_daemon(const shoal_process *process)
 {
     int rc;
-    const struct child *child = child_of(process, "is_daemon", &rc);
+    const struct child *child = child_of(process, "shoal_process_is_daemon", &rc);
     return child ? child->daemon : rc;
 }
 
@@ -299,7 +300,7 @@ int shoal_process_active_children(shoal_process *ret[], size_t n)
     if (rc)
         return rc;
     if (n && !ret)
-        return fail(-EINVAL, "active_children: no room to put %zu handles", n);
+        return fail(-EINVAL, "shoal_process_active_children: no room to put %zu handles", n);
     for (bool again = true; again;) {
         g = (struct gathering){.ret = ret, .n = n};
         os_mutex_lock(&child_mutex);

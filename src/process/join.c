@@ -2,6 +2,7 @@
 #include "process/forkserver.h"
 #include "region/life.h"
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -156,9 +157,24 @@ static int64_t longer(int64_t slice)
 
 static int late(int64_t deadline)
 {
-    if (deadline == SHOAL_NOW)
-        return in_vain(-EAGAIN);
+    if (deadline <= SHOAL_NOW)
+        return not_now(deadline);
     return os_now() >= deadline ? -ETIMEDOUT : 0;
+}
+
+/* Of a wait that ended without one: -EAGAIN, -ETIMEDOUT; `who` still runs. */
+static int still_runs(int rc, const char *call, const char *who, int64_t deadline)
+{
+    enum { MINUTE = 60 };
+    int64_t past = rc == -ETIMEDOUT ? (os_now() - deadline) / 1000000000 : 0;
+    if (rc == -EINVAL)
+        return waited(rc, call, NULL, 0, deadline);
+    if (past >= MINUTE)
+        return fail(rc,
+                    "%s: %s still runs; the deadline lay %lld s in the past: deadlines are "
+                    "absolute, shoal_after(seconds) makes one",
+                    call, who, (long long)past);
+    return fail(rc, "%s: %s still runs", call, who);
 }
 
 /* The way of most joins: nothing but a wait. Where there are other threads it leaves the status, and
@@ -186,23 +202,26 @@ int shoal_process_join(shoal_process *process, int64_t deadline)
     int rc = self(&me);
     if (rc)
         return rc;
-    struct child *child = child_own(process, "join", &rc);
+    struct child *child = child_own(process, "shoal_process_join", &rc);
     if (!child)
         return rc;
     if (deadline == SHOAL_FOREVER && child->kind == CHILD && child->status == SHOAL_EXIT_RUNNING) {
         rc = wait_kernel(child);
         if (rc)
-            return fail(rc, "join: a signal handler ran");
+            return fail(rc, "shoal_process_join: a signal handler ran");
     }
     struct pollfd p = {.fd = -1, .events = POLLIN};
     for (int64_t slice = SLICE_LEAST; !child_look(child); slice = longer(slice)) {
         rc = late(deadline);
-        if (rc)
-            return fail(rc, "join: process %s (pid %d) still runs", child->name, (int)child->pid);
+        if (rc) {
+            char who[NAME + 32];
+            snprintf(who, sizeof who, "process %s (pid %d)", child->name, (int)child->pid);
+            return still_runs(rc, "shoal_process_join", who, deadline);
+        }
         p.fd = pollable(child, p.revents);
         rc = poll_until(&p, 1, deadline, p.fd >= 0 ? SHOAL_FOREVER : slice);
         if (rc)
-            return fail(rc, "join: a signal handler ran");
+            return fail(rc, "shoal_process_join: a signal handler ran");
     }
     return 0;
 }
@@ -236,19 +255,19 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
     if (rc)
         return rc;
     if (!n || !processes || n > SLOTS)
-        return fail(-EINVAL, "wait: for %zu processes", n);
+        return fail(-EINVAL, "shoal_process_wait: for %zu processes", n);
     struct child *few[64], **all = few;
     struct pollfd few_fds[64], *fds = few_fds;
     if (n > 64) {
         all = calloc(n, sizeof *all);
         fds = calloc(n, sizeof *fds);
         if (!all || !fds) {
-            rc = fail(-ENOMEM, "wait: no memory for %zu processes", n);
+            rc = fail(-ENOMEM, "shoal_process_wait: no memory for %zu processes", n);
             goto out;
         }
     }
     for (size_t i = 0; i < n; i++) {
-        all[i] = child_own(processes[i], "wait", &rc);
+        all[i] = child_own(processes[i], "shoal_process_wait", &rc);
         if (!all[i])
             goto out;
         fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
@@ -261,7 +280,9 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
         }
         rc = late(deadline);
         if (rc) {
-            fail_detail("wait: all of %zu processes still run", n);
+            char who[48];
+            snprintf(who, sizeof who, "each of %zu processes", n);
+            still_runs(rc, "shoal_process_wait", who, deadline);
             goto out;
         }
         bool every = true;
@@ -271,7 +292,7 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
         }
         rc = poll_until(fds, n, deadline, every ? SHOAL_FOREVER : slice);
         if (rc) {
-            fail_detail("wait: a signal handler ran");
+            fail_detail("shoal_process_wait: a signal handler ran");
             goto out;
         }
     }
@@ -294,25 +315,25 @@ static bool parent_lives(const struct child *parent)
 int shoal_process_is_alive(shoal_process *process)
 {
     int rc;
-    struct child *child = child_of(process, "is_alive", &rc);
+    struct child *child = child_of(process, "shoal_process_is_alive", &rc);
     if (!child)
         return rc;
     if (child->kind == SELF)
         return 1;
     if (child->kind == PARENT)
         return parent_lives(child);
-    child = child_own(process, "is_alive", &rc);
+    child = child_own(process, "shoal_process_is_alive", &rc);
     return child ? !child_look(child) : rc;
 }
 
 int shoal_process_exit_code(shoal_process *process, int *ret)
 {
     int rc;
-    struct child *child = child_of(process, "exit_code", &rc);
+    struct child *child = child_of(process, "shoal_process_exit_code", &rc);
     if (!child)
         return rc;
     if (!ret)
-        return fail(-EINVAL, "exit_code: nowhere to put it");
+        return fail(-EINVAL, "shoal_process_exit_code: nowhere to put it");
     if (child->kind == SELF) {
         *ret = SHOAL_EXIT_RUNNING;
         return 0;
@@ -321,7 +342,7 @@ int shoal_process_exit_code(shoal_process *process, int *ret)
         *ret = parent_lives(child) ? SHOAL_EXIT_RUNNING : SHOAL_EXIT_UNKNOWN;
         return 0;
     }
-    child = child_own(process, "exit_code", &rc);
+    child = child_own(process, "shoal_process_exit_code", &rc);
     if (!child)
         return rc;
     child_look(child);
@@ -332,13 +353,13 @@ int shoal_process_exit_code(shoal_process *process, int *ret)
 int shoal_process_sentinel(shoal_process *process)
 {
     int rc;
-    struct child *child = child_of(process, "sentinel", &rc);
+    struct child *child = child_of(process, "shoal_process_sentinel", &rc);
     if (child && child->kind != PARENT)
-        child = child_own(process, "sentinel", &rc);
+        child = child_own(process, "shoal_process_sentinel", &rc);
     if (!child)
         return rc;
     rc = child_pollable(child);
     return rc >= 0 ? rc
-                   : fail(rc, "sentinel: no descriptor for process %s: %s", child->name,
-                          shoal_strerror(rc));
+                   : fail(rc, "shoal_process_sentinel: no descriptor for process %s: %s",
+                          child->name, shoal_strerror(rc));
 }

@@ -104,7 +104,7 @@ static int unpack(struct unpacked *u, const struct request *r, unsigned char *by
     if (r->environment) {
         u->environment = calloc(r->n_environment + 1, sizeof *u->environment);
         if (!u->environment)
-            return -ENOMEM;
+            return fail(-ENOMEM, "shoal_process_start_clean: no memory in the fork server");
         for (size_t i = 0; i < r->n_environment; i++) {
             u->environment[i] = text;
             text += strlen(text) + 1;
@@ -139,11 +139,11 @@ static int start(const struct request *r, const struct unpacked *u, const int fd
     if (n_served == room) {
         struct served *more = realloc(served, (2 * room + 16) * sizeof *served);
         if (!more)
-            return fail(-ENOMEM, "start_clean: no memory in the fork server");
+            return fail(-ENOMEM, "shoal_process_start_clean: no memory in the fork server");
         served = more;
         room = 2 * room + 16;
     }
-    int rc = launch_begin(&l, &u->options, false, BIRTH_CLEAN);
+    int rc = launch_begin(&l, "shoal_process_start_clean", &u->options, false, BIRTH_CLEAN);
     if (rc)
         return rc;
     memcpy(l.identity, r->identity, NAME);

@@ -40,15 +40,15 @@ static int send_signal(shoal_process *process, int number, const char *what)
 
 int shoal_process_terminate(shoal_process *process)
 {
-    return send_signal(process, SIGTERM, "terminate");
+    return send_signal(process, SIGTERM, "shoal_process_terminate");
 }
 
 int shoal_process_interrupt(shoal_process *process)
 {
-    return send_signal(process, SIGINT, "interrupt");
+    return send_signal(process, SIGINT, "shoal_process_interrupt");
 }
 
 int shoal_process_kill(shoal_process *process)
 {
-    return send_signal(process, SIGKILL, "kill");
+    return send_signal(process, SIGKILL, "shoal_process_kill");
 }

@@ -49,29 +49,31 @@ void launch_name(struct child *child, const char *name, char identity[NAME])
         append(at, child->name + NAME - 1, identity);
 }
 
-int launch_begin(struct launch *l, const shoal_process_options *options, bool reports,
-                 unsigned flags)
+int launch_begin(struct launch *l, const char *call, const shoal_process_options *options,
+                 bool reports, unsigned flags)
 {
     owner_t me;
     int rc = self(&me);
     if (rc)
         return rc;
-    *l = (struct launch){.options = options ? options : &no_options, .report = {-1, -1}};
-    rc = option_check(l->options);
+    *l = (struct launch){.call = call,
+                         .options = options ? options : &no_options,
+                         .report = {-1, -1}};
+    rc = option_check(l->options, call);
     if (rc)
         return rc;
     child_begin();
     streams_flush(); /* so that it comes before what the child prints */
     os_mutex_lock(&child_mutex);
     if ((reports || option_any(l->options)) && pipe2(l->report, O_CLOEXEC)) {
-        rc = fail(-errno, "start: no pipe: %s", strerror(errno));
+        rc = fail(-errno, "%s: no pipe: %s", call, strerror(errno));
         os_mutex_unlock(&child_mutex);
         return rc;
     }
     l->child = child_new(CHILD);
     if (!l->child) {
         launch_end(l, -1, ENOMEM);
-        return fail(-ENOMEM, "start: no memory for a handle");
+        return fail(-ENOMEM, "%s: no memory for a handle", call);
     }
     l->parent = l->child->owner;
     /* Whatever is below a daemon is one. */
@@ -98,7 +100,7 @@ static int born(struct launch *l, pid_t pid, int error)
     if (pid < 0) {
         if (b->slot)
             life_ended(b->slot, b->generation, true);
-        return fail(-error, "start: fork: %s", strerror(error));
+        return fail(-error, "%s: fork: %s", l->call, strerror(error));
     }
     l->child->pid = pid;
     l->child->family = view.region->family;
@@ -177,7 +179,7 @@ CHILD_PATH void launch_settle(const struct launch *l)
         daemon_arm(l->parent, l->follows, l->follows_start);
     if (l->report[1] < 0)
         return;
-    int rc = option_apply(l->options);
+    int rc = option_apply(l->options, l->call);
     if (rc)
         launch_fail(l, rc);
 }
@@ -209,9 +211,10 @@ CHILD_PATH int shoal_process_start(shoal_process **ret, shoal_target target, voi
 {
     struct launch l;
     int before = errno;
+    const char *call = "shoal_process_start";
     if (!ret || !target)
-        return fail(-EINVAL, "start: no %s", ret ? "target" : "place for the handle");
-    int rc = launch_begin(&l, options, false, 0);
+        return fail(-EINVAL, "%s: no %s", call, ret ? "target" : "place for the handle");
+    int rc = launch_begin(&l, call, options, false, 0);
     if (rc)
         return rc;
     pid_t pid = fork();

@@ -276,7 +276,7 @@ int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare)
 int shoal_process_kill_tree(shoal_process *process)
 {
     int rc;
-    struct child *child = child_own(process, "kill_tree", &rc);
+    struct child *child = child_own(process, "shoal_process_kill_tree", &rc);
     if (!child)
         return rc;
     bool ended = child_look(child);
@@ -286,6 +286,7 @@ int shoal_process_kill_tree(shoal_process *process)
     /* It is our own child, not reaped: the number is its. */
     if (!ended)
         kill(child->pid, SIGKILL);
-    return fail(rc, rc == -ENOMEM ? "kill_tree: no memory to look at processes"
-                                  : "kill_tree: /proc does not show what is below it");
+    return fail(rc, rc == -ENOMEM
+                        ? "shoal_process_kill_tree: no memory to look at processes"
+                        : "shoal_process_kill_tree: /proc does not show what is below it");
 }
