@@ -134,9 +134,9 @@ SHOAL_API int shoal_any_frozen(const shoal_any *set); /* 1 a frozenset, 0 a set,
 /* How many items, entries or members a list, tuple, dict or set has, or -EINVAL. */
 SHOAL_API int64_t shoal_any_count(const shoal_any *any);
 /* Item `index` of a list or tuple, or member of a set in the order of insertion; -1 is the last.
- * -ENOENT. */
+ * -ERANGE: beyond the end. */
 SHOAL_API int shoal_any_at(const shoal_any *any, int64_t index, const shoal_any **ret);
-/* Entry `index` of a dict in the order of insertion; key and value may be NULL. -ENOENT. */
+/* Entry `index` of a dict in the order of insertion; key and value may be NULL. -ERANGE. */
 SHOAL_API int shoal_any_entry(const shoal_any *dict, int64_t index, const shoal_any **key,
                               const shoal_any **value);
 /* The value of a key: -ENOENT: there is none; -EINVAL: it cannot be one. */

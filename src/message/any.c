@@ -203,7 +203,7 @@ static int entry_of(const shoal_any *any, int64_t index, const char *call, const
     int64_t count = (int64_t)(any->items->count / step_of(any));
     int64_t i = index < 0 ? index + count : index;
     if (i < 0 || i >= count)
-        return fail(-ENOENT, "%s: index %lld of %lld", call, (long long)index, (long long)count);
+        return fail(-ERANGE, "%s: index %lld of %lld", call, (long long)index, (long long)count);
     *ret = &any->items->at[(size_t)i * step_of(any)];
     return 0;
 }
@@ -232,37 +232,46 @@ int shoal_any_entry(const shoal_any *dict, int64_t index, const shoal_any **key,
     return 0;
 }
 
-static int no_key(const shoal_any *key)
+static int no_key(const shoal_any *key, const char *call)
 {
     if (key->kind == SHOAL_ANY_STR)
-        return fail(-ENOENT, "shoal_any_get: no key '%s'", (const char *)key->bytes->at);
-    return fail(-ENOENT, "shoal_any_get: no such key; it is %s", any_kind_name(key));
+        return fail(-ENOENT, "%s: no key '%s'", call, (const char *)key->bytes->at);
+    return fail(-ENOENT, "%s: no such key; it is %s", call, any_kind_name(key));
 }
 
-int shoal_any_get(const shoal_any *dict, const shoal_any *key, const shoal_any **ret)
+static int get(const shoal_any *dict, const shoal_any *key, const char *call, const shoal_any **ret)
 {
     if (!dict || dict->kind != SHOAL_ANY_DICT)
-        return any_is_not(dict, "shoal_any_get", "a dict");
+        return any_is_not(dict, call, "a dict");
     if (!key)
-        return any_is_null("shoal_any_get");
+        return any_is_null(call);
     if (!any_hashable(key))
-        return fail(-EINVAL, "shoal_any_get: %s cannot be a key", any_kind_name(key));
+        return fail(-EINVAL, "%s: %s cannot be a key", call, any_kind_name(key));
     ptrdiff_t at = items_find(dict->items, 2, key);
     if (at < 0)
-        return no_key(key);
+        return no_key(key, call);
     *ret = &dict->items->at[at + 1];
     return 0;
 }
 
+int shoal_any_get(const shoal_any *dict, const shoal_any *key, const shoal_any **ret)
+{
+    return get(dict, key, "shoal_any_get", ret);
+}
+
 int shoal_any_get_str(const shoal_any *dict, const char *key, const shoal_any **ret)
 {
+    const char *call = "shoal_any_get_str";
     if (!key)
-        return any_is_null("shoal_any_get_str");
+        return fail(-EINVAL, "%s: NULL is no text", call);
+    size_t size = strlen(key), valid = any_utf8_valid((const unsigned char *)key, size);
+    if (valid < size)
+        return fail(-EINVAL, "%s: byte %zu of the key, 0x%02x, is not UTF-8", call, valid,
+                    (unsigned char)key[valid]);
     shoal_any *any = shoal_any_str(key);
     if (!any)
-        return any_utf8_valid((const unsigned char *)key, strlen(key)) < strlen(key) ? -EINVAL
-                                                                                     : -ENOMEM;
-    int rc = shoal_any_get(dict, any, ret);
+        return -ENOMEM; /* with a sentence */
+    int rc = get(dict, any, call, ret);
     shoal_any_free(any);
     return rc;
 }

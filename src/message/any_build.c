@@ -1,7 +1,33 @@
 /* any: building, changing, copying. */
 #include "message/any.h"
 #include "message/construct.h"
+#include <stdio.h>
 #include <stdlib.h>
+
+/* ---- failing ---- */
+
+/* A builder's NULL, once it has a sentence. Whoever is given it knows by the count whether that is
+ * still the last one. */
+static shoal_any *not_built(void)
+{
+    shoal_thread.unbuilt = shoal_thread.failures;
+    return NULL;
+}
+
+/* NULL among what a call is given: not built, and whoever could not has said why; or a mistake. */
+static int is_given_null(const char *call)
+{
+    bool said = shoal_thread.unbuilt && shoal_thread.unbuilt == shoal_thread.failures;
+    return said ? -EINVAL : any_is_null(call);
+}
+
+/* What is wrong with an item, in the name of the call. */
+static int in_call(int rc, const char *call)
+{
+    char why[sizeof shoal_thread.detail];
+    snprintf(why, sizeof why, "%s", fail_sentence());
+    return fail(rc, "%s: %s", call, why);
+}
 
 /* ---- building: scalars ---- */
 
@@ -15,7 +41,7 @@ static shoal_any *stand_alone(struct any_tree *tree, shoal_any value)
 static shoal_any *scalar(shoal_any value)
 {
     struct any_tree *tree = tree_create(0, SIZE_MAX);
-    return tree ? stand_alone(tree, value) : NULL;
+    return tree ? stand_alone(tree, value) : not_built();
 }
 
 shoal_any *shoal_any_none(void)
@@ -48,15 +74,15 @@ shoal_any *shoal_any_int_bytes(const void *bytes, size_t size)
 {
     shoal_any value;
     if (!bytes && size)
-        return fail(NULL, "shoal_any_int_bytes: NULL instead of %zu bytes", size);
+        return fail(not_built(), "shoal_any_int_bytes: NULL instead of %zu bytes", size);
     if (size > INT32_MAX)
-        return fail(NULL, "shoal_any_int_bytes: %zu bytes; at most 2147483647", size);
+        return fail(not_built(), "shoal_any_int_bytes: %zu bytes; at most 2147483647", size);
     struct any_tree *tree = tree_create(text_room(size), SIZE_MAX);
     if (!tree)
-        return NULL;
+        return not_built();
     if (any_set_int(tree, &value, bytes, size)) {
         blocks_free(&tree->block);
-        return NULL;
+        return not_built();
     }
     return stand_alone(tree, value);
 }
@@ -72,14 +98,14 @@ shoal_any *shoal_any_uint(uint64_t value)
 static shoal_any *text(int kind, const char *call, const void *bytes, size_t size)
 {
     if (!bytes && size)
-        return fail(NULL, "%s: NULL instead of %zu bytes", call, size);
+        return fail(not_built(), "%s: NULL instead of %zu bytes", call, size);
     struct any_tree *tree = tree_create(text_room(size), SIZE_MAX);
     if (!tree)
-        return NULL;
+        return not_built();
     struct any_bytes *copy = any_text(tree, size);
     if (!copy) {
         blocks_free(&tree->block);
-        return NULL;
+        return not_built();
     }
     if (size)
         memcpy(copy->at, bytes, size);
@@ -87,7 +113,7 @@ static shoal_any *text(int kind, const char *call, const void *bytes, size_t siz
     if (valid < size) {
         fail_detail("%s: byte %zu, 0x%02x, is not UTF-8", call, valid, copy->at[valid]);
         blocks_free(&tree->block);
-        return NULL;
+        return not_built();
     }
     return stand_alone(tree, (shoal_any){.kind = (uint8_t)kind, .bytes = copy});
 }
@@ -95,7 +121,7 @@ static shoal_any *text(int kind, const char *call, const void *bytes, size_t siz
 shoal_any *shoal_any_str(const char *s)
 {
     if (!s)
-        return fail(NULL, "shoal_any_str: NULL is no text");
+        return fail(not_built(), "shoal_any_str: NULL is no text");
     return text(SHOAL_ANY_STR, "shoal_any_str", s, strlen(s));
 }
 
@@ -113,7 +139,7 @@ shoal_any *any_from_object(const shoal_reference *reference, uint32_t type)
 {
     struct any_tree *tree = tree_create(sizeof(struct any_object), SIZE_MAX);
     if (!tree)
-        return NULL;
+        return not_built();
     struct any_object *object = tree_alloc(tree, sizeof *object);
     *object = (struct any_object){.reference = *reference, .type = type};
     return stand_alone(tree, (shoal_any){.kind = SHOAL_ANY_OBJECT, .object = object});
@@ -159,8 +185,7 @@ static int claim(struct parts *parts, const char *call, shoal_any *const items[]
     for (size_t i = 0; i < count; i++) {
         shoal_any *item = items[i];
         if (!item) {
-            /* Whoever could not build it has said why. */
-            rc = *shoal_thread.detail ? -EINVAL : any_is_null(call);
+            rc = is_given_null(call);
             continue;
         }
         if (!item->root) { /* or is given twice */
@@ -198,7 +223,7 @@ static shoal_any *container(int kind, const char *call, shoal_any *const items[]
     struct any_items *made = NULL;
     if (!items && count) {
         any_is_null(call);
-        return NULL;
+        return not_built();
     }
     int rc = claim(&parts, call, items, count);
     if (!rc && count % step)
@@ -209,12 +234,13 @@ static shoal_any *container(int kind, const char *call, shoal_any *const items[]
         rc = made ? 0 : -ENOMEM;
     }
     for (size_t i = 0; i < count && !rc; i += step)
-        rc = put_in(tree, kind, made, items + i);
+        if ((rc = put_in(tree, kind, made, items + i)))
+            in_call(rc, call);
     if (rc) {
         parts_free(&parts);
         if (tree)
             blocks_free(&tree->block);
-        return NULL;
+        return not_built();
     }
     parts_join(tree, &parts);
     return stand_alone(tree, node_of_items(kind, made));
@@ -265,7 +291,7 @@ shoal_any *shoal_any_construct(const char *name, shoal_any *arguments)
         parts_free(&parts);
         if (tree)
             blocks_free(&tree->block);
-        return NULL;
+        return not_built();
     }
     parts_join(tree, &parts);
     return stand_alone(tree, made);
@@ -298,6 +324,7 @@ static int change(shoal_any *in, int kind, const char *call, const char *what,
             parts_join(tree_of(in), &parts);
             return 0;
         }
+        in_call(rc, call);
     }
     parts_free(&parts);
     return rc ? rc : does_not_change(in, kind, call, what);
@@ -364,14 +391,14 @@ static int copy_deep(struct any_tree *tree, shoal_any *a)
 shoal_any *shoal_any_copy(const shoal_any *any)
 {
     if (!any)
-        return fail(NULL, "shoal_any_copy: NULL is no any");
+        return fail(not_built(), "shoal_any_copy: NULL is no any");
     struct any_tree *tree = tree_create(any_depth(any) ? 1024 : 0, SIZE_MAX);
     if (!tree)
-        return NULL;
+        return not_built();
     shoal_any made = *any;
     if (copy_deep(tree, &made)) {
         blocks_free(&tree->block);
-        return NULL;
+        return not_built();
     }
     return stand_alone(tree, made);
 }

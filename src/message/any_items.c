@@ -27,6 +27,8 @@ struct any_items *items_create(struct any_tree *tree, size_t room)
     struct any_items *items = NULL;
     if (room <= ROOM_MOST)
         items = tree_alloc(tree, sizeof *items + room * sizeof(shoal_any));
+    else
+        fail_detail("out of memory: a container of %zu items", room);
     if (items) {
         *items = empty;
         items->at = (shoal_any *)(items + 1);

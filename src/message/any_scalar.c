@@ -96,6 +96,8 @@ struct any_bytes *any_text(struct any_tree *tree, size_t size)
     struct any_bytes *text = NULL;
     if (size < PTRDIFF_MAX - 64)
         text = tree_alloc(tree, sizeof *text + size + 1);
+    else
+        fail_detail("out of memory: a text of %zu bytes", size);
     if (text) {
         text->size = size;
         text->at[size] = 0;

@@ -221,7 +221,7 @@ int shoal_process_join(shoal_process *process, int64_t deadline)
         p.fd = pollable(child, p.revents);
         rc = poll_until(&p, 1, deadline, p.fd >= 0 ? SHOAL_FOREVER : slice);
         if (rc)
-            return fail(rc, "shoal_process_join: a signal handler ran");
+            return fail(rc, "shoal_process_join: %s", shoal_strerror(rc));
     }
     return 0;
 }
@@ -292,7 +292,7 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
         }
         rc = poll_until(fds, n, deadline, every ? SHOAL_FOREVER : slice);
         if (rc) {
-            fail_detail("shoal_process_wait: a signal handler ran");
+            fail_detail("shoal_process_wait: %s", shoal_strerror(rc));
             goto out;
         }
     }

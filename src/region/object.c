@@ -92,7 +92,7 @@ static int group_ready(uint32_t g, unsigned c)
         rc = region_populate(hold_row(g, process_self.slot), GROUP);
     if (!rc && c && !atomic_load(&group->payload))
         rc = unit_alloc(&group->payload, class_size[c] * GROUP / UNIT);
-    return rc;
+    return rc ? fail(rc, "no memory for another object") : 0;
 }
 
 /* Makes group g, which the caller owns, the one it creates in; false if nothing in it is free. */
@@ -177,7 +177,7 @@ static int new_group(unsigned c)
             return fail(-ENOMEM, "the region is full: %u objects", view.at.max_groups * GROUP);
         int rc = region_populate(group_at(g), sizeof(struct group));
         if (rc)
-            return rc;
+            return fail(rc, "no memory for another object");
         /* Own it first, count it then: whoever dies in between leaves a group above the mark, which
          * the next one to come by counts. */
         bool mine = atomic_compare_exchange_strong(&group_at(g)->owner, &none, shoal_thread.me);
@@ -354,7 +354,7 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
         return rc;
     rc = take_id(c, &id);
     if (unlikely(rc))
-        return rc == -ENOMEM ? fail(rc, "no room or no memory for another object") : rc;
+        return rc;
 
     struct header *h = header_at(id);
     uint32_t generation = state_generation(atomic_load_explicit(&h->state, memory_order_relaxed));
@@ -746,7 +746,7 @@ int object_copy_holds(uint32_t from, uint32_t to)
         }
         int rc = region_populate(hold_row(g, to), GROUP);
         if (rc)
-            return rc;
+            return fail(rc, "no memory for another process");
         for (unsigned i = 0; i < GROUP; i++)
             if (row[i] == HOLD_HELD && !MUTANT(33))
                 atomic_store_explicit(hold_byte(g * GROUP + i, to), HOLD_HELD,

@@ -127,7 +127,7 @@ static int claim_record(uint32_t *ret)
         struct record *record = record_at(r);
         int rc = region_populate(record, sizeof *record);
         if (rc)
-            return rc;
+            return fail(rc, "no memory for another thread");
         uint32_t high = atomic_load(&view.region->records_high);
         while (high <= r && !atomic_compare_exchange_weak(&view.region->records_high, &high, r + 1))
             ;

@@ -36,6 +36,7 @@ struct thread {
     char detail[256];
     struct vain vain;  /* the last failure needs no sentence of its own */
     unsigned failures; /* grows with each failing call */
+    unsigned unbuilt;  /* any_build.c: what it was when a builder returned NULL */
 };
 extern _Thread_local struct thread shoal_thread __attribute__((tls_model("initial-exec")));
 

@@ -402,8 +402,8 @@ TEST(any_accessors_say_what_it_is_instead)
         ASSERT_EQ_INT(shoal_any_as_str(a, &text, NULL), i == 4 ? 0 : -EINVAL);
         ASSERT_EQ_INT(shoal_any_as_bytes(a, &bytes, NULL), i == 5 ? 0 : -EINVAL);
         ASSERT_EQ_INT(shoal_any_count(a), i >= 6 && i <= 9 ? 0 : -EINVAL);
-        ASSERT_EQ_INT(shoal_any_at(a, 0, &inner), i == 6 || i == 7 || i == 9 ? -ENOENT : -EINVAL);
-        ASSERT_EQ_INT(shoal_any_entry(a, 0, &inner, NULL), i == 8 ? -ENOENT : -EINVAL);
+        ASSERT_EQ_INT(shoal_any_at(a, 0, &inner), i == 6 || i == 7 || i == 9 ? -ERANGE : -EINVAL);
+        ASSERT_EQ_INT(shoal_any_entry(a, 0, &inner, NULL), i == 8 ? -ERANGE : -EINVAL);
         ASSERT_EQ_INT(shoal_any_get_str(a, "k", &inner), i == 8 ? -ENOENT : -EINVAL);
         ASSERT_EQ_INT(shoal_any_contains(a, a), i >= 6 && i <= 7 ? 0 : -EINVAL);
         ASSERT_EQ_INT(shoal_any_frozen(a), i == 9 ? 0 : -EINVAL);
@@ -537,11 +537,11 @@ TEST(any_at_counts_from_both_ends)
             ASSERT_EQ_INT(n, 5 + (k + 3) % 3);
         }
         item = NULL;
-        ASSERT_ERR(shoal_any_at(all[i], 3, &item), -ENOENT);
+        ASSERT_ERR(shoal_any_at(all[i], 3, &item), -ERANGE);
         ASSERT_STR(shoal_error_detail(), "shoal_any_at: index 3 of 3");
-        ASSERT_ERR(shoal_any_at(all[i], -4, &item), -ENOENT);
-        ASSERT_ERR(shoal_any_at(all[i], INT64_MIN, &item), -ENOENT);
-        ASSERT_ERR(shoal_any_at(all[i], INT64_MAX, &item), -ENOENT);
+        ASSERT_ERR(shoal_any_at(all[i], -4, &item), -ERANGE);
+        ASSERT_ERR(shoal_any_at(all[i], INT64_MIN, &item), -ERANGE);
+        ASSERT_ERR(shoal_any_at(all[i], INT64_MAX, &item), -ERANGE);
         ASSERT_NULL(item);
         shoal_any_free(all[i]);
     }
@@ -559,12 +559,12 @@ TEST(any_dict_entries_come_in_the_order_of_insertion)
         ASSERT_EQ_INT(n, i);
         shows(shoal_any_copy(key), keys[i]);
     }
-    ASSERT_ERR(shoal_any_entry(dict, 3, &key, &value), -ENOENT);
+    ASSERT_ERR(shoal_any_entry(dict, 3, &key, &value), -ERANGE);
     ASSERT_OK(shoal_any_entry(dict, -1, NULL, NULL));
     ASSERT_OK(shoal_any_get_str(dict, "a", &value));
     shows(shoal_any_copy(value), "1");
     ASSERT_ERR(shoal_any_get_str(dict, "b", &value), -ENOENT);
-    ASSERT_STR(shoal_error_detail(), "shoal_any_get: no key 'b'");
+    ASSERT_STR(shoal_error_detail(), "shoal_any_get_str: no key 'b'");
     ASSERT_ERR(shoal_any_get_str(dict, "\xff", &value), -EINVAL);
     shoal_any *list = made(shoal_any_list());
     ASSERT_ERR(shoal_any_get(dict, list, &value), -EINVAL);

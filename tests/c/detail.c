@@ -268,3 +268,42 @@ TEST(a_holder_that_ended_normally_is_named)
     ASSERT_OK(shoal_process_close(process));
     shoal_lock_close(held);
 }
+
+TEST(null_for_an_any_is_told_by_the_call_that_was_given_it)
+{
+    shoal_any *list = shoal_any_list(), *dict = shoal_any_dict();
+    ASSERT_NOT_NULL(list);
+    ASSERT_NOT_NULL(dict);
+    fail_before();
+    ASSERT_ERR(shoal_any_append(list, NULL), -EINVAL);
+    says("shoal_any_append: NULL");
+    fail_before();
+    ASSERT_ERR(shoal_any_put(dict, shoal_any_int(1), NULL), -EINVAL);
+    says("shoal_any_put: NULL");
+    /* what could not be built has a reason of its own, which goes through */
+    ASSERT_ERR(shoal_any_append(list, shoal_any_list(shoal_any_str("\xff"), shoal_any_int(1))),
+               -EINVAL);
+    says("shoal_any_str", "UTF-8");
+    /* and only there */
+    ASSERT_ERR(shoal_event_set(NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_append(list, NULL), -EINVAL);
+    says("shoal_any_append: NULL");
+    ASSERT_ERR(shoal_any_put(dict, shoal_any_list(), shoal_any_none()), -EINVAL);
+    says("shoal_any_put: a list cannot be a key");
+    shoal_any_free(dict);
+    shoal_any_free(list);
+}
+
+TEST(keys_and_indices_that_are_not_there_are_told_by_the_call)
+{
+    const shoal_any *item;
+    shoal_any *dict = shoal_any_dict(shoal_any_str("a"), shoal_any_int(1));
+    ASSERT_NOT_NULL(dict);
+    ASSERT_ERR(shoal_any_get_str(dict, "b", &item), -ENOENT);
+    says("shoal_any_get_str: no key 'b'");
+    ASSERT_ERR(shoal_any_get_str(dict, "b\xff", &item), -EINVAL);
+    says("shoal_any_get_str", "byte 1", "0xff");
+    ASSERT_ERR(shoal_any_entry(dict, 1, NULL, NULL), -ERANGE);
+    says("shoal_any_entry: index 1 of 1");
+    shoal_any_free(dict);
+}
