@@ -6,11 +6,21 @@
  *
  *   -EAGAIN     tried in vain (deadline SHOAL_NOW)        -EBADF    not a handle of this kind, or closed
  *   -ETIMEDOUT  the deadline passed                       -ESTALE   a reference whose object is gone, or of another family
- *   -EINTR      a signal handler ran: call again with     -EINVAL   an argument makes no sense (NULL, unknown flag)
- *               the same deadline                         -EPERM    not yours to release
- *   -ENOMEM     machine, region or quota is full          -ECANCELED  the barrier is broken
- *   -EOVERFLOW  a count would pass its bound              -EPIPE    the other side is gone
- *   -ERANGE     an index beyond the end
+ *   -EINTR      a signal handler ran: call again with     -EINVAL   an argument makes no sense (NULL, unknown flag,
+ *               the same deadline                                   negative deadline)
+ *   -ENOMEM     machine, region or quota is full          -EPERM    not yours to release
+ *   -ENOSPC     the object has no place for one more      -ECANCELED  the barrier is broken
+ *   -EOVERFLOW  a count would pass its bound              -EPIPE    the other side is gone, or it was shut down
+ *   -ERANGE     an index beyond the end; a number that    -ENOENT   no such key, nothing of the kind
+ *               does not fit                              -EMSGSIZE  longer than there is room for
+ *   -EDEADLK    it would wait for itself                  -EBADMSG  bytes that are not what they should be
+ *   -EBUSY      still in use                              -EALREADY  it is so already
+ *   -ECHILD     another process started it                -ENOTSUP  not with this kind, machine or build
+ *   -EOWNERDEAD condition_wait, see there
+ *
+ * These are all, but for two things that the kernel has a say in: starting and signalling processes
+ * (process.h) and sockets (pipe.h), whose other results stand there or are the kernel's own. So look
+ * for < 0 first, and for those numbers that you can do something about.
  *
  * Unless a comment says otherwise every function may be called by any thread of any process of the
  * family at the same time, and a process may be killed anywhere inside: the others go on and find
@@ -36,7 +46,9 @@ extern "C" {
 #define SHOAL_OWNER_DIED \
     1 /* its holder died while it held it: what it protects may be half changed */
 
-/* A deadline is an absolute time of CLOCK_MONOTONIC in nanoseconds. */
+/* A deadline is an absolute time of CLOCK_MONOTONIC in nanoseconds: not 5 seconds, but when those will
+ * be over, which shoal_after(5) says. One in the past is -ETIMEDOUT where the call would have to wait
+ * (so is a 5, five nanoseconds after the machine started); a negative one is -EINVAL there. */
 #define SHOAL_NOW 0             /* try, never wait */
 #define SHOAL_FOREVER INT64_MAX /* wait without end */
 
@@ -44,12 +56,13 @@ extern "C" {
  * SHOAL_FOREVER. */
 SHOAL_API int64_t shoal_after(double seconds);
 
-/* A short text for a result of any call ("no such object", never NULL, never freed). Takes negative
- * and positive results. */
+/* A short text for a result of any call ("no such object", never NULL, never freed): an error, or one
+ * of the positive constants, SHOAL_…. A positive number that counts something has no text of its own. */
 SHOAL_API const char *shoal_strerror(int result);
 
 /* What went wrong in this thread's last failed call (or SHOAL_OWNER_DIED), in one sentence with the
- * values concerned; "" if nothing did. Valid until the thread's next failing call. */
+ * call, the object's name if it has one, and the values concerned; "" if nothing did. Valid until the
+ * thread's next failing call. */
 SHOAL_API const char *shoal_error_detail(void);
 
 #ifdef __cplusplus

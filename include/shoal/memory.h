@@ -1,9 +1,13 @@
 /* shoal/memory.h - the family's shared region: memory, references, statistics; typed values and
  * arrays in it.
  *
- * The region comes into being with the first call of any function of shoal in a process that
- * belongs to no family; its children, by shoal_process_start or by fork, belong to it. It has no
- * name in any file system and ends with its last process.
+ * The region comes into being with the first call, in a process that belongs to no family, that needs
+ * it: one that creates or opens an object, starts a process, or asks about the family or the calling
+ * process. (Not: anys, sockets with a key of their own or none, times,
+ * texts, shoal_cpu_count.) The process's children, by shoal_process_start or by fork, belong to it. It
+ * has no name in any file system and ends with its last process. A region has room for 4095 processes,
+ * 61440 threads beyond their first ones, and 1048576 objects, fewer if it is smaller than 64 GiB: about one
+ * for every 64 KiB.
  *
  * An object (memory, lock, …) lives while a process holds it: the process that created it or opened
  * it by a reference, and every child that was started while its parent held it (the handle is valid
@@ -30,14 +34,16 @@ typedef struct shoal_reference {
 } shoal_reference;
 
 typedef struct shoal_options {
-    uint64_t
-        reserve; /* address space of the region in bytes; 0: 64 GiB, halved until it maps. Memory is used only as needed. */
+    /* Address space of the region in bytes, which is halved until it maps, down to 64 MiB; 0: 64 GiB.
+     * Less than 64 MiB counts as that; at most 1 TiB. Memory is used only as needed. */
+    uint64_t reserve;
     uint64_t quota; /* bytes that one process may allocate; 0: no limit. Inherited by children. */
     unsigned flags; /* must be 0 */
 } shoal_options;
 
-/* Makes the region with options of one's own, before any other call. options may be NULL. -EALREADY
- * if this process belongs to a family. */
+/* Makes the region with options of one's own, before any call that would make it. options may be NULL.
+ * -EALREADY if this process belongs to a family. -EINVAL: unknown flags, more than 1 TiB. -ENOMEM: no
+ * room for 64 MiB and the tables, or no memory. -EFBIG: files (RLIMIT_FSIZE) may not be that large. */
 SHOAL_API int shoal_init(const shoal_options *options);
 
 typedef struct shoal_memory shoal_memory;

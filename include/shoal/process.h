@@ -41,8 +41,8 @@ typedef struct shoal_limit {
     1u /* ends when its parent ends, with everything below it; at the parent's normal end too */
 
 typedef struct shoal_process_options {
-    const char
-        *name; /* at most 47 bytes; NULL: Process-1, Process-2, … in children Process-1:1, … */
+    /* 1 to 47 bytes ("" is -EINVAL); NULL: Process-1, Process-2, … in children Process-1:1, … */
+    const char *name;
     unsigned flags;                 /* SHOAL_DAEMON. A daemon's children are daemons. */
     const char *directory;          /* working directory; NULL: the parent's */
     const char *const *environment; /* "NAME=value" …, NULL at the end; NULL: the parent's */
@@ -65,8 +65,10 @@ typedef struct shoal_process_options {
 SHOAL_API int shoal_process_start(shoal_process **ret, shoal_target target, void *argument,
                                   const shoal_process_options *options);
 
-/* The same by fork and exec of path with argv (NULL at the end). The program joins the family at
- * its first call of shoal, if it makes one. */
+/* The same by fork and exec of path with argv (NULL at the end). A path without a slash is looked for
+ * in the folders of PATH, as execvp does: the child's, if its environment is given. That it cannot be
+ * run is reported here: -ENOENT, -EACCES, … The program joins the family at its first call of shoal
+ * that needs one (memory.h), if it makes one. */
 SHOAL_API int shoal_process_start_exec(shoal_process **ret, const char *path, char *const argv[],
                                        const shoal_process_options *options);
 
@@ -115,6 +117,11 @@ SHOAL_API int shoal_process_kill_tree(shoal_process *process);
 /* Gives up the handle of a child that has ended, joined or not. -EBUSY: it runs; join or kill it
  * first. */
 SHOAL_API int shoal_process_close(shoal_process *process);
+
+/* Names of processes that shoal did not start: the family's first is MainProcess; a child of the
+ * program's own fork is (forked); one that attached by itself (a bare clone, a second program of a
+ * shell) is (attached). The fork server is ForkServer. A parent that ended before it was asked for
+ * may be (ended). */
 
 /* The calling process and its parent: handles that live as long as the process; join on them is
  * -EDEADLK, -ECHILD. parent is NULL in the root. */

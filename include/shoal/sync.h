@@ -9,7 +9,8 @@
  *                   closed once more.
  *   _close      gives up one hold of this process; takes NULL; returns NULL. The handle is -EBADF afterwards.
  *               Closing does not release what is held.
- *   deadlines   absolute, see error.h. -EAGAIN if SHOAL_NOW was in vain, -ETIMEDOUT, -EINTR.
+ *   deadlines   absolute, see error.h: shoal_after(seconds). -EAGAIN if SHOAL_NOW was in vain, -ETIMEDOUT, -EINTR,
+ *               -EINVAL if it is negative.
  */
 #ifndef SHOAL_SYNC_H
 #define SHOAL_SYNC_H
@@ -160,7 +161,7 @@ SHOAL_API int shoal_condition_release(shoal_condition *condition);
  * Waiters are notified oldest first. A waiter that dies is forgotten; a notification that it had
  * received goes to the next. */
 SHOAL_API int shoal_condition_wait(shoal_condition *condition, int64_t deadline);
-/* Waits until predicate(argument) is not 0, and returns that (so let it not be negative); asks it
+/* Waits until predicate(argument) is not 0, and returns that (a negative number as an error); asks it
  * with the lock held. -ETIMEDOUT if it is still 0 at the deadline. *died, if not NULL, is set to 1
  * if the lock came from a dead holder at any time, and otherwise left as it is. */
 SHOAL_API int shoal_condition_wait_for(shoal_condition *condition, int (*predicate)(void *argument),

@@ -123,15 +123,28 @@ const char *shoal_strerror(int result)
     case -ETIMEDOUT: return "the deadline passed";
     case -EINTR: return "a signal handler ran";
     case -EBADF: return "not an open handle of this kind";
-    case -ESTALE: return "no such object any more";
-    case -EPERM: return "not yours to release";
+    case -ESTALE: return "no such object any more in this family";
+    case -EINVAL: return "an argument makes no sense";
+    case -EPERM: return "not permitted, or not the caller's";
     case -ENOMEM: return "out of memory";
-    case -ECANCELED: return "broken";
-    case -EPIPE: return "the other side is gone";
-    case -EOVERFLOW: return "past its bound";
-    case -ERANGE: return "beyond the end";
+    case -ENOSPC: return "no place for one more";
+    case -ECANCELED: return "the barrier is broken";
+    case -EPIPE: return "the other side is gone, or it was shut down";
+    case -EOVERFLOW: return "a count would pass its bound";
+    case -ERANGE: return "out of range";
+    case -ENOENT: return "there is none";
+    case -EMSGSIZE: return "longer than there is room for";
+    case -EBADMSG: return "not what these bytes should be";
+    case -EPROTO: return "the peer sent no message";
     case -EDEADLK: return "would wait for itself";
-    case -EOWNERDEAD: return "the deadline passed; held, its former holder died";
+    case -EBUSY: return "still in use";
+    case -EALREADY: return "it is so already";
+    case -ECHILD: return "another process started it";
+    case -ENODATA: return "the system does not say";
+    case -ENOTSUP: return "not supported here";
+    case -ETIME: return "a peer was too slow";
+    case -EHOSTUNREACH: return "the host cannot be found or reached";
+    case -EOWNERDEAD: return "not notified; held, its former holder died";
     }
     if (result >= 0)
         return "success";
