@@ -208,6 +208,11 @@ struct os_process {
     uint64_t start; /* field 22 of /proc/PID/stat: tells two processes of one number apart */
     char state;
 };
+/* It had ended when it was looked at. */
+static inline bool os_process_over(const struct os_process *process)
+{
+    return process->state == 'Z' || process->state == 'X';
+}
 /* What /proc shows of one process: 0, -ESRCH, -errno. */
 int os_process_look(pid_t pid, struct os_process *ret);
 /* The same of all, by rising pid, up to n; how many there are, -errno. */

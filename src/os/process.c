@@ -41,7 +41,7 @@ int os_process_ended(pid_t pid)
         if (rc == -ESRCH)
             result = !access("/proc/self/stat", F_OK);
         else
-            result = rc ? rc : process.state == 'Z' || process.state == 'X';
+            result = rc ? rc : os_process_over(&process);
     }
     errno = error;
     return result;

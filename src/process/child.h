@@ -136,31 +136,8 @@ int option_check(const shoal_process_options *options, const char *call);
 /* In the child; -errno with a detail. */
 int option_apply(const shoal_process_options *options, const char *call);
 
-/* ---- daemon.c ---- */
-/* In the child: from now on it ends when its parent ends: `forker`, or, if that is not 0, `parent`,
- * in whose name the forker acted. */
-void daemon_arm(pid_t forker, pid_t parent, uint64_t parent_start);
-/* There will be a daemon: from now on daemon_end_all has something to do, in this process or one
- * below. */
-void daemon_expect(void);
-/* This process ends normally: its daemons end too. */
-void daemon_end_all(void);
-
-/* ---- keeper.c ---- */
-/* Under child_mutex: sees to it that this process has a keeper, if one can be had. */
-void keeper_start(void);
-/* At a normal end, when this process has ended those of its daemons that are its own children. */
-void keeper_stop(void);
-/* Whether the parent of slot s's process has one. Async-signal-safe. */
-bool keeper_of_parent(uint32_t s);
-
 /* ---- forkserver.c ---- */
 /* A signal to a CLEAN child, by way of the server, which knows whether it has been reaped. */
 int forkserver_signal(struct child *child, int number);
-
-/* ---- tree.c ---- */
-/* SIGKILL to `top` (0: it is gone already) and everything below it or below {slot, generation} (0:
- * not attached), stopped first; `spare` is left alone. How many were killed. Async-signal-safe. */
-int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare);
 
 #endif

@@ -11,7 +11,7 @@
  * it, whatever signals its daemons block.
  */
 #include "process/child.h"
-#include "region/life.h"
+#include "process/processes.h"
 #include <errno.h>
 #include <signal.h>
 #include <unistd.h>
@@ -39,8 +39,7 @@ static bool parent_gone(void)
     int rc = os_process_look(armed.parent, &parent);
     if (rc == -ESRCH) /* or /proc is not there */
         return kill(armed.parent, 0) && errno == ESRCH;
-    return !rc &&
-           (parent.start != armed.parent_start || parent.state == 'Z' || parent.state == 'X');
+    return !rc && (parent.start != armed.parent_start || os_process_over(&parent));
 }
 
 /* Never returns to what the daemon did. */
@@ -131,14 +130,12 @@ void daemon_arm(pid_t forker, pid_t parent, uint64_t parent_start)
 static void joined(void)
 {
     const struct slot *slot = slot_at(process_self.slot);
-    const struct slot *parent = slot_at(slot->parent);
     struct os_process process = {.start = 0};
     if (!(atomic_load(&slot->flags) & SLOT_FLAG_DAEMON))
         return;
-    pid_t pid = atomic_load(&parent->pid);
+    pid_t pid = atomic_load(&slot_at(slot->parent)->pid);
     os_process_look(pid, &process);
-    bool there = slot->parent && pid && pid != getppid() &&
-                 atomic_load(&parent->word) >> 32 == slot->parent_generation;
+    bool there = pid && pid != getppid() && slot_of_parent(slot);
     daemon_arm(there || !pid ? -1 : pid, there ? pid : 0, process.start);
     if (there)
         on_signal(DAEMON_SIGNAL);

@@ -5,6 +5,7 @@
  * region's descriptor and the slot. That exec worked shows by the closing of the report's pipe.
  */
 #include "process/child.h"
+#include "process/processes.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* Starting children from a clean process: a program with threads asks its fork server. */
 #include "process/forkserver.h"
-#include "region/life.h"
+#include "process/processes.h"
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

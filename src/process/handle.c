@@ -1,7 +1,7 @@
 /* Handles: telling open ones from closed ones and from other processes' ones; the calling process
  * and its parent. */
 #include "process/child.h"
-#include "region/life.h"
+#include "process/processes.h"
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>

@@ -13,7 +13,7 @@
  * makes daemons looks first whether it is there, and makes another if it is not.
  */
 #include "process/child.h"
-#include "region/life.h"
+#include "process/processes.h"
 #include <poll.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -56,7 +56,7 @@ static bool end_daemon(const struct kept *kept, uint32_t s)
         kill_unseen(slot, word);
         return atomic_load(&slot->word) != word;
     }
-    if (process.state == 'Z' || process.state == 'X' || process.parent == getpid())
+    if (os_process_over(&process) || process.parent == getpid())
         return false;
     tree_kill(process.pid, s, (uint32_t)(word >> 32), 0);
     return true;
@@ -153,7 +153,6 @@ void keeper_stop(void)
 
 bool keeper_of_parent(uint32_t s)
 {
-    const struct slot *slot = slot_at(s), *parent = slot_at(slot->parent);
-    return slot->parent && atomic_load(&parent->word) >> 32 == slot->parent_generation &&
-           atomic_load(&parent->keeper);
+    const struct slot *parent = slot_of_parent(slot_at(s));
+    return parent && atomic_load(&parent->keeper);
 }

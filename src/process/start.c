@@ -5,7 +5,7 @@
  * reports that through a pipe and ends before its target runs; without options there is no pipe.
  */
 #include "process/child.h"
-#include "region/life.h"
+#include "process/processes.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -14,7 +14,7 @@
  * or we see the child, which is doomed in turn before it can fork.
  */
 #include "process/child.h"
-#include "region/life.h"
+#include "process/processes.h"
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -85,8 +85,7 @@ static bool is_known(pid_t pid, void *argument)
  * ended. */
 static bool add(struct tree *t, const struct os_process *p)
 {
-    if (is_known(p->pid, t) || p->state == 'Z' || p->state == 'X' ||
-        os_process_signal(p, SIGSTOP) == -ESRCH)
+    if (is_known(p->pid, t) || os_process_over(p) || os_process_signal(p, SIGSTOP) == -ESRCH)
         return false;
     t->found[t->count++] = *p;
     return true;
@@ -240,8 +239,7 @@ static int kill_found(struct tree *t)
     for (int depth = deepest; depth >= 0; depth--)
         for (size_t k = 0; k < t->count; k++) {
             const struct os_process *p = &t->found[k];
-            if (t->depth[k] == depth && p->state != 'Z' && p->state != 'X' &&
-                !os_process_signal(p, SIGKILL))
+            if (t->depth[k] == depth && !os_process_over(p) && !os_process_signal(p, SIGKILL))
                 killed += !is_keeper(p->pid);
         }
     return killed;
@@ -254,7 +252,7 @@ int tree_kill(pid_t top, uint32_t slot, uint32_t generation, pid_t spare)
     if (!tree_map(&t, 2 * SLOTS))
         return -ENOMEM;
     if (top && !os_process_look(top, &first)) {
-        if (first.state != 'Z' && first.state != 'X')
+        if (!os_process_over(&first))
             os_process_signal(&first, SIGSTOP);
         t.found[t.count++] = first;
     }
