@@ -1,45 +1,9 @@
 /* Daemons end with their parent, however that ends, and take everything below them along. */
-#include "processes.h"
-#include <fcntl.h>
+#include "trees.h"
 #include <sched.h>
-#include <spawn.h>
 #include <stdlib.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
-
-/* Each process of a tree holds the write end of a pipe for as long as it lives: its end is read
- * when the last is gone. Orphans come to the test's process. */
-static int alive[2];
-static _Atomic long *words; /* 0: how many have begun; 1: whether the parent may end */
-enum { BEGUN, MAY_END };
-
-static void open_all(void)
-{
-    words = words_open();
-    ASSERT_SYS(pipe(alive));
-    ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
-}
-
-/* Within a net of 10 s all that hold the pipe are gone; takes about how many ms. */
-static void all_gone(void)
-{
-    char c;
-    struct timespec from, to;
-    close(alive[1]);
-    clock_gettime(CLOCK_MONOTONIC, &from);
-    fcntl(alive[0], F_SETFL, O_NONBLOCK);
-    for (int i = 0; read(alive[0], &c, 1) < 0; nap())
-        ASSERT_LT_INT(i++, 5000);
-    clock_gettime(CLOCK_MONOTONIC, &to);
-    printf("gone after %.1f ms\n",
-           (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6);
-    close(alive[0]);
-    while (waitpid(-1, NULL, 0) > 0)
-        ;
-    ASSERT_EQ_INT(errno, ECHILD);
-    words_close();
-}
 
 static int compute(void *argument)
 {
@@ -49,26 +13,11 @@ static int compute(void *argument)
             return argument != NULL;
 }
 
-static int wait_for_ever(void *argument)
-{
-    atomic_fetch_add(&words[BEGUN], 1);
-    while (pause() < 0)
-        ;
-    return argument != NULL;
-}
-
 static void start(shoal_target target, unsigned flags)
 {
     shoal_process *p;
     ASSERT_OK(shoal_process_start(&p, target, NULL, &(shoal_process_options){.flags = flags}));
     ASSERT_EQ_INT(shoal_process_is_daemon(p), !!flags);
-}
-
-static void run_sleep(void)
-{
-    pid_t pid;
-    char name[] = "sleep", seconds[] = "1000", *argv[] = {name, seconds, NULL}, *none[] = {NULL};
-    ASSERT_EQ_INT(posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, none), 0);
 }
 
 /* A daemon with children of every kind. */
@@ -92,7 +41,7 @@ static void parent_of(shoal_target target, unsigned flags, long count)
 {
     start(target, flags);
     until_word(&words[BEGUN], count);
-    until_word(&words[MAY_END], 1);
+    until_word(&words[GO_ON], 1);
 }
 
 TEST(process_daemon_ends_when_its_parent_is_killed)
@@ -104,7 +53,7 @@ TEST(process_daemon_ends_when_its_parent_is_killed)
         raise(SIGKILL);
     }
     until_word(&words[BEGUN], 1);
-    atomic_store(&words[MAY_END], 1);
+    atomic_store(&words[GO_ON], 1);
     ASSERT_SYS(waitpid(pid, NULL, 0));
     all_gone();
 }
@@ -128,7 +77,7 @@ TEST(process_daemon_ends_with_everything_below_it_at_its_parents_normal_end)
     open_all();
     pid_t pid = (pid_t)ASSERT_SYS(fork());
     if (!pid) {
-        atomic_store(&words[MAY_END], 1);
+        atomic_store(&words[GO_ON], 1);
         parent_of(with_descendants, SHOAL_DAEMON, DESCENDANTS);
         exit(0);
     }
@@ -146,7 +95,7 @@ TEST(process_daemon_ends_when_its_parents_target_returns)
 {
     shoal_process *p;
     open_all();
-    atomic_store(&words[MAY_END], 1);
+    atomic_store(&words[GO_ON], 1);
     ASSERT_OK(shoal_process_start(&p, with_daemon, NULL, NULL));
     ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
     ASSERT_OK(shoal_process_close(p));
@@ -166,7 +115,7 @@ TEST(process_daemon_that_blocks_all_signals_ends_at_its_parents_normal_end)
     open_all();
     pid_t pid = (pid_t)ASSERT_SYS(fork());
     if (!pid) {
-        atomic_store(&words[MAY_END], 1);
+        atomic_store(&words[GO_ON], 1);
         parent_of(blocks_signals, SHOAL_DAEMON, 1);
         exit(0);
     }
@@ -233,7 +182,7 @@ TEST(process_that_is_no_daemon_outlives_its_parent)
     open_all();
     pid_t pid = (pid_t)ASSERT_SYS(fork());
     if (!pid) {
-        atomic_store(&words[MAY_END], 1);
+        atomic_store(&words[GO_ON], 1);
         parent_of(wait_for_ever, 0, 1);
         exit(0);
     }

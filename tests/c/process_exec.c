@@ -1,28 +1,9 @@
 /* Other programs as members of the family. */
-#include "processes.h"
+#include "programs.h"
 #include "region/region.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-
-/* Beside the test program. Asked before main: the runner's own mount namespace makes the answer a
- * path from outside in a chroot. */
-static char member_path[4200];
-
-__attribute__((constructor)) static void find_member(void)
-{
-    ssize_t n = readlink("/proc/self/exe", member_path, 4096);
-    while (n > 0 && member_path[n - 1] != '/')
-        n--;
-    if (n > 0)
-        snprintf(member_path + n, sizeof member_path - (size_t)n, "shoal-member");
-}
-
-static char *member(void)
-{
-    ASSERT_TRUE(member_path[0]);
-    return member_path;
-}
 
 /* argv wants them writable. */
 static char **list(const char *a, const char *b, const char *c)
@@ -46,15 +27,6 @@ static shoal_process *started(const char *what, const char *argument,
     return p;
 }
 
-static int joined(shoal_process *p)
-{
-    int code;
-    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
-    ASSERT_OK(shoal_process_exit_code(p, &code));
-    ASSERT_OK(shoal_process_close(p));
-    return code;
-}
-
 static int run(const char *what, const char *argument)
 {
     return joined(started(what, argument, NULL));
@@ -62,12 +34,8 @@ static int run(const char *what, const char *argument)
 
 static char *counter(_Atomic long **words)
 {
-    static char text[80];
-    shoal_reference r;
     *words = words_open();
-    ASSERT_OK(shoal_memory_reference(words_memory, &r));
-    snprintf(text, sizeof text, "%lx:%u:%u", (unsigned long)r.family, r.id, r.generation);
-    return text;
+    return words_reference();
 }
 
 TEST(process_program_that_makes_no_call_of_shoal_can_be_started)

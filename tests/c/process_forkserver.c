@@ -5,15 +5,6 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 
-static int joined(shoal_process *p)
-{
-    int code;
-    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
-    ASSERT_OK(shoal_process_exit_code(p, &code));
-    ASSERT_OK(shoal_process_close(p));
-    return code;
-}
-
 static int give(void *argument)
 {
     return *(int *)argument;

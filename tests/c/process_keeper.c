@@ -1,60 +1,10 @@
 /* Daemons that cannot end by themselves, and the keeper, which ends them. */
 #include "os/os.h"
-#include "processes.h"
-#include <fcntl.h>
+#include "programs.h"
+#include "trees.h"
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-
-/* Every process of a tree holds the write end of a pipe. Orphans come to the test's process. */
-static int alive[2];
-static _Atomic long *words; /* 0: how many have begun; 1: whether the parent may go on */
-static char reference[80], member_path[4200];
-enum { BEGUN, GO_ON };
-
-/* Beside the test program; asked before main, as in process_exec.c. */
-__attribute__((constructor)) static void find_member(void)
-{
-    ssize_t n = readlink("/proc/self/exe", member_path, 4096);
-    while (n > 0 && member_path[n - 1] != '/')
-        n--;
-    if (n > 0)
-        snprintf(member_path + n, sizeof member_path - (size_t)n, "shoal-member");
-}
-
-static void open_all(void)
-{
-    shoal_reference r;
-    words = words_open();
-    ASSERT_OK(shoal_memory_reference(words_memory, &r));
-    snprintf(reference, sizeof reference, "%lx:%u:%u", (unsigned long)r.family, r.id, r.generation);
-    ASSERT_SYS(pipe(alive));
-    ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
-}
-
-/* Within a net of 10 s all that hold the pipe are gone, the keeper too. */
-static void all_gone(void)
-{
-    char c;
-    close(alive[1]);
-    fcntl(alive[0], F_SETFL, O_NONBLOCK);
-    for (int i = 0; read(alive[0], &c, 1) < 0; nap())
-        ASSERT_LT_INT(i++, 5000);
-    close(alive[0]);
-    while (waitpid(-1, NULL, 0) > 0)
-        ;
-    ASSERT_EQ_INT(errno, ECHILD);
-    words_close();
-}
-
-static int wait_for_ever(void *argument)
-{
-    atomic_fetch_add(&words[BEGUN], 1);
-    while (pause() < 0)
-        ;
-    return argument != NULL;
-}
 
 static void start(shoal_target target)
 {
@@ -66,7 +16,7 @@ static void start(shoal_target target)
 static shoal_process *start_shell(char *script, int input)
 {
     static char name[] = "sh", option[] = "-c", zero[] = "sh";
-    char *argv[] = {name, option, script, zero, member_path, reference, NULL};
+    char *argv[] = {name, option, script, zero, member(), words_reference(), NULL};
     shoal_process *p;
     shoal_process_options options = {.flags = SHOAL_DAEMON, .stdin_fd = input};
     ASSERT_OK(shoal_process_start_exec(&p, "/bin/sh", argv, &options));

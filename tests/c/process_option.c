@@ -8,12 +8,8 @@
 static void run(shoal_target target, void *argument, const shoal_process_options *options)
 {
     shoal_process *p;
-    int code;
     ASSERT_OK(shoal_process_start(&p, target, argument, options));
-    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
-    ASSERT_OK(shoal_process_exit_code(p, &code));
-    ASSERT_EQ_INT(code, 0);
-    ASSERT_OK(shoal_process_close(p));
+    ASSERT_EQ_INT(joined(p), 0);
 }
 
 static int never(void *argument)

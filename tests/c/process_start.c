@@ -38,15 +38,6 @@ static shoal_process *started(shoal_target target, intptr_t argument)
     return p;
 }
 
-static int joined(shoal_process *p)
-{
-    int code;
-    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
-    ASSERT_OK(shoal_process_exit_code(p, &code));
-    ASSERT_OK(shoal_process_close(p));
-    return code;
-}
-
 static void end(shoal_process *p)
 {
     ASSERT_OK(shoal_process_kill(p));

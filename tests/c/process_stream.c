@@ -4,15 +4,6 @@
 #include <sched.h>
 #include <stdlib.h>
 
-static int joined(shoal_process *p)
-{
-    int code;
-    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
-    ASSERT_OK(shoal_process_exit_code(p, &code));
-    ASSERT_OK(shoal_process_close(p));
-    return code;
-}
-
 static shoal_process *started(shoal_target target, void *argument)
 {
     shoal_process *p;

@@ -1,16 +1,10 @@
 /* kill_tree: none of a tree escapes. */
-#include "os/os.h"
-#include "processes.h"
-#include <fcntl.h>
+#include "trees.h"
 #include <sched.h>
-#include <spawn.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
-static int alive[2]; /* its write end is held by every process of the tree */
-static _Atomic long *words;
-enum { BEGUN, STOP };
+enum { STOP = GO_ON };
 
 static shoal_process *tree_of(shoal_target target)
 {
@@ -24,7 +18,7 @@ static shoal_process *tree_of(shoal_target target)
 }
 
 /* SIGKILL has been sent to all: they need only the time to die. */
-static void all_gone(shoal_process *p)
+static void none_left(shoal_process *p)
 {
     char c;
     ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
@@ -48,13 +42,6 @@ static int stay(void *argument)
     return argument != NULL;
 }
 
-static void run_sleep(void)
-{
-    pid_t pid;
-    char name[] = "sleep", seconds[] = "1000", *argv[] = {name, seconds, NULL}, *none[] = {NULL};
-    ASSERT_EQ_INT(posix_spawn(&pid, "/bin/sleep", NULL, NULL, argv, none), 0);
-}
-
 static int family_of_all_kinds(void *argument)
 {
     shoal_process *p;
@@ -75,7 +62,7 @@ TEST(process_kill_tree_kills_every_descendant)
     shoal_process *p = tree_of(family_of_all_kinds);
     until_word(&words[BEGUN], 4);
     ASSERT_EQ_INT(shoal_process_kill_tree(p), 5);
-    all_gone(p);
+    none_left(p);
 }
 
 /* Forks without end, at most `width` alive at once; each child does the same one level deeper. */
@@ -108,7 +95,7 @@ TEST_WITH_TIMEOUT(process_kill_tree_kills_a_tree_that_forks_all_the_time, 120)
         shoal_process *p = tree_of(begin_bomb);
         until_word(&words[BEGUN], 100);
         ASSERT_GE_INT(shoal_process_kill_tree(p), 1);
-        all_gone(p);
+        none_left(p);
     }
 }
 
@@ -139,7 +126,7 @@ TEST_WITH_TIMEOUT(process_kill_tree_catches_attached_orphans, 120)
         shoal_process *p = tree_of(begin_chain);
         until_word(&words[BEGUN], 50);
         ASSERT_GE_INT(shoal_process_kill_tree(p), 1);
-        all_gone(p);
+        none_left(p);
     }
 }
 
@@ -173,7 +160,7 @@ TEST(process_kill_tree_of_one_that_has_ended_kills_what_it_left)
     until_word(&words[BEGUN], 1);
     ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
     ASSERT_EQ_INT(shoal_process_kill_tree(p), 1);
-    all_gone(p);
+    none_left(p);
 }
 
 /* ---- whether one may still fork ---- */

@@ -52,6 +52,16 @@ static inline void kill_and_reap(pid_t pid)
     ASSERT_SYS(waitpid(pid, NULL, 0));
 }
 
+/* Joins a child: its exit code. */
+static inline int joined(shoal_process *p)
+{
+    int code;
+    ASSERT_OK(shoal_process_join(p, SHOAL_FOREVER));
+    ASSERT_OK(shoal_process_exit_code(p, &code));
+    ASSERT_OK(shoal_process_close(p));
+    return code;
+}
+
 static inline void nap(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
