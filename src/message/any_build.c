@@ -1,7 +1,6 @@
 /* any: building, changing, copying. */
 #include "message/any.h"
 #include "message/construct.h"
-#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- failing ---- */
@@ -19,14 +18,6 @@ static int is_given_null(const char *call)
 {
     bool said = shoal_thread.unbuilt && shoal_thread.unbuilt == shoal_thread.failures;
     return said ? -EINVAL : any_is_null(call);
-}
-
-/* What is wrong with an item, in the name of the call. */
-static int in_call(int rc, const char *call)
-{
-    char why[sizeof shoal_thread.detail];
-    snprintf(why, sizeof why, "%s", fail_sentence());
-    return fail(rc, "%s: %s", call, why);
 }
 
 /* ---- building: scalars ---- */
@@ -235,7 +226,7 @@ static shoal_any *container(int kind, const char *call, shoal_any *const items[]
     }
     for (size_t i = 0; i < count && !rc; i += step)
         if ((rc = put_in(tree, kind, made, items + i)))
-            in_call(rc, call);
+            fail_in(rc, call);
     if (rc) {
         parts_free(&parts);
         if (tree)
@@ -324,7 +315,7 @@ static int change(shoal_any *in, int kind, const char *call, const char *what,
             parts_join(tree_of(in), &parts);
             return 0;
         }
-        in_call(rc, call);
+        fail_in(rc, call);
     }
     parts_free(&parts);
     return rc ? rc : does_not_change(in, kind, call, what);

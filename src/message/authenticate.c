@@ -69,7 +69,7 @@ static size_t hmac(const struct digest *digest, const struct key *key, const uns
 /* Beginnings that the kernel does not take at once are flushed before the next step. */
 static int say(shoal_connection *c, const void *bytes, size_t size)
 {
-    int rc = socket_verbs.send(c, bytes, size, SHOAL_NOW);
+    int rc = socket_send_as(c, bytes, size, SHOAL_NOW, "handshake");
     return rc == SHOAL_UNDER_WAY ? 0 : rc;
 }
 
@@ -162,7 +162,7 @@ static int next_message(struct handshake *h, shoal_connection *c)
             h->stage = HANDSHAKE_VERIFY;
         return rc;
     }
-    rc = socket_verbs.recv_into(c, message, sizeof message, &size, SHOAL_NOW);
+    rc = socket_recv_into_as(c, message, sizeof message, &size, SHOAL_NOW, "handshake");
     if (rc == -EMSGSIZE)
         return fail(-EBADMSG, "handshake: a message of %zu bytes, %d at most", size, MOST);
     if (rc)
@@ -190,7 +190,7 @@ int handshake_step(struct handshake *h, shoal_connection *c, short *events)
 {
     for (;;) {
         *events = POLLOUT;
-        int rc = socket_verbs.flush(c, SHOAL_NOW);
+        int rc = socket_flush_as(c, SHOAL_NOW, "handshake");
         if (rc || h->stage == HANDSHAKE_DONE)
             return rc;
         *events = h->stage == HANDSHAKE_CHALLENGE ? POLLOUT : POLLIN;

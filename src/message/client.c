@@ -111,6 +111,7 @@ static int client(shoal_connection **ret, const shoal_address *address, const st
     }
     int rc = key->bytes ? authenticate(c, fd, key, deadline) : 0;
     if (rc) {
+        fail_in(rc, "shoal_client");
         socket_verbs.close(c);
         return rc;
     }

@@ -32,5 +32,11 @@ const struct connection_verbs *connection_verbs_of(const shoal_connection *c, co
  * is not the caller's yet, and a child that is forked meanwhile closes its copy. */
 shoal_connection *socket_new(int fd, bool unready);
 void socket_ready(shoal_connection *handle);
+/* A socket's verbs in the name of another call than their own. */
+int socket_send_as(shoal_connection *c, const void *bytes, size_t size, int64_t deadline,
+                   const char *call);
+int socket_flush_as(shoal_connection *c, int64_t deadline, const char *call);
+int socket_recv_into_as(shoal_connection *c, void *buffer, size_t capacity, size_t *size,
+                        int64_t deadline, const char *call);
 
 #endif

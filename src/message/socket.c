@@ -33,6 +33,7 @@ struct connection {
     _Atomic size_t most;  /* the limit; 0: none */
     struct {
         turn_t turn;
+        const char *call;           /* whose turn it is, for sentences */
         int broken;                 /* -EPIPE, -EPROTO: nothing more can be received */
         bool known;                 /* the length is: a message has begun */
         unsigned char header[LONG]; /* its first `have` bytes are there */
@@ -43,6 +44,7 @@ struct connection {
     } in;
     struct {
         turn_t turn;
+        const char *call;
         bool torn;
         unsigned char *rest; /* bytes from `from` to `to` are to be sent; or NULL */
         size_t from, to;
@@ -98,15 +100,17 @@ static struct connection *enter(shoal_connection *handle, const char *what, int 
 }
 
 /* The same, with the turn to send or to receive. */
-static struct connection *enter_turn(shoal_connection *handle, const char *what,
+static struct connection *enter_turn(shoal_connection *handle, const char *call,
                                      enum direction direction, int64_t deadline, int *rc)
 {
-    struct connection *c = enter(handle, what, rc);
+    struct connection *c = enter(handle, call, rc);
     if (!c)
         return NULL;
     *rc = turn_take(direction == OUT ? &c->out.turn : &c->in.turn, deadline);
-    if (!*rc)
+    if (!*rc) {
+        *(direction == OUT ? &c->out.call : &c->in.call) = call;
         return c;
+    }
     endpoint_leave(&c->e);
     return NULL;
 }
@@ -169,7 +173,7 @@ static int push(struct connection *c, const struct iovec parts[2], size_t *sent,
             if (rc < 0 && !(rc == -EINTR && *sent))
                 return rc;
         } else if (errno != EINTR) {
-            return failed(c, "send");
+            return failed(c, c->out.call);
         }
     }
     return 0;
@@ -187,8 +191,9 @@ static int push_rest(struct connection *c, int64_t deadline)
 {
     if (c->out.torn)
         return fail(-EPIPE,
-                    "send: the rest of an earlier message was lost, or the parent was sending "
-                    "when it forked this process");
+                    "%s: the rest of an earlier message was lost, or the parent was sending "
+                    "when it forked this process",
+                    c->out.call);
     if (!c->out.rest)
         return 0;
     size_t sent = 0;
@@ -211,7 +216,8 @@ static int keep_rest(struct connection *c, const struct iovec parts[2], size_t s
     unsigned char *rest = malloc(all - sent);
     if (!rest) {
         c->out.torn = true;
-        return fail(-ENOMEM, "send: no memory for the rest of a message whose beginning has left");
+        return fail(-ENOMEM, "%s: no memory for the rest of a message whose beginning has left",
+                    c->out.call);
     }
     if (sent < first)
         memcpy(rest, (char *)parts[0].iov_base + sent, first - sent);
@@ -248,35 +254,47 @@ static int send_whole(struct connection *c, const void *bytes, size_t size, int6
     return rc && sent && rc != -EPIPE && rc != -EBADF ? keep_rest(c, parts, sent) : rc;
 }
 
-static int socket_send(shoal_connection *handle, const void *bytes, size_t size, int64_t deadline)
+int socket_send_as(shoal_connection *handle, const void *bytes, size_t size, int64_t deadline,
+                   const char *call)
 {
     int rc;
-    struct connection *c = enter_turn(handle, "send", OUT, deadline, &rc);
+    struct connection *c = enter_turn(handle, call, OUT, deadline, &rc);
     return c ? leave_turn(c, OUT, send_whole(c, bytes, size, deadline)) : rc;
+}
+
+static int socket_send(shoal_connection *handle, const void *bytes, size_t size, int64_t deadline)
+{
+    return socket_send_as(handle, bytes, size, deadline, "shoal_connection_send_bytes");
 }
 
 static int socket_send_any(shoal_connection *handle, const shoal_any *any, int64_t deadline)
 {
+    const char *call = "shoal_connection_send";
     void *bytes;
     size_t size;
     int rc;
-    struct connection *c = enter(handle, "send", &rc); /* whatever else is wrong */
+    struct connection *c = enter(handle, call, &rc); /* whatever else is wrong */
     if (!c)
         return rc;
     rc = shoal_any_encode(any, &bytes, &size);
     if (!rc) {
-        rc = socket_send(handle, bytes, size, deadline);
+        rc = socket_send_as(handle, bytes, size, deadline, call);
         free(bytes);
     }
     endpoint_leave(&c->e);
     return rc;
 }
 
-static int socket_flush(shoal_connection *handle, int64_t deadline)
+int socket_flush_as(shoal_connection *handle, int64_t deadline, const char *call)
 {
     int rc;
-    struct connection *c = enter_turn(handle, "flush", OUT, deadline, &rc);
+    struct connection *c = enter_turn(handle, call, OUT, deadline, &rc);
     return c ? leave_turn(c, OUT, push_rest(c, deadline)) : rc;
+}
+
+static int socket_flush(shoal_connection *handle, int64_t deadline)
+{
+    return socket_flush_as(handle, deadline, "shoal_connection_flush");
 }
 
 /* ---- receiving ---- */
@@ -287,6 +305,7 @@ static int wait_readable(struct connection *c, int64_t deadline)
     for (;;) {
         struct pollfd fd = {.fd = c->e.fd, .events = POLLIN};
         if (atomic_load(&c->pending) && turn_try(&c->out.turn)) {
+            c->out.call = c->in.call;
             push_rest(c, SHOAL_NOW);
             turn_give(&c->out.turn);
             if (atomic_load(&c->pending))
@@ -312,13 +331,14 @@ static int64_t take(struct connection *c, void *into, uint64_t size, int64_t dea
             if (rc)
                 return rc;
         } else if (n < 0 && errno != EINTR) {
-            return failed(c, "recv");
+            return failed(c, c->in.call);
         } else if (!n && endpoint_closed(&c->e)) {
-            return failed(c, "recv");
+            return failed(c, c->in.call);
         } else if (!n && !c->in.have) {
-            return fail(-EPIPE, "recv: the peer has closed its end");
+            return fail(-EPIPE, "%s: the peer has closed its end", c->in.call);
         } else if (!n) {
-            return fail(-EPIPE, "recv: the peer has closed its end in the middle of a message");
+            return fail(-EPIPE, "%s: the peer has closed its end in the middle of a message",
+                        c->in.call);
         }
     }
 }
@@ -329,8 +349,9 @@ static int learn_length(struct connection *c, int64_t deadline)
     static const unsigned char ones[SHORT] = {0xff, 0xff, 0xff, 0xff};
     if (c->in.broken == -EPIPE)
         return fail(-EPIPE,
-                    "recv: a part of a message was lost, or another thread of the parent was "
-                    "receiving when it forked this process");
+                    "%s: a part of a message was lost, or another thread of the parent was "
+                    "receiving when it forked this process",
+                    c->in.call);
     while (!c->in.known) {
         unsigned need = c->in.have >= SHORT && !memcmp(c->in.header, ones, SHORT) ? LONG : SHORT;
         if (c->in.have < need) {
@@ -348,7 +369,8 @@ static int learn_length(struct connection *c, int64_t deadline)
         c->in.known = true;
     }
     if (c->in.broken)
-        return fail(-EPROTO, "recv: not a message: its length is %d", (int)(uint32_t)c->in.size);
+        return fail(-EPROTO, "%s: not a message: its length is %d", c->in.call,
+                    (int)(uint32_t)c->in.size);
     return 0;
 }
 
@@ -373,7 +395,7 @@ static int next_length(struct connection *c, size_t *size, int64_t deadline)
     if (c->in.size <= most)
         return 0;
     *size = c->in.size > SIZE_MAX ? SIZE_MAX : (size_t)c->in.size;
-    return fail(-EMSGSIZE, "recv: a message of %llu bytes, beyond the limit of %zu",
+    return fail(-EMSGSIZE, "%s: a message of %llu bytes, beyond the limit of %zu", c->in.call,
                 (unsigned long long)c->in.size, most);
 }
 
@@ -387,7 +409,7 @@ static int fill_body(struct connection *c, int64_t deadline)
                 room = c->in.size;
             unsigned char *body = realloc(c->in.body, (size_t)room + 1);
             if (!body)
-                return fail(-ENOMEM, "recv: no memory for a message of %llu bytes",
+                return fail(-ENOMEM, "%s: no memory for a message of %llu bytes", c->in.call,
                             (unsigned long long)c->in.size);
             c->in.body = body;
             c->in.room = room;
@@ -446,7 +468,7 @@ static int fill_buffer(struct connection *c, unsigned char *buffer, int64_t dead
     c->in.body = malloc((size_t)got + 1);
     if (!c->in.body) {
         c->in.broken = -EPIPE;
-        return fail(-ENOMEM, "recv: no memory to keep what has come of a message");
+        return fail(-ENOMEM, "%s: no memory to keep what has come of a message", c->in.call);
     }
     memcpy(c->in.body, buffer, (size_t)got);
     c->in.got = c->in.room = got;
@@ -461,7 +483,7 @@ static int recv_into(struct connection *c, void *buffer, size_t capacity, size_t
         return rc;
     if (c->in.size > capacity) {
         *size = (size_t)c->in.size;
-        return fail(-EMSGSIZE, "recv_bytes_into: a message of %zu bytes, room for %zu", *size,
+        return fail(-EMSGSIZE, "%s: a message of %zu bytes, room for %zu", c->in.call, *size,
                     capacity);
     }
     rc = c->in.body ? fill_body(c, deadline) : fill_buffer(c, buffer, deadline);
@@ -478,35 +500,42 @@ static int recv_into(struct connection *c, void *buffer, size_t capacity, size_t
 static int socket_recv(shoal_connection *handle, void **ret, size_t *size, int64_t deadline)
 {
     int rc;
-    struct connection *c = enter_turn(handle, "recv", IN, deadline, &rc);
+    struct connection *c = enter_turn(handle, "shoal_connection_recv_bytes", IN, deadline, &rc);
     return c ? leave_turn(c, IN, recv_whole(c, ret, size, deadline)) : rc;
 }
 
 static int socket_recv_any(shoal_connection *handle, shoal_any **ret, int64_t deadline)
 {
     int rc;
-    struct connection *c = enter_turn(handle, "recv", IN, deadline, &rc);
+    struct connection *c = enter_turn(handle, "shoal_connection_recv", IN, deadline, &rc);
     return c ? leave_turn(c, IN, recv_decoded(c, ret, deadline)) : rc;
+}
+
+int socket_recv_into_as(shoal_connection *handle, void *buffer, size_t capacity, size_t *size,
+                        int64_t deadline, const char *call)
+{
+    int rc;
+    struct connection *c = enter_turn(handle, call, IN, deadline, &rc);
+    return c ? leave_turn(c, IN, recv_into(c, buffer, capacity, size, deadline)) : rc;
 }
 
 static int socket_recv_into(shoal_connection *handle, void *buffer, size_t capacity, size_t *size,
                             int64_t deadline)
 {
-    int rc;
-    struct connection *c = enter_turn(handle, "recv_bytes_into", IN, deadline, &rc);
-    return c ? leave_turn(c, IN, recv_into(c, buffer, capacity, size, deadline)) : rc;
+    return socket_recv_into_as(handle, buffer, capacity, size, deadline,
+                               "shoal_connection_recv_bytes_into");
 }
 
 static int socket_poll(shoal_connection *handle, int64_t deadline)
 {
     int rc;
-    struct connection *c = enter_turn(handle, "poll", IN, deadline, &rc);
+    struct connection *c = enter_turn(handle, "shoal_connection_poll", IN, deadline, &rc);
     if (!c)
         return rc;
     if (!c->in.known && !c->in.broken)
         rc = wait_readable(c, deadline);
     if (endpoint_closed(&c->e))
-        rc = failed(c, "poll");
+        rc = failed(c, c->in.call);
     return leave_turn(c, IN, rc);
 }
 
@@ -515,7 +544,7 @@ static int socket_poll(shoal_connection *handle, int64_t deadline)
 static int socket_set_limit(shoal_connection *handle, size_t most)
 {
     int rc;
-    struct connection *c = enter(handle, "set_limit", &rc);
+    struct connection *c = enter(handle, "shoal_connection_set_limit", &rc);
     if (!c)
         return rc;
     atomic_store(&c->most, most);
@@ -526,7 +555,7 @@ static int socket_set_limit(shoal_connection *handle, size_t most)
 static int socket_fileno(shoal_connection *handle)
 {
     int rc;
-    struct connection *c = enter(handle, "fileno", &rc);
+    struct connection *c = enter(handle, "shoal_connection_fileno", &rc);
     if (!c)
         return rc;
     rc = c->e.fd;
@@ -537,10 +566,11 @@ static int socket_fileno(shoal_connection *handle)
 static void socket_close(shoal_connection *handle)
 {
     int rc;
-    struct connection *c = handle ? enter(handle, "close", &rc) : NULL;
+    struct connection *c = handle ? enter(handle, "shoal_connection_close", &rc) : NULL;
     if (!c)
         return;
     if (atomic_load(&c->pending) && turn_try(&c->out.turn)) {
+        c->out.call = "shoal_connection_close";
         push_rest(c, SHOAL_NOW);
         turn_give(&c->out.turn);
     }

@@ -88,6 +88,15 @@ const char *fail_sentence(void)
     return shoal_thread.detail;
 }
 
+int fail_in(int result, const char *call)
+{
+    char why[sizeof shoal_thread.detail];
+    if (shoal_thread.vain.result)
+        return result;
+    snprintf(why, sizeof why, "%s", shoal_thread.detail);
+    return fail(result, "%s: %s", call, why);
+}
+
 int owner_died(owner_t dead, const char *what)
 {
     int32_t pid;

@@ -185,6 +185,8 @@ int owner_died(owner_t dead, const char *what);
 /* The same for what a function of the program's returned that `what` called; `failures`: as they
  * were before. */
 int fail_callback(int result, const char *what, unsigned failures);
+/* `result`: its sentence says `call` first; a wait in vain gets that by waited. */
+int fail_in(int result, const char *call);
 /* The last failure's sentence; "" if there was none. */
 const char *fail_sentence(void);
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -306,4 +307,31 @@ TEST(keys_and_indices_that_are_not_there_are_told_by_the_call)
     ASSERT_ERR(shoal_any_entry(dict, 1, NULL, NULL), -ERANGE);
     says("shoal_any_entry: index 1 of 1");
     shoal_any_free(dict);
+}
+
+TEST(a_sockets_connection_names_its_calls)
+{
+    int fds[2];
+    shoal_connection *c;
+    shoal_any *any = NULL;
+    void *bytes;
+    size_t size;
+    char buffer[8];
+    ASSERT_SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
+    ASSERT_OK(shoal_connection_from_fd(&c, fds[0]));
+    ASSERT_ERR(shoal_connection_recv_bytes(c, &bytes, &size, SHOAL_NOW), -EAGAIN);
+    says("shoal_connection_recv_bytes: it could not");
+    ASSERT_ERR(shoal_connection_poll(c, shoal_after(0.001)), -ETIMEDOUT);
+    says("shoal_connection_poll: the deadline passed");
+    ASSERT_ERR(shoal_connection_recv(c, &any, -1), -EINVAL);
+    says("shoal_connection_recv: the deadline -1");
+    close(fds[1]);
+    ASSERT_ERR(shoal_connection_recv_bytes_into(c, buffer, sizeof buffer, &size, SHOAL_NOW),
+               -EPIPE);
+    says("shoal_connection_recv_bytes_into: the peer has closed");
+    ASSERT_ERR(shoal_connection_recv(c, &any, SHOAL_NOW), -EPIPE);
+    says("shoal_connection_recv: the peer has closed");
+    ASSERT_ERR(shoal_connection_send_bytes(c, "a", 1, SHOAL_NOW), -EPIPE);
+    says("shoal_connection_send_bytes: the peer is gone");
+    shoal_connection_close(c);
 }
