@@ -335,3 +335,19 @@ TEST(a_sockets_connection_names_its_calls)
     says("shoal_connection_send_bytes: the peer is gone");
     shoal_connection_close(c);
 }
+
+TEST(each_result_has_a_text_of_its_own)
+{
+    static const int results[] = {0,          SHOAL_OWNER_DIED, SHOAL_UNDER_WAY, -EAGAIN,
+                                  -ETIMEDOUT, -EINTR,           -EBADF,          -ESTALE,
+                                  -EINVAL,    -EPERM,           -ENOMEM,         -ENOSPC,
+                                  -EOVERFLOW, -ERANGE,          -ENOENT,         -EMSGSIZE,
+                                  -EBADMSG,   -EDEADLK,         -EBUSY,          -EALREADY,
+                                  -ECHILD,    -ECANCELED,       -EPIPE,          -ENOTSUP,
+                                  -EOWNERDEAD};
+    enum { N = sizeof results / sizeof *results };
+    for (int i = 0; i < N; i++)
+        for (int k = i + 1; k < N; k++)
+            if (!strcmp(shoal_strerror(results[i]), shoal_strerror(results[k])))
+                FAIL("%d and %d: both \"%s\"", results[i], results[k], shoal_strerror(results[i]));
+}
