@@ -1,4 +1,5 @@
 /* kill_tree: none of a tree escapes. */
+#include "os/os.h"
 #include "trees.h"
 #include <sched.h>
 #include <stdlib.h>
