@@ -361,8 +361,9 @@ CHILD_PATH static void repair(uint32_t s, uint64_t word, bool by_itself, bool or
     memset(slot->ancestors, 0, sizeof slot->ancestors);
     atomic_store(&slot->keeper, 0);
     atomic_store(&slot->flags, 0);
-    if (pid)
-        atomic_store_explicit(&slot->last_pid, pid, memory_order_relaxed);
+    /* another repairer came as far as the next step */
+    int32_t last = pid ? pid : atomic_load(&slot->last_pid);
+    atomic_store_explicit(&slot->last_pid, last, memory_order_relaxed);
     atomic_store(&slot->pid, 0);
     /* One step, and only if the right was not taken from us: a leaving process has done all by now,
      * and may be overtaken while it is merely slow. */
