@@ -1,9 +1,11 @@
 /*
  * Lanes without a bound: what a put and a take are, which message is the oldest, lanes that outlive their producers (src/message/lanes.c).
  *
- * Three producers put PUTS0, PUTS1, PUTS2 messages and end, CONSUMERS take whatever there is, one has nothing to do with it and only repairs.
- * Each producer looks for a lane of its own: one that is nobody's, or whose owner is gone. A lane is a ring of RING records, so that a slow
- * consumer may find overwritten what it reads. All words are written in the order of the program (stores are released in order).
+ * Three producers put PUTS0, PUTS1, PUTS2 messages and end, CONSUMERS take whatever there is, one has
+ * nothing to do with it and only repairs (not with NO_REPAIRER). Each producer looks for a lane of its
+ * own: one that is nobody's, or whose owner is gone. A lane is a ring of RING records, one of them the
+ * header behind the last, so that a slow consumer may find overwritten what it reads. All words are
+ * written in the order of the program (stores are released in order).
  *
  * Judged, in the step that takes: nobody has taken this before; the copy is the message; all whose put had returned before this one's
  * began have been taken. When nothing moves any more: all is taken that was committed, every put has returned, and lanes without
@@ -52,6 +54,7 @@ byte under_way;                     /* bit of each lane */
 byte word[3 * RING], stamp[3 * RING], bytes[3 * RING]; /* word: message + 1 */
 #define AT(l, pos) ((l) * RING + (pos) % RING)
 
+byte begun;
 byte gone, killed, stopped, finished;
 byte deaths, stops;
 
@@ -59,13 +62,35 @@ byte before[8];                     /* ghosts: what had returned when this one b
 byte returned, committed, taken;
 byte commits[3];
 
+/* STRUCK: before any step. UNSEEN: what only the next owner of a lane looks at is one step where
+ * nobody dies. */
+#if DEATHS || STOPS
+#define UNSEEN
+#define STRUCK(forget) \
+    unless { \
+        if \
+        :: atomic { HAS(killed, me) -> ADD(gone, me); forget } \
+        :: atomic { HAS(stopped, me) } \
+        fi \
+    }
+#else
+#define STRUCK(forget)
+#define UNSEEN atomic
+#endif
+
+/* With ALIKE, for producers of one message each: they begin in the order of their names, as nothing
+ * else tells one from the other. */
+#ifdef ALIKE
+#define MY_TURN (k || begun == me)
+#define TURN_OVER begun = me + 1
+#else
+#define MY_TURN true
+#define TURN_OVER skip
+#endif
+
 #define FREE(l) (!owner[l] || HAS(gone, owner[l] - 1))
 #define VISIBLE(l) (word[AT(l, head[l])])
-#ifdef BAD_NO_LOOK_AT_HEAD
-#define OVERTAKEN false
-#else
-#define OVERTAKEN head[l] != h
-#endif
+#define OVERTAKEN (head[l] != h)
 #define SOMETHING ((high > 0 && VISIBLE(0)) || (high > 1 && VISIBLE(1)) || (high > 2 && VISIBLE(2)))
 
 /* Finishes what the owner's last put left undone. `v` is the caller's. */
@@ -101,8 +126,10 @@ proctype Producer(byte me; byte n)
         skip;
 begin:  atomic {
             if
-            :: k < n -> m = (me -> me * 2 + 2 : 0) + k; k++; before[m] = returned & ~taken
-            :: else -> ADD(gone, me); ADD(finished, me); l = 0; goto end   /* the thread ends */
+            :: k < n && MY_TURN ->
+                TURN_OVER;
+                m = (me -> me * 2 + 2 : 0) + k; k++; before[m] = returned & ~taken
+            :: k == n -> ADD(gone, me); ADD(finished, me); l = 0; goto end  /* the thread ends */
             fi;
             if
             :: l < LANES -> goto end_room
@@ -113,7 +140,7 @@ begin:  atomic {
             if
             :: FREE(0) -> l = 0
             :: !FREE(0) && FREE(1) -> l = 1
-            :: LANES > 2 && !FREE(0) && !FREE(1) && FREE(2) -> l = 2    /* unreached: without a third producer, a second consumer */
+            :: LANES > 2 && !FREE(0) && !FREE(1) && FREE(2) -> l = 2
             fi;
             owner[l] = me + 1                   /* and TENDED */
         }
@@ -125,10 +152,9 @@ begin:  atomic {
             fi
         }
 #endif
-        settle(l, v);
+        UNSEEN { settle(l, v) };
 end_room:
-        atomic { write[l] + 2 <= head[l] + RING } /* and the header behind it */
-        atomic { alone = high == 1 }
+        atomic { write[l] + 2 <= head[l] + RING -> alone = high == 1 }  /* and the header behind it */
         atomic {
 #ifndef BAD_STAMP_OF_THE_LAST
             if
@@ -149,16 +175,20 @@ end_room:
             word[AT(l, write[l] + 1)] = 0
 #endif
         }
-        atomic { puts[l]++; ADD(under_way, l) }
-        atomic { word[AT(l, write[l])] = m + 1; ADD(committed, m); commits[l]++ }
+        UNSEEN {
+            atomic { puts[l]++; ADD(under_way, l) }
+            atomic { word[AT(l, write[l])] = m + 1; ADD(committed, m); commits[l]++ }
+        }
 #ifdef BAD_BYTES_AFTER_COMMIT
         atomic { bytes[AT(l, write[l])] = m + 1 }
 #endif
 #ifdef BAD_ZERO_AFTER_COMMIT
         atomic { word[AT(l, write[l] + 1)] = 0 }
 #endif
-        atomic { DEL(under_way, l) }
-        atomic { write[l] = write[l] + 1; ADD(returned, m) }
+        UNSEEN {
+            atomic { DEL(under_way, l) }
+            atomic { write[l] = write[l] + 1; ADD(returned, m) }
+        }
 #ifdef BAD_HIGH_LATE
         atomic {
             if
@@ -168,12 +198,7 @@ end_room:
         }
 #endif
         goto begin
-    } unless {
-        if
-        :: atomic { HAS(killed, me) -> ADD(gone, me); k = 0; m = 0; s = 0; l = 0; v = 0; alone = 0 }
-        :: atomic { HAS(stopped, me) }
-        fi
-    }
+    } STRUCK(k = 0; m = 0; s = 0; l = 0; v = 0; alone = 0)
 end:
 }
 
@@ -192,8 +217,8 @@ again:  atomic { n = high; first = 1; h = head[0] }
 peek:   atomic { w = word[AT(l, h)]; s = stamp[AT(l, h)] }
         atomic {                                /* of the next lane, its head */
             if
-            :: OVERTAKEN -> h = head[l]; goto peek
-            :: !(OVERTAKEN) && !w -> hollow = 1
+            :: OVERTAKEN -> w = 0; s = 0; h = head[l]; goto peek
+            :: !OVERTAKEN && !w -> hollow = 1
             :: else ->
                 if
                 :: !any || s < best_stamp -> best = l; best_head = h; best_stamp = s; any = 1; better = 1
@@ -262,13 +287,8 @@ chosen:
 #endif
         d_step { w = 0; best = 0; best_head = 0; copy = 0 };
         goto end_rest
-    } unless {
-        if
-        :: atomic { HAS(killed, me) -> ADD(gone, me);
-            n = 0; l = 0; h = 0; w = 0; s = 0; best = 0; best_head = 0; best_stamp = 0; copy = 0; any = 0; first = 0; hollow = 0; better = 0 }
-        :: atomic { HAS(stopped, me) }
-        fi
-    }
+    } STRUCK(n = 0; l = 0; h = 0; w = 0; s = 0; best = 0; best_head = 0; best_stamp = 0; copy = 0; \
+             any = 0; first = 0; hollow = 0; better = 0)
 }
 
 /* Tends every lane whose owner is gone: it is nobody's then, with what it holds. */
@@ -284,18 +304,13 @@ end_rest:
             if
             :: owner[0] && FREE(0) -> l = 0
             :: owner[1] && FREE(1) -> l = 1
-            :: LANES > 2 && owner[2] && FREE(2) -> l = 2    /* unreached: without a third producer, a second consumer */
+            :: LANES > 2 && owner[2] && FREE(2) -> l = 2    /* unreached: three producers are searched without it */
             fi;
             owner[l] = me + 1
         }
-        settle(l, v);
+        UNSEEN { settle(l, v) };
         atomic { owner[l] = 0; l = 0; goto end_rest }
-    } unless {
-        if
-        :: atomic { HAS(killed, me) -> ADD(gone, me); l = 0; v = 0 }
-        :: atomic { HAS(stopped, me) }
-        fi
-    }
+    } STRUCK(l = 0; v = 0)
 }
 
 /* How many die and are stopped is chosen first. */
@@ -309,9 +324,9 @@ proctype Fate()
             if
             :: p = 0
             :: p = 1
-            :: PUTS2 -> p = 2    /* unreached: without a third producer, a second consumer */
+            :: PUTS2 -> p = 2                     /* unreached: three producers are searched without a death */
             :: p = 3
-            :: CONSUMERS == 2 -> p = 4    /* unreached: without a third producer, a second consumer */
+            :: CONSUMERS == 2 -> p = 4
             :: p = REPAIRER
             fi;
             if
@@ -343,15 +358,17 @@ init {
         run Producer(0, PUTS0);
         run Producer(1, PUTS1);
         if
-        :: PUTS2 -> run Producer(2, PUTS2)    /* unreached: without a third producer, a second consumer */
+        :: PUTS2 -> run Producer(2, PUTS2)
         :: else -> ADD(finished, 2)
         fi;
         run Consumer(3);
         if
-        :: CONSUMERS == 2 -> run Consumer(4)    /* unreached: without a third producer, a second consumer */
+        :: CONSUMERS == 2 -> run Consumer(4)
         :: else
         fi;
+#ifndef NO_REPAIRER
         run Repairer(REPAIRER);
+#endif
         run Fate()
     }
     timeout ->                                      /* nothing moves any more */
