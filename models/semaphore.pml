@@ -2,10 +2,16 @@
  * The semaphore: permits beside the eventcount of docs/design.md 4, with the baton, and repair's
  * step 4.
  *
- * N processes acquire one permit each, one of them with a deadline; one releases RELEASES permits,
- * one at a time; one has nothing to do with the semaphore and only repairs. Any may be killed or
- * stopped before any step. The permits change by locked instructions only, so there is no store
- * buffer here. E's sequence and "fresh": see lock.pml.
+ * N processes acquire one permit each, one of them with a deadline (not with TIMED=0; the one that
+ * NOW names does not wait at all); one releases RELEASES permits, one at a time; one has nothing to
+ * do with the semaphore and only repairs. Any may be killed or stopped before any step. The permits
+ * change by locked instructions only, so there is no store buffer for them. E's sequence and
+ * "fresh": see lock.pml.
+ *
+ * With POCKET one more permit may lie in the pocket, which names the releaser at first: it gives
+ * the first permit there, by a plain store that lies in its store buffer (sb) as in lock.pml. Who
+ * takes it writes its own name there. Looks at the pocket and at the permits are steps of their
+ * own.
  *
  * Judged: no permit is lost or made; and whenever nothing moves any more, nobody sleeps while
  * there are permits. When NET is set, sleepers look once more after everything has come to rest.
@@ -23,6 +29,12 @@
 #ifndef N
 #define N 3                         /* who acquire; N releases, N + 1 repairs */
 #endif
+#ifndef NOW
+#define NOW 255
+#endif
+#ifndef TIMED
+#define TIMED 1
+#endif
 #define ALL (N + 2)
 #define BIT(p) (1 << (p))
 #define HAS(m, p) ((m) & BIT(p))
@@ -30,6 +42,24 @@
 #define DEL(m, p) m = m & ~BIT(p)
 
 byte permits;
+#ifdef POCKET
+#define FULL 255
+byte pocket = N + 1;                /* FULL, or who may fill it, + 1 */
+bit sb;                             /* the releaser's store of FULL is on its way */
+#define DRAIN if :: sb -> pocket = FULL; sb = 0 :: else fi
+#define IN_POCKET (pocket == FULL)
+#else
+#define DRAIN skip
+#define IN_POCKET false
+#endif
+/* Goes to `none` if there are no permits, otherwise to `some`, which follows. */
+#if defined POCKET && !defined BAD_AVAILABLE_WITHOUT_POCKET
+#define AVAILABLE_OR(none, some) \
+    atomic { if :: permits -> WINDOW_OPENS; goto some :: else fi }; \
+    atomic { if :: IN_POCKET -> WINDOW_OPENS :: else -> goto none fi }
+#else
+#define AVAILABLE_OR(none, some) atomic { if :: permits -> WINDOW_OPENS :: else -> goto none fi }
+#endif
 bit E_sleepers;
 byte fresh;                         /* E unchanged since this one loaded or changed it */
 byte queue;                         /* asleep in the kernel on E */
@@ -76,6 +106,7 @@ inline futex_wake()
 #define LOAD_E(done) \
     if :: E_sleepers -> ADD(fresh, me) :: else -> goto done fi
 #define CLEAR_E(done) \
+    if :: me == N -> DRAIN :: else fi; \
     if :: HAS(fresh, me) -> E_sleepers = 0; fresh = 0 :: else -> goto done fi
 #ifdef BAD_CLEAR_AFTER_WAKE
 #define WAKE(done) \
@@ -111,12 +142,11 @@ inline repair(dead, may)
         :: else -> goto mended
         fi
     }
-    atomic {
-        if
-        :: permits
-        :: else -> goto mended
-        fi
-    }
+#ifndef BAD_STEP4_NO_MEMBARRIER
+    atomic { DRAIN }
+#endif
+    AVAILABLE_OR(mended, ready);
+ready:
     WAKE(mended);
 #endif
 mended:
@@ -125,6 +155,10 @@ mended:
 
 inline die()
 {
+    if
+    :: me == N -> DRAIN
+    :: else
+    fi;
     DEL(queue, me); DEL(fresh, me); WINDOW_CLOSES;
     slot[me] = GONE;
     DEL(killed, me)
@@ -136,15 +170,24 @@ proctype Acquirer(byte me)
     byte d;
 
     {
+#ifdef POCKET
+        atomic {
+            if
+            :: IN_POCKET -> pocket = me + 1; taken++; goto end
+            :: else
+            fi
+        }
+#endif
         atomic {
             /* the uncontended path; if it fails, the record says what it will sleep on */
             if
             :: permits -> permits--; taken++; goto end
-            :: else -> ADD(frame, me)
+            :: !permits && me == NOW -> goto end        /* does not wait */
+            :: !permits && me != NOW -> ADD(frame, me)
             fi;
             if
             :: timed = 0
-            :: me == 0 -> timed = 1             /* one of them, as they are all alike */
+            :: me == 0 && TIMED -> timed = 1    /* one of them, as they are all alike */
             fi
         }
 #ifdef BAD_NO_REBIT
@@ -156,12 +199,31 @@ look:
 #else
         atomic { E_sleepers = 1; ADD(fresh, me) }
 #endif
+#ifdef POCKET
+#ifndef BAD_NO_MEMBARRIER
+        atomic { DRAIN }
+#endif
+try:    atomic {
+            if
+            :: IN_POCKET -> pocket = me + 1; taken++; goto got
+            :: else
+            fi
+        }
+#endif
         atomic {
             if
             :: permits -> permits--; taken++; goto got
             :: else -> WINDOW_CLOSES
             fi
         }
+#ifdef POCKET
+        atomic {
+            if
+            :: IN_POCKET -> goto try
+            :: else
+            fi
+        }
+#endif
 #ifdef BAD_LOOK_BEFORE_BIT
         atomic { E_sleepers = 1; ADD(fresh, me) }
 #endif
@@ -191,13 +253,8 @@ end_asleep:
 
 got:    skip;                                   /* the baton */
 #ifndef BAD_NO_BATON
-        atomic {
-            if
-            :: permits -> WINDOW_OPENS
-            :: else -> goto leave
-            fi
-        }
-        WAKE(leave);
+        AVAILABLE_OR(leave, pass);
+pass:   WAKE(leave);
 #endif
 leave:  atomic { DEL(frame, me); DEL(fresh, me); WINDOW_CLOSES; timed = 0; goto end }
     } unless {
@@ -217,8 +274,16 @@ proctype Releaser(byte me)
         skip;
 again:  atomic {
             if
+#ifdef POCKET
+            :: round < RELEASES && pocket == me + 1 && !sb ->
+                round++; given++; sb = 1; WINDOW_OPENS  /* what it has stored itself it sees */
+            :: round < RELEASES ->                      /* not its, or as another's would go */
+                DRAIN; round++; permits++; given++; WINDOW_OPENS
+            :: round >= RELEASES -> goto end
+#else
             :: round < RELEASES -> round++; permits++; given++; WINDOW_OPENS
             :: else -> goto end
+#endif
             fi
         }
         WAKE(released);
@@ -251,6 +316,15 @@ end_asleep:
     }
 }
 
+#ifdef POCKET
+proctype Memory()
+{
+end: do
+    :: atomic { sb -> DRAIN }
+    od
+}
+#endif
+
 #define MAY_STRIKE(p) (!HAS(killed, p) && !HAS(stopped, p) && slot[p] == ALIVE)
 
 /* How many die and are stopped is chosen first, so that a state at rest owes nothing. */
@@ -280,7 +354,7 @@ proctype Fate()
     od
 }
 
-#define STUCK (queue && permits)
+#define STUCK (queue && (permits || IN_POCKET))
 
 init {
     byte i;
@@ -301,6 +375,9 @@ init {
         run Releaser(N);
         run Repairer(N + 1);
         run Fate();
+#ifdef POCKET
+        run Memory();
+#endif
         i = 0
     }
     /* Nothing moves any more. */
@@ -318,7 +395,7 @@ init {
         }
     od;
     atomic {
-        assert(given == taken + permits);
+        assert(given == taken + permits + IN_POCKET);
 #ifdef NET
         assert(!STUCK)
 #else
