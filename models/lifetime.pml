@@ -9,8 +9,10 @@
  * Every access is one step, in order: the exchanges and CAS are full fences, the creator's and the
  * fast path's plain stores are release stores. Versions and `forks` never wrap: all that is asked
  * of them is "is it still what I read", so there is one bit for each process ("same_state",
- * "same_forks"), cleared by whoever changes it. Threads of one process take turns (the process's
- * private lock), so a row has one writer.
+ * "same_forks"), cleared by whoever changes it. Threads of one process take turns when they open
+ * and close (the process's private lock), so a row has one writer, but for one who creates or
+ * closes what nobody else knows: with THREADS there is T, another thread of A's process, which
+ * closes in A's row and opens in vain there while A creates.
  *
  * Judged: nobody who holds sees the object go (no use after free), one finisher at a time and
  * memory given back once (no double free), and when nothing moves any more, all is free and every
@@ -44,6 +46,7 @@
 #define P 3
 #define R 4
 #define S 5
+#define T P                         /* of A's process; its row is A's */
 #define ROWS (2 + OPENERS)          /* R and S hold nothing themselves */
 #define ALL 6
 
@@ -60,6 +63,7 @@ byte same_state, same_forks;
 #define NONE 0
 #define HELD 1
 #define CLOSING 2
+#define OPENING 3                   /* counts as HELD */
 byte hold[4];
 
 byte reference;                     /* newest generation whose reference was given out */
@@ -74,6 +78,8 @@ byte slot[ALL];
 bit born;                           /* K exists: what the birth token tells */
 
 byte killed, stopped, deaths, stops;
+bit private_lock, open_handle;      /* of A's process */
+bit handed_over, handed_alone;      /* T is to close what A has created, which nobody else knows */
 
 byte legit;                         /* ghost: who may use the object now */
 byte finisher;                      /* ghost: who gives the memory back, + 1 */
@@ -118,13 +124,21 @@ again:
         fi
     }
 #endif
+#if defined THREADS && !defined BAD_OWN_BYTE
+    atomic {                                            /* another thread of ours created it */
+        if
+        :: hold[v] == HELD -> goto done
+        :: else -> i = 0
+        fi
+    }
+#endif
     do
     :: atomic { i < ROWS && (i == v || hold[i] == NONE) -> i++ }
 #ifdef BAD_CLOSING_HOLDS
     :: atomic { i < ROWS && i != v && hold[i] != NONE -> goto done }
 #else
     :: atomic { i < ROWS && i != v && hold[i] == CLOSING -> i++ }
-    :: atomic { i < ROWS && i != v && hold[i] == HELD -> goto done }
+    :: atomic { i < ROWS && i != v && (hold[i] == HELD || hold[i] == OPENING) -> goto done }
 #endif
     :: atomic { i >= ROWS -> i = 0; break }
     od;
@@ -168,7 +182,17 @@ finish:
         status = FREE; finisher = 0; STATE_CHANGES
     }
 done:
-    atomic { hold[v] = NONE; DEL(legit, v); i = 0; DEL(same_state, me); DEL(same_forks, me) }
+    atomic {
+        if
+#ifndef BAD_CLEARS_OTHERS
+        :: hold[v] == HELD -> skip                      /* by another thread, meanwhile */
+        :: hold[v] != HELD -> hold[v] = NONE; DEL(legit, v)
+#else
+        :: hold[v] = NONE
+#endif
+        fi;
+        i = 0; DEL(same_state, me); DEL(same_forks, me)
+    }
 }
 
 inline die()
@@ -185,13 +209,15 @@ inline look_at_row()
         if
         :: hold[v] == NONE -> goto done
 #ifdef BAD_NO_NAME
-        :: hold[v] != NONE && status == DEAD -> by = v; finish_starts(); goto finish
+        :: hold[v] != NONE && status == DEAD ->
+            hold[v] = CLOSING; by = v; finish_starts(); goto finish
         :: hold[v] != NONE && status == CREATING ->
 #else
-        :: hold[v] != NONE && status == DEAD && by == v -> finish_starts(); goto finish
+        :: hold[v] != NONE && status == DEAD && by == v ->
+            hold[v] = CLOSING; finish_starts(); goto finish
         :: hold[v] != NONE && status == CREATING && by == v ->
 #endif
-            status = DEAD; generation++; by = v; STATE_CHANGES;
+            hold[v] = CLOSING; status = DEAD; generation++; by = v; STATE_CHANGES;
             finish_starts();
             goto finish
         :: else -> goto close_it
@@ -210,7 +236,7 @@ inline look_at_row()
 proctype Creator(byte me)
 {
     byte i;
-    bit shared, second, forked;
+    bit shared, second, third, forked;
 
     {
         skip;
@@ -224,6 +250,18 @@ create:
 #endif
         atomic { assert(status == CREATING && payload == 0); payload = generation }
         atomic { assert(status == CREATING); status = LIVE; STATE_CHANGES; ADD(legit, me) }
+#ifdef THREADS
+        atomic { open_handle = 1 }
+        if
+        :: !second ->
+            atomic { reference = generation; handed_over = 1; open_handle = 0 }
+            atomic { status == FREE -> second = 1; goto create }
+        :: second && !third ->                          /* nobody else can know it */
+            atomic { handed_alone = 1; open_handle = 0 }
+            atomic { status == FREE -> third = 1; goto create }
+        :: second && !shared
+        fi;
+#endif
         if
         :: atomic { reference = generation; shared = 1 }
         :: skip
@@ -241,7 +279,14 @@ create:
 #endif
         :: skip
         fi;
-        atomic { assert(status == LIVE && payload == generation) }
+        atomic { assert(status == LIVE && payload == generation && hold[me] == HELD) }
+#ifdef THREADS
+        if
+        :: shared -> atomic { !private_lock -> private_lock = 1 }
+        :: else
+        fi;
+        atomic { open_handle = 0 }
+#endif
         if
         :: shared -> skip
         :: !shared ->                                   /* nobody else can know it */
@@ -253,15 +298,27 @@ create:
             atomic { payload = 0 }
             atomic { assert(status == DEAD); status = FREE; finisher = 0; STATE_CHANGES }
             atomic { hold[me] = NONE; goto next }
+        :: !shared ->                                   /* and the memory stays the group's */
+#ifdef BAD_PRIVATE_BYTE_FIRST
+            atomic { hold[me] = NONE }
+#endif
+            atomic {
+                assert(status == LIVE && payload == generation);
+                status = FREE; generation++; payload = 0; STATE_CHANGES; DEL(legit, me)
+            }
+            atomic { hold[me] = NONE; goto next }
         fi;
         close(me, generation);
+#ifdef THREADS
+        atomic { private_lock = 0 }
+#endif
 next:   atomic {
             if
             :: REUSE && !second && status == FREE -> second = 1; shared = 0; goto create
             :: goto end
             fi
         }
-    } EPILOGUE(i = 0; shared = 0; second = 0; forked = 0)
+    } EPILOGUE(i = 0; shared = 0; second = 0; third = 0; forked = 0)
 end:
 }
 
@@ -315,6 +372,100 @@ stale:
         g = 0
     } EPILOGUE(i = 0; g = 0)
 }
+
+#ifdef THREADS
+proctype Thread(byte me)
+{
+    byte i;
+    bit opened;
+
+    handed_over;
+    atomic { !private_lock -> private_lock = 1 }
+close_it:
+    close(A, generation);
+    atomic {
+        private_lock = 0;
+        if
+        :: opened -> goto end_alone
+        :: !opened -> opened = 1
+        fi
+    }
+    atomic { !private_lock -> private_lock = 1 }
+    atomic {
+        if
+        :: open_handle -> goto out                      /* of a later life */
+#ifdef BAD_OPEN_BY_EXCHANGE
+        :: !open_handle -> hold[A] = HELD
+#else
+        :: !open_handle && hold[A] == NONE -> hold[A] = OPENING
+        :: !open_handle && hold[A] != NONE -> goto out  /* the other thread's */
+#endif
+        fi
+    }
+check:
+    atomic {
+        if
+        :: status == LIVE && generation == 1 -> ADD(same_state, me)
+        :: else -> goto stale
+        fi
+    }
+    atomic {
+        if
+        :: HAS(same_state, me) -> STATE_CHANGES; DEL(same_state, me); ADD(legit, A)
+        :: else -> goto check
+        fi
+    }
+    atomic { hold[A] = HELD }
+    atomic { assert(status == LIVE && generation == 1 && payload == 1); goto close_it }
+stale:
+    atomic {
+        if
+#ifdef BAD_OPEN_BY_EXCHANGE
+        :: hold[A] = CLOSING; goto again
+#else
+        :: hold[A] == OPENING -> hold[A] = CLOSING; goto again
+        :: hold[A] != OPENING
+#endif
+        fi
+    }
+out:
+    atomic { private_lock = 0 }
+end_alone:
+    /* A may create anew as soon as it is FREE; who opens what was there before may come first. */
+    atomic { handed_alone && !private_lock -> private_lock = 1; opened = 0 }
+#ifdef BAD_ALONE_STAYS_HELD
+    atomic { DEL(legit, A) }
+#else
+    atomic { hold[A] = CLOSING; DEL(legit, A) }
+#endif
+    atomic {
+        if
+#ifdef BAD_ALONE_BY_STORE
+        :: true ->
+#else
+        :: !(status == LIVE && generation == 2) -> goto cleared
+        :: status == LIVE && generation == 2 ->
+#endif
+            assert(!legit); status = DEAD; generation = 3; by = A; STATE_CHANGES;
+            finish_starts()
+        fi
+    }
+    atomic { assert(payload == 2); payload = 0 }
+    atomic { assert(status == DEAD && by == A); status = FREE; finisher = 0; STATE_CHANGES }
+cleared:
+#ifdef BAD_ALONE_STAYS_HELD
+    atomic { hold[A] = NONE; private_lock = 0 }
+#else
+    atomic {
+        if
+        :: hold[A] == CLOSING -> hold[A] = NONE
+        :: hold[A] != CLOSING
+        fi;
+        private_lock = 0
+    }
+#endif
+}
+#endif
 
 #define TAKE(p) NEED(p) -> d = p
 
@@ -401,6 +552,9 @@ init {
         :: OPENERS > 1 -> run Opener(P)
         :: else
         fi;
+#ifdef THREADS
+        run Thread(T);
+#endif
         run Repairer(R);
         run Repairer(S);
         run Fate()
