@@ -155,10 +155,6 @@ mended:
 
 inline die()
 {
-    if
-    :: me == N -> DRAIN
-    :: else
-    fi;
     DEL(queue, me); DEL(fresh, me); WINDOW_CLOSES;
     slot[me] = GONE;
     DEL(killed, me)
@@ -291,7 +287,7 @@ released:
         atomic { WINDOW_CLOSES; DEL(fresh, me); goto again }
     } unless {
         if
-        :: atomic { HAS(killed, me) -> die(); round = 0 }
+        :: atomic { HAS(killed, me) -> DRAIN; die(); round = 0 }
         :: atomic { HAS(stopped, me) }
         fi
     }
