@@ -150,8 +150,9 @@ const char *symbol_text(uint64_t address, char *text, size_t size);
 /* Coverage: one entry for each storing instruction that was executed while traced. Shared by all cases. */
 enum { COVER_STORED = 1, COVER_REGION = 2, COVER_TRIED = 4 };
 void cover_note(uint64_t rip, unsigned flags);
-/* NULL: everything. */
-extern const char *cover_below;
+/* Patterns of source files, up to the first NULL; if there is none: everything. */
+enum { COVER_BELOW = 8 };
+extern const char *cover_below[COVER_BELOW];
 /* See harness_main.c. Returns how many instructions are neither tried nor on the list; prints them. */
 int cover_report(const char *const *patterns, int count, const char *known);
 

@@ -2,7 +2,7 @@
  * harness_main.c: main of a program of registered scenarios.
  *
  *     program [--only SUBSTRING] [--mode kill|stop|repair] [--thin N] [--rotate K] [--deadline SECONDS]
- *             [--failures N] [--verbose] [--list] [--cover PATTERN ...] [--known FILE] [--below PATTERN]
+ *             [--failures N] [--verbose] [--list] [--cover PATTERN ...] [--known FILE] [--below PATTERN ...]
  *
  * Each scenario runs in every mode that it allows. --thin N tries every N-th point; --rotate K says
  * with which to begin, and differs by itself from scenario to scenario. --failures N: a scenario
@@ -15,7 +15,7 @@
  *
  *     function: text of the source line ## reason          (function *: any)
  *
- * --below PATTERN (a shell pattern) leaves out instructions whose source file's path does not match: others have functions of the same names.
+ * --below PATTERN (a shell pattern; may be repeated) leaves out instructions whose source file's path matches none: others have functions of the same names.
  *
  * Last line: "N passed, N failed" and ", N skipped" if any; one of these is a scenario in one mode,
  * and the coverage.
@@ -41,7 +41,7 @@ static int usage(const char *program)
     fprintf(stderr,
             "usage: %s [--only SUBSTRING] [--mode kill|stop|repair] [--thin N] [--rotate K]\n"
             "       [--deadline SECONDS] [--failures N] [--verbose] [--list] [--cover PATTERN] "
-            "[--known FILE] [--below PATTERN]\n",
+            "[--known FILE] [--below PATTERN ...]\n",
             program);
     return 2;
 }
@@ -80,7 +80,7 @@ int main(int argc, char **argv)
     struct sums sums = {0};
     const char *only = NULL, *known = NULL, *patterns[MAX_PATTERNS];
     unsigned modes = KILL_MODE_KILL | KILL_MODE_STOP | KILL_MODE_REPAIR;
-    int list = 0, pattern_count = 0;
+    int list = 0, pattern_count = 0, below_count = 0;
 
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
@@ -106,8 +106,8 @@ int main(int argc, char **argv)
             o.max_failures = atoi(value);
         else if (!strcmp(argv[i], "--known"))
             known = value;
-        else if (!strcmp(argv[i], "--below"))
-            cover_below = value;
+        else if (!strcmp(argv[i], "--below") && below_count < COVER_BELOW)
+            cover_below[below_count++] = value;
         else if (!strcmp(argv[i], "--cover") && pattern_count < MAX_PATTERNS)
             patterns[pattern_count++] = value;
         else if (!strcmp(argv[i], "--mode") && !strcmp(value, "kill"))

@@ -275,11 +275,26 @@ static int is_known(const char *known, const char *function, const char *text)
     return found;
 }
 
-const char *cover_below;
+const char *cover_below[COVER_BELOW];
 
 struct tally {
     int stores, tried, elsewhere, known, missing;
 };
+
+static int is_below(struct module *m, uint64_t address)
+{
+    char file[600];
+
+    if (!cover_below[0])
+        return 1;
+    if (!source_line(m, address, file, sizeof(file)))
+        return 0;
+    for (int i = 0; i < COVER_BELOW && cover_below[i]; i++) {
+        if (!fnmatch(cover_below[i], file, 0))
+            return 1;
+    }
+    return 0;
+}
 
 static void cover_instruction(struct module *m, const struct symbol *s, uint64_t address,
                               const uint8_t *bytes, const char *text, const char *known,
@@ -301,9 +316,7 @@ static void cover_instruction(struct module *m, const struct symbol *s, uint64_t
         tally->elsewhere++;
         return;
     }
-    char file[600];
-    if (cover_below && (!source_line(m, address, file, sizeof(file)) ||
-                        fnmatch(cover_below, file, FNM_EXTMATCH))) {
+    if (!is_below(m, address)) {
         tally->stores--;
         return;
     }
