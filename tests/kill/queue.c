@@ -314,6 +314,15 @@ static void go_on(void *p, int i)
     survive(p, i);
 }
 
+/* More than the ring has room for that the victim has left. */
+static void grow_again(void *p, int i)
+{
+    (void)i;
+    family_look();
+    for (int k = 0; k < 4; k++)
+        put_another(p);
+}
+
 /* Beside one that may be stopped under the guard of the unit map, where who needs a new run waits. */
 static void take_beside(void *p, int i)
 {
@@ -664,6 +673,9 @@ KILL_SCENARIO(queue_put_bounded_beside_another, .setup = setup_bounded_two,
 KILL_SCENARIO(queue_put_that_grows, .setup = setup_nearly_grown, .prepare = prepare_first,
               .victim = put_several, .survivor = survive, .stopped = take_beside,
               .state = family_state, .repair = look, .final = finish_put);
+KILL_SCENARIO(queue_put_that_grows_gone_on_with, .setup = setup_nearly_grown,
+              .prepare = prepare_first, .victim = put_several, .survivor = grow_again,
+              .survivors = 1, .final = finish_put);
 KILL_SCENARIO(queue_put_many, .setup = setup_many, .prepare = family_prepare, .victim = put_many,
               .survivor = survive, .stopped = take_beside, .final = finish_put);
 KILL_SCENARIO(queue_put_many_bounded, .setup = setup_many_bounded, .prepare = family_prepare,
