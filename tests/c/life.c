@@ -576,7 +576,7 @@ TEST(life_a_child_that_ran_no_handler_is_part_of_the_tree)
     can_know();
     begin();
     ASSERT_OK(shoal_lock_reference(lock, &r));
-    ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1));
+    adopt_orphans();
     ASSERT_OK(shoal_process_start(&p, raw_family, NULL, NULL));
     until_word(&words[3], 1);
     ASSERT_EQ_INT(shoal_process_kill_tree(p), 2);

@@ -1,5 +1,5 @@
 /* Memory, references, lifetime, quota, statistics: what memory.h promises. */
-#include "runner.h"
+#include "processes.h"
 #include <errno.h>
 #include <shoal/shoal.h>
 #include <signal.h>
@@ -348,7 +348,8 @@ TEST(large_memory_goes_back_to_the_machine)
     memset(shoal_memory_address(m), 1, 256 << 20);
     ASSERT_GE_INT(statistics().populated, 256 << 20);
     shoal_memory_close(m);
-    ASSERT_LE_U64(statistics().populated, before + (65 << 20)); /* what is kept for the next */
+    if (memory_can_be_removed())
+        ASSERT_LE_U64(statistics().populated, before + (65 << 20)); /* what is kept for the next */
 }
 
 TEST(the_region_needs_no_name_and_one_descriptor)
@@ -393,11 +394,25 @@ TEST(a_program_that_closes_all_descriptors_goes_on)
     shoal_lock_close(lock);
 }
 
-TEST(a_small_address_space_makes_a_smaller_region)
+/* Sanitizers need more themselves; qemu-user does not keep to it. */
+static void needs_address_limit(void)
 {
 #ifdef __SANITIZE_ADDRESS__
     SKIP("the sanitizer's own address space does not fit");
 #endif
+    struct rlimit before, most = {.rlim_cur = 64 << 20, .rlim_max = RLIM_INFINITY};
+    ASSERT_SYS(getrlimit(RLIMIT_AS, &before));
+    most.rlim_max = before.rlim_max;
+    ASSERT_SYS(setrlimit(RLIMIT_AS, &most));
+    void *large = mmap(NULL, 1 << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_SYS(setrlimit(RLIMIT_AS, &before));
+    if (large != MAP_FAILED)
+        SKIP("nothing limits the address space here");
+}
+
+TEST(a_small_address_space_makes_a_smaller_region)
+{
+    needs_address_limit();
     for (rlim_t room = 4ull << 30; room >= 160 << 20; room -= room / 16) {
         pid_t pid = fork();
         ASSERT_SYS(pid);
@@ -494,9 +509,7 @@ static int two_creates_within(int resource, rlim_t most)
 
 TEST(memory_region_that_does_not_fit_is_an_error_of_every_call)
 {
-#ifdef __SANITIZE_ADDRESS__
-    SKIP("the sanitizer's own address space does not fit");
-#endif
+    needs_address_limit();
     int made = 0, refused = 0;
     for (rlim_t most = 8 << 20; most <= 256 << 20; most += 8 << 20) {
         int ended = two_creates_within(RLIMIT_AS, most);

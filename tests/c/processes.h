@@ -11,6 +11,8 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -60,6 +62,25 @@ static inline int joined(shoal_process *p)
     ASSERT_OK(shoal_process_exit_code(p, &code));
     ASSERT_OK(shoal_process_close(p));
     return code;
+}
+
+/* Orphans come to the calling process, to be reaped. */
+static inline void adopt_orphans(void)
+{
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1)) /* qemu-user has it not */
+        SKIP("a process cannot adopt orphans here");
+}
+
+/* qemu-user takes MADV_REMOVE, and does nothing. */
+static inline bool memory_can_be_removed(void)
+{
+    size_t size = (size_t)ASSERT_SYS(sysconf(_SC_PAGESIZE));
+    char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ASSERT_TRUE(page != MAP_FAILED);
+    *page = 1;
+    bool removed = !madvise(page, size, MADV_REMOVE) && !*(volatile char *)page;
+    munmap(page, size);
+    return removed;
 }
 
 static inline void nap(void)

@@ -4,7 +4,6 @@
 #include "region/life.h"
 #include <sched.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
 enum { LONG = 1 << 20, PRODUCERS = 4 };
 
@@ -384,18 +383,6 @@ TEST(queue_many_with_long_ones_between)
 }
 
 /* ---- memory ---- */
-
-/* qemu-user takes MADV_REMOVE, and does nothing. */
-static bool memory_can_be_removed(void)
-{
-    size_t size = (size_t)ASSERT_SYS(sysconf(_SC_PAGESIZE));
-    char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ASSERT_TRUE(page != MAP_FAILED);
-    *page = 1;
-    bool removed = !madvise(page, size, MADV_REMOVE) && !*(volatile char *)page;
-    munmap(page, size);
-    return removed;
-}
 
 TEST(queue_that_is_unbounded_grows_and_gives_the_memory_back)
 {
