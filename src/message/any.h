@@ -167,7 +167,8 @@ static inline bool any_is_number(const shoal_any *a)
 }
 bool any_hashable(const shoal_any *a);
 const char *any_kind_name(const shoal_any *a); /* "a list", "an int" */
-/* -EINVAL with a sentence: NULL; of another kind than `what` (or NULL). */
+/* -EINVAL with a sentence: NULL (the builder's that has just returned it, if one has); of another kind
+ * than `what` (or NULL). */
 int any_is_null(const char *call);
 int any_is_not(const shoal_any *any, const char *call, const char *what);
 /* A text of `size` bytes for the caller to fill; NULL: -ENOMEM. */

@@ -13,13 +13,6 @@ static shoal_any *not_built(void)
     return NULL;
 }
 
-/* NULL among what a call is given: not built, and whoever could not has said why; or a mistake. */
-static int is_given_null(const char *call)
-{
-    bool said = shoal_thread.unbuilt && shoal_thread.unbuilt == shoal_thread.failures;
-    return said ? -EINVAL : any_is_null(call);
-}
-
 /* ---- building: scalars ---- */
 
 static shoal_any *stand_alone(struct any_tree *tree, shoal_any value)
@@ -176,7 +169,7 @@ static int claim(struct parts *parts, const char *call, shoal_any *const items[]
     for (size_t i = 0; i < count; i++) {
         shoal_any *item = items[i];
         if (!item) {
-            rc = is_given_null(call);
+            rc = any_is_null(call);
             continue;
         }
         if (!item->root) { /* or is given twice */

@@ -253,7 +253,8 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
         rc = lanes_await(q, p, &q->space, deadline, SHORTAGE_SLICE, find_room, &b);
     if (unlikely(rc)) {
         putting = NULL;
-        return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut", p->call) : rc;
+        return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut down", p->call)
+                            : rc;
     }
     r->index = m->index;
     r->stamp = 0;
@@ -389,7 +390,8 @@ int lanes_commit(struct lanes *q, const struct place *p, struct room *r, int64_t
     atomic_signal_fence(memory_order_seq_cst);
     putting = NULL;
     if (unlikely(rc))
-        return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut", p->call) : rc;
+        return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut down", p->call)
+                            : rc;
     look_for_sleepers(&q->items);
     return 0;
 }

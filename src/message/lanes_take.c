@@ -141,7 +141,7 @@ static inline int take_or_wait(struct lanes *q, const struct place *p, int64_t d
         lanes_let_come();
     if (unlikely(rc == -EPIPE)) {
         wait_wake(&q->items, INT_MAX); /* who shut it may have died before it woke all */
-        return fail(rc, "%s: there is nothing any more: it was shut", p->call);
+        return fail(rc, "%s: there is nothing any more: it was shut down", p->call);
     }
     return rc;
 }

@@ -141,11 +141,10 @@ int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, si
         *size = t.size;
     if (rc)
         return rc;
-    if (!t.object)
-        return pickle_read(ret, buffer, t.size, NULL, NULL, 0);
-    rc = pickle_read(ret, message_bytes(t.object), t.size, NULL, NULL, 0);
-    object_close(t.object, TYPE_MESSAGE);
-    return rc;
+    rc = pickle_read(ret, t.object ? message_bytes(t.object) : buffer, t.size, NULL, NULL, 0);
+    if (t.object)
+        object_close(t.object, TYPE_MESSAGE);
+    return rc ? fail_in(rc, p->call) : 0;
 }
 
 /* ---- lifetime ---- */

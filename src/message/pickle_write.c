@@ -315,8 +315,10 @@ int pickle_measure(const shoal_any *any, size_t *size, struct pickle_objects *ob
 
 int shoal_any_encode(const shoal_any *any, void **ret, size_t *size)
 {
-    if (!any || !ret || !size)
-        return fail(-EINVAL, "shoal_any_encode: NULL is no any, or nothing to write to");
+    if (!any)
+        return any_is_null("shoal_any_encode");
+    if (!ret || !size)
+        return fail(-EINVAL, "shoal_any_encode: nowhere to write the bytes or their size (NULL)");
     if (has_objects(any))
         return not_here();
     size_t inner = pickle_size(any), whole = whole_size(inner);

@@ -15,6 +15,7 @@
  * it, so what holds for objects that a process holds itself (docs/design.md 3) holds here. What the
  * dead left undone in their lanes is settled on behalf of the ends that they held.
  */
+#include "message/any.h"
 #include "message/connection.h"
 #include "message/message.h"
 #include <stdlib.h>
@@ -185,7 +186,7 @@ static int pipe_send_any(shoal_connection *c, const shoal_any *any, int64_t dead
     if (rc)
         return rc;
     if (!any)
-        return fail(-EINVAL, "shoal_connection_send: NULL is no any");
+        return any_is_null("shoal_connection_send");
     look_now_and_then(0);
     return sent(message_put_any(w.lanes, &w.place, any, deadline), "shoal_connection_send");
 }

@@ -1,4 +1,5 @@
 /* queue: lanes (message/lanes.c), and what is counted around them. */
+#include "message/any.h"
 #include "message/lanes.h"
 #include "message/message.h"
 #include "region/life.h"
@@ -65,7 +66,7 @@ int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline)
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_put");
     if (unlikely(!any))
-        return fail(-EINVAL, "shoal_queue_put: NULL is no any");
+        return any_is_null("shoal_queue_put");
     return message_put_any(q, &p, any, deadline);
 }
 
@@ -121,7 +122,8 @@ int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t 
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_get_bytes");
     if (unlikely(!ret || !size))
-        return fail(-EINVAL, "shoal_queue_get_bytes: nowhere to write the message (NULL)");
+        return fail(-EINVAL,
+                    "shoal_queue_get_bytes: nowhere to write the message or its size (NULL)");
     int rc = lanes_take(q, &p, buffer, sizeof buffer, SIZE_MAX, &t, deadline);
     if (rc)
         return rc;

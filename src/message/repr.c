@@ -416,8 +416,10 @@ static void put_tree(struct text *t, const shoal_any *a)
 int shoal_any_repr(const shoal_any *any, char **ret)
 {
     struct text t = {0};
-    if (!any || !ret)
-        return fail(-EINVAL, "shoal_any_repr: NULL is no any, or nothing to write to");
+    if (!any)
+        return any_is_null("shoal_any_repr");
+    if (!ret)
+        return fail(-EINVAL, "shoal_any_repr: nowhere to write the text (NULL)");
     put_tree(&t, any);
     put(&t, "", 1);
     if (t.failed) {

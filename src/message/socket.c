@@ -9,6 +9,7 @@
  * Each direction is one thread's at a time (its turn). The descriptor itself stays as it is, blocking
  * or not, as others may share it: every transfer says MSG_DONTWAIT, and waits are poll's.
  */
+#include "message/any.h"
 #include "message/connection.h"
 #include <fcntl.h>
 #include <stdlib.h>
@@ -276,7 +277,7 @@ static int socket_send_any(shoal_connection *handle, const shoal_any *any, int64
     struct connection *c = enter(handle, call, &rc); /* whatever else is wrong */
     if (!c)
         return rc;
-    rc = shoal_any_encode(any, &bytes, &size);
+    rc = any ? shoal_any_encode(any, &bytes, &size) : any_is_null(call);
     if (!rc) {
         rc = socket_send_as(handle, bytes, size, deadline, call);
         free(bytes);
@@ -450,7 +451,7 @@ static int recv_decoded(struct connection *c, shoal_any **ret, int64_t deadline)
         free(c->in.body);
         done(c);
     }
-    return rc;
+    return rc ? fail_in(rc, "shoal_connection_recv") : 0;
 }
 
 /* Straight into the caller's buffer; what has come when that ends early is kept. */

@@ -71,12 +71,12 @@ static void tell_vain(struct vain v)
                     "shoal_after(seconds) makes one",
                     where, (long long)late);
     else if (v.result == -ETIMEDOUT)
-        fail_detail("%sthe deadline passed before it could be had", where);
+        fail_detail("%sthe deadline passed before it could be done", where);
     else if (v.result == -EINTR)
         fail_detail("%sa signal handler ran during the wait; call again with the same deadline",
                     where);
     else
-        fail_detail("%sit could not be had at once", where);
+        fail_detail("%sit could not be done at once", where);
 }
 
 const char *fail_sentence(void)

@@ -285,8 +285,18 @@ TEST(null_for_an_any_is_told_by_the_call_that_was_given_it)
     ASSERT_ERR(shoal_any_append(list, shoal_any_list(shoal_any_str("\xff"), shoal_any_int(1))),
                -EINVAL);
     says("shoal_any_str", "UTF-8");
+    shoal_queue *queue;
+    ASSERT_OK(shoal_queue_create(&queue, NULL));
+    ASSERT_ERR(shoal_queue_put(queue, shoal_any_str("\xff"), SHOAL_NOW), -EINVAL);
+    says("shoal_any_str", "UTF-8");
     /* and only there */
     ASSERT_ERR(shoal_event_set(NULL), -EINVAL);
+    ASSERT_ERR(shoal_queue_put(queue, NULL, SHOAL_NOW), -EINVAL);
+    says("shoal_queue_put: NULL");
+    ASSERT_OK(shoal_queue_put_bytes(queue, "?", 1, SHOAL_NOW));
+    ASSERT_ERR(shoal_queue_get(queue, &list, SHOAL_NOW), -EBADMSG);
+    says("shoal_queue_get: pickle: ");
+    shoal_queue_close(queue);
     ASSERT_ERR(shoal_any_append(list, NULL), -EINVAL);
     says("shoal_any_append: NULL");
     ASSERT_ERR(shoal_any_put(dict, shoal_any_list(), shoal_any_none()), -EINVAL);
@@ -325,6 +335,13 @@ TEST(a_sockets_connection_names_its_calls)
     says("shoal_connection_poll: the deadline passed");
     ASSERT_ERR(shoal_connection_recv(c, &any, -1), -EINVAL);
     says("shoal_connection_recv: the deadline -1");
+    ASSERT_ERR(shoal_connection_send(c, NULL, SHOAL_NOW), -EINVAL);
+    says("shoal_connection_send: NULL");
+    ASSERT_ERR(shoal_connection_send(c, shoal_any_str("\xff"), SHOAL_NOW), -EINVAL);
+    says("shoal_any_str", "UTF-8");
+    ASSERT_SYS(write(fds[1], "\0\0\0\1?", 5));
+    ASSERT_ERR(shoal_connection_recv(c, &any, SHOAL_FOREVER), -EBADMSG);
+    says("shoal_connection_recv: pickle: ");
     close(fds[1]);
     ASSERT_ERR(shoal_connection_recv_bytes_into(c, buffer, sizeof buffer, &size, SHOAL_NOW),
                -EPIPE);
