@@ -11,8 +11,9 @@
  * Who builds owns: what a builder returns is the caller's, until it is given to another builder or
  * shoal_any_free. A builder takes over everything that it is given, also when it fails: it returns
  * NULL (out of memory, bad UTF-8, a list as a key, NULL among the items …), so that one look at the
- * end suffices. Looking at an any gives pointers into it: `const`, valid until it is changed or
- * freed. A call that is given NULL where it wants an any returns -EINVAL.
+ * end suffices; that may be the one of a call that sends or puts it, which then fails with -EINVAL
+ * and the builder's sentence. Looking at an any gives pointers into it: `const`, valid until it is
+ * changed or freed. A call that is given NULL where it wants an any returns -EINVAL.
  *
  * Several threads may look at an any at the same time; only its owner changes or frees it, alone.
  * Nothing here is shared memory: a process that dies takes its own anys along and no others. No

@@ -56,7 +56,7 @@ typedef struct shoal_process_options {
 } shoal_process_options;
 
 /* Starts target(argument) in a child made by fork: the child has its own copy of the memory of this
- * moment, so argument may point to anything, locals too. Standard output is flushed first, so that
+ * moment, so argument may point to anything, locals too, or be a handle (memory.h). Standard output is flushed first, so that
  * nothing appears twice. On success *ret is a handle of the parent. Nobody waits for children at
  * the parent's end: who wants them to finish, joins them. Options that the child cannot carry out
  * (a directory that does not exist) are reported here, and no child is left. -EAGAIN, -ENOMEM: the

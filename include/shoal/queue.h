@@ -5,6 +5,17 @@
  * processes, its message is taken first. A message is in the queue wholly or not at all, whatever
  * dies; one that a put has reported is never lost, and ends only with a process that took it, or
  * with the queue. No thread, no descriptor and no other process is needed; who puts may end at once.
+ *
+ *     shoal_queue_create(&q, NULL);                        before the children start, who have it too
+ *     shoal_queue_put(q, any, SHOAL_FOREVER);              one side; any stays its own
+ *     shoal_queue_get(q, &any, shoal_after(10));           the other; … shoal_any_free(any);
+ *     shoal_queue_put_bytes(q, "hello", 5, SHOAL_FOREVER);
+ *     shoal_queue_get_bytes(q, &bytes, &size, SHOAL_NOW);  … free(bytes);
+ *     shoal_queue_shutdown(q, 0);                          nothing more comes: gets end with -EPIPE
+ *     shoal_queue_close(q);
+ *
+ * A get is not told that nobody is left who could put: that is what a pipe tells (pipe.h). Deadlines
+ * are absolute, see error.h.
  */
 #ifndef SHOAL_QUEUE_H
 #define SHOAL_QUEUE_H
@@ -30,6 +41,7 @@ typedef struct shoal_bytes {
     size_t size;
 } shoal_bytes;
 
+/* options may be NULL. 0, -EINVAL, -ENOMEM. */
 SHOAL_API int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options);
 
 /* Puts a copy of `size` bytes: 0. Waits while the queue is full, or the region is: -EAGAIN
@@ -38,8 +50,8 @@ SHOAL_API int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *o
 SHOAL_API int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size,
                                     int64_t deadline);
 /* Takes the oldest message into memory from malloc, which the caller frees; *ret is not NULL for a
- * message of 0 bytes either. -EAGAIN, -ETIMEDOUT, -EINTR: there was none. -EPIPE: it was shut down,
- * and is empty. Killed inside: the message is in the queue, or gone. */
+ * message of 0 bytes either; no zero byte lies behind it. 0. -EAGAIN, -ETIMEDOUT, -EINTR: there was
+ * none. -EPIPE: it was shut down, and is empty. Killed inside: the message is in the queue, or gone. */
 SHOAL_API int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t deadline);
 /* The same into memory of the caller's. -EMSGSIZE: it is longer than `capacity`, stays in the
  * queue, and *size says how long it is. */
@@ -61,20 +73,22 @@ SHOAL_API int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes message
 SHOAL_API int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *buffer,
                                    size_t capacity, int64_t deadline);
 
-/* How many messages are in the queue, about; with who else puts and gets it changes at once. */
+/* How many messages are in the queue, about, or -errno; with who else puts and gets it changes at
+ * once. One without a maxsize is never full. */
 SHOAL_API int64_t shoal_queue_qsize(const shoal_queue *queue);
 SHOAL_API int shoal_queue_empty(const shoal_queue *queue); /* 1, 0, -errno */
 SHOAL_API int shoal_queue_full(const shoal_queue *queue);  /* 1, 0, -errno */
 
-/* For who counts what is not finished yet: each message taken is reported finished once. -EINVAL:
+/* For who counts what is not finished yet: each message taken is reported finished once. 0. -EINVAL:
  * more than were put. */
 SHOAL_API int shoal_queue_task_done(shoal_queue *queue);
-/* Waits until every message put has been reported finished. */
+/* Waits until every message put has been reported finished: 0, -EAGAIN, -ETIMEDOUT, -EINTR. */
 SHOAL_API int shoal_queue_join(shoal_queue *queue, int64_t deadline);
 /* Nothing is put any more (-EPIPE). What is in it is taken as before, then -EPIPE; with `at_once`
- * it is dropped, and counts as finished. */
+ * it is dropped, and counts as finished. 0, also when it was shut down before. */
 SHOAL_API int shoal_queue_shutdown(shoal_queue *queue, int at_once);
 
+/* As shoal_memory_reference, shoal_memory_open and shoal_memory_close. */
 SHOAL_API int shoal_queue_reference(const shoal_queue *queue, shoal_reference *ret);
 SHOAL_API int shoal_queue_open(shoal_queue **ret, const shoal_reference *reference);
 SHOAL_API shoal_queue *shoal_queue_close(shoal_queue *queue);
