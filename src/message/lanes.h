@@ -4,6 +4,7 @@
 #ifndef SHOAL_LANES_H
 #define SHOAL_LANES_H
 
+#include "region/look.h"
 #include "region/object.h"
 #include "region/wait.h"
 
@@ -153,6 +154,10 @@ void lanes_repair(struct lanes *q, const struct place *p);
 void lanes_destroy(struct lanes *q, uint32_t slot);
 void lanes_runs(struct lanes *q, void (*visit)(uint32_t payload, uint32_t units, void *argument),
                 void *argument);
+/* Of the `which`th family of lanes in a payload: how many messages are in it, as fact `name`; maxsize
+ * and closed, if there is something to say. */
+void lanes_describe(struct description *d, const struct header *header, unsigned which,
+                    const char *name);
 _Atomic uint32_t *lanes_event(struct lanes *q, unsigned i); /* 1: space, 2: finished, then NULL */
 
 #endif

@@ -165,3 +165,11 @@ static bool held(struct header *h)
 }
 
 const struct type_repair message_repair = {.held = held};
+
+void message_describe(struct description *d, const struct header *h)
+{
+    const struct message *m = (const void *)h->body;
+    uint32_t queue = atomic_load(&m->queue);
+    if (queue)
+        describe_number(d, "in", queue - 1);
+}

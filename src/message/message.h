@@ -40,4 +40,7 @@ int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any
 int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, size_t most,
                      size_t *size, int64_t deadline);
 
+/* What inspection shows of an object of this layer. */
+describe message_describe, queue_describe, value_describe, pipe_describe, pipe_end_describe;
+
 #endif

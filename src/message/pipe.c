@@ -448,3 +448,21 @@ const struct type_repair pipe_repair = {.event = pipe_event,
                                         .destroy = pipe_destroy,
                                         .runs = pipe_runs};
 const struct type_repair pipe_end_repair = {.repair = end_repair_lanes, .destroy = end_destroy};
+
+/* ---- inspection ---- */
+
+void pipe_describe(struct description *d, const struct header *h)
+{
+    static const char *const ways[][2] = {{"first", "second"}, {"to first", "to second"}};
+    for (unsigned i = 0; i < lanes_count(h) && i < 2; i++) {
+        uint32_t end = atomic_load(&pipe_of(h)->ends[i].id);
+        if (end)
+            describe_number(d, ways[0][i], end - 1);
+        lanes_describe(d, h, i, ways[1][i]);
+    }
+}
+
+void pipe_end_describe(struct description *d, const struct header *h)
+{
+    describe_number(d, "pipe", end_of(h)->pipe);
+}

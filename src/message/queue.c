@@ -369,3 +369,10 @@ const struct type_repair queue_repair = {.repair = repair,
                                          .further = further,
                                          .destroy = destroy,
                                          .runs = runs};
+
+/* ---- inspection ---- */
+
+void queue_describe(struct description *d, const struct header *h)
+{
+    lanes_describe(d, h, 0, "size");
+}

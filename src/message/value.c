@@ -4,7 +4,7 @@
  * process that has it open has the lock open too: opened after it, closed after it. Nothing here
  * needs a repair: an item is written by one instruction, and the lock is repaired as every lock.
  */
-#include "region/object.h"
+#include "message/message.h"
 #include "sync/sync.h"
 #include <string.h>
 #include <wchar.h>
@@ -489,4 +489,15 @@ int shoal_array_exchange(shoal_array *array, size_t index, int64_t n, int64_t *b
 int shoal_array_compare_exchange(shoal_array *array, size_t index, int64_t *expected, int64_t n)
 {
     return compare_exchange(array, TYPE_ARRAY, index, expected, n, "shoal_array_compare_exchange");
+}
+
+/* ---- inspection ---- */
+
+void value_describe(struct description *d, const struct header *h)
+{
+    const struct body *b = body_of(h);
+    describe_letter(d, "of", b->type);
+    describe_number(d, "length", b->length);
+    if (b->lock)
+        describe_number(d, "lock", b->lock - 1);
 }

@@ -196,15 +196,9 @@ static int wait_kernel(struct child *child)
     return rc == -EINTR ? rc : 0;
 }
 
-int shoal_process_join(shoal_process *process, int64_t deadline)
+static int join(struct child *child, int64_t deadline)
 {
-    owner_t me;
-    int rc = self(&me);
-    if (rc)
-        return rc;
-    struct child *child = child_own(process, "shoal_process_join", &rc);
-    if (!child)
-        return rc;
+    int rc;
     if (deadline == SHOAL_FOREVER && child->kind == CHILD && child->status == SHOAL_EXIT_RUNNING) {
         rc = wait_kernel(child);
         if (rc)
@@ -224,6 +218,28 @@ int shoal_process_join(shoal_process *process, int64_t deadline)
             return fail(rc, "shoal_process_join: %s", shoal_strerror(rc));
     }
     return 0;
+}
+
+int shoal_process_join(shoal_process *process, int64_t deadline)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    struct child *child = child_own(process, "shoal_process_join", &rc);
+    if (!child)
+        return rc;
+    if (!child_in_family(child))
+        return join(child, deadline);
+    /* For inspection. A signal handler may join inside of a join. */
+    struct record *record = shoal_thread.record;
+    uint64_t was = atomic_load_explicit(&record->joins, memory_order_relaxed);
+    uint64_t now = (uint64_t)child->generation << 32 | child->slot;
+    atomic_store_explicit(&record->joins, now, memory_order_relaxed);
+    rc = join(child, deadline);
+    if (likely(self_known() == me)) /* what was called on a death may have left the family */
+        atomic_store_explicit(&record->joins, was, memory_order_relaxed);
+    return rc;
 }
 
 void child_abandon(struct child *child)

@@ -109,6 +109,8 @@ static inline uint32_t state_version(uint64_t state)
  *   word    CAS by who claims it, stored by who frees it (its process's repairer, or the process itself)
  *   frames  written by the thread: object id + 1 on whose eventcount it waits, 0 for none; read by
  *       repairers
+ *   joins   written by the thread: {generation:32, slot:32} of the process whose end it waits for; read by
+ *       inspection only
  *   reading written by the thread: {count:32, object id + 1:32} while it reads memory that another may
  *       give back, in an object's own runs; read by who gives it back (message/lanes.c)
  */
@@ -118,7 +120,7 @@ struct record {
     uint32_t next_spare; /* of the same process, whose threads have ended; under its attach_mutex */
     _Atomic uint64_t frames[FRAMES];
     _Atomic uint64_t reading;
-    uint64_t reserved2;
+    _Atomic uint64_t joins;
 };
 static_assert(sizeof(struct record) == 64, "one cache line");
 

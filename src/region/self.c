@@ -160,6 +160,7 @@ CHILD_PATH static void use_record(uint32_t r, pid_t tid)
     t->depth = 0;
     t->holds_life = false;
     t->record = record;
+    atomic_store_explicit(&record->joins, 0, memory_order_relaxed);
     atomic_store(&record->tid, (uint32_t)tid);
     t->me = owner_make((uint32_t)(atomic_load(&record->word) >> 32), r);
     if (!t->keyed) /* a fork copies it: the child is spared the call */

@@ -383,6 +383,16 @@ int shoal_barrier_n_waiting(const shoal_barrier *barrier)
 
 SYNC_REFERENCES(barrier, TYPE_BARRIER)
 
+void barrier_describe(struct description *d, const struct header *h)
+{
+    const struct body *b = body_of(h);
+    uint64_t state = atomic_load(&b->state);
+    describe_number(d, "parties", b->parties);
+    describe_number(d, "waiting", state & COUNT_MASK);
+    describe_flag(d, "broken", state & BROKEN);
+    describe_number(d, "phase", phase_of(state));
+}
+
 /* ---- repair ---- */
 
 static void repair(struct header *h)

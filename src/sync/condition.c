@@ -551,6 +551,27 @@ shoal_condition *shoal_condition_close(shoal_condition *condition)
     return NULL;
 }
 
+void condition_describe(struct description *d, const struct header *h)
+{
+    const struct body *b = body_of(h);
+    struct cell few[64];
+    uint64_t waiting = 0, notified = 0;
+    uint32_t high = atomic_load(&b->high), n;
+    for (uint32_t k = 0; k < high && k < CELLS; k += n) {
+        n = high - k < 64 ? high - k : 64;
+        if (!look_payload(d->look, h, k * sizeof(struct cell), few, n * sizeof(struct cell)))
+            break;
+        for (uint32_t i = 0; i < n; i++) {
+            uint64_t word = atomic_load(&few[i].word);
+            waiting += word & WAITING && word & OWNER_MASK;
+            notified += (word & NOTIFIED) != 0;
+        }
+    }
+    describe_number(d, "waiting", waiting);
+    describe_number(d, "notified", notified);
+    describe_number(d, "lock", b->lock);
+}
+
 /* ---- repair ---- */
 
 static void repair(struct header *h)

@@ -114,6 +114,13 @@ SYNC_REFERENCES(event, TYPE_EVENT)
 
 /* ---- repair: only the wake-up of a setter that died before it ---- */
 
+void event_describe(struct description *d, const struct header *h)
+{
+    uint32_t word = atomic_load(&body_of(h)->word);
+    describe_flag(d, "set", word & 1);
+    describe_number(d, "sets", word >> 1);
+}
+
 static _Atomic uint32_t *event_of(struct header *h)
 {
     return &body_of(h)->event;

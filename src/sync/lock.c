@@ -130,6 +130,14 @@ bool lock_mine(const struct header *h)
 
 SYNC_REFERENCES(lock, TYPE_LOCK)
 
+void lock_describe(struct description *d, const struct header *h)
+{
+    d->blocking = BLOCKS_ALL;
+    d->owner_too = true;
+    d->first = describe_share(d, atomic_load(&body_of(h)->owner), "holder");
+    describe_flag(d, "locked", d->first);
+}
+
 /* ---- repair ---- */
 
 static _Atomic uint32_t *event_of(struct header *h)

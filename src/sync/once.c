@@ -71,6 +71,15 @@ int shoal_once_done(const shoal_once *once)
 
 SYNC_REFERENCES(once, TYPE_ONCE)
 
+void once_describe(struct description *d, const struct header *h)
+{
+    const struct body *b = body_of(h);
+    d->blocking = BLOCKS_ALL;
+    d->owner_too = true;
+    d->first = describe_share(d, atomic_load(&b->owner), "runs the function");
+    describe_flag(d, "done", atomic_load(&b->done));
+}
+
 /* ---- repair ---- */
 
 static _Atomic uint32_t *event_of(struct header *h)

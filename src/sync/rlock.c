@@ -151,6 +151,15 @@ void rlock_return(struct header *h, uint32_t depth)
 
 SYNC_REFERENCES(rlock, TYPE_RLOCK)
 
+void rlock_describe(struct description *d, const struct header *h)
+{
+    const struct body *b = body_of(h);
+    d->blocking = BLOCKS_ALL;
+    d->first = describe_share(d, atomic_load(&b->owner), "holder");
+    describe_flag(d, "locked", d->first);
+    describe_number(d, "levels", d->first ? (uint64_t)atomic_load(&b->depth) + 1 : 0);
+}
+
 /* ---- repair ---- */
 
 static _Atomic uint32_t *event_of(struct header *h)

@@ -492,6 +492,34 @@ int shoal_rwlock_holder(const shoal_rwlock *lock, shoal_holder *ret)
 
 SYNC_REFERENCES(rwlock, TYPE_RWLOCK)
 
+/* The writer word keeps all others waiting, also while its owner still waits for readers. */
+void rwlock_describe(struct description *d, const struct header *h)
+{
+    owner_t writer = atomic_load(&body_of(h)->writer), few[64];
+    struct {
+        _Atomic uint32_t high, reach, pages;
+    } top;
+    uint64_t readers = 0;
+    look_payload(d->look, h, 0, &top, sizeof top);
+    d->blocking = BLOCKS_ALL;
+    d->first = describe_share(d, writer,
+                              writer & HELD   ? "writer"
+                              : writer & TOLD ? "reader who was told of a death"
+                                              : "waits to write");
+    uint32_t high = atomic_load(&top.high), n;
+    for (uint32_t k = 0; k < high && k < CELLS; k += n) {
+        n = high - k < 64 ? high - k : 64;
+        if (!look_payload(d->look, h, offsetof(struct shares, cell) + k * sizeof(owner_t), few,
+                          n * sizeof(owner_t)))
+            break;
+        for (uint32_t i = 0; i < n; i++)
+            if (few[i] & COUNT)
+                readers += describe_share(d, few[i], "reader");
+    }
+    describe_flag(d, "written", d->first && writer & HELD);
+    describe_number(d, "readers", readers);
+}
+
 /* ---- repair ---- */
 
 static void repair(struct header *h)

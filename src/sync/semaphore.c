@@ -596,6 +596,36 @@ int shoal_semaphore_holders(const shoal_semaphore *semaphore, shoal_holder *ret,
 
 SYNC_REFERENCES(semaphore, TYPE_SEMAPHORE)
 
+/* Who waits for a permit waits for those who own some, if there are no others to come. */
+void semaphore_describe(struct description *d, const struct header *h)
+{
+    const struct body *b = body_of(h);
+    struct cells cells;
+    struct cell few[64];
+    uint64_t owned = 0, most = h->size / sizeof(struct cell);
+    uint32_t value = b->bound ? available(b) : 0; /* 0: it is not what it seems */
+    if (h->size && look_payload(d->look, h, 0, &cells, sizeof cells)) {
+        uint32_t high = atomic_load(&cells.high), n;
+        for (uint32_t k = 0; k < high && k < most; k += n) {
+            n = high - k < 64 ? high - k : 64;
+            if (!look_payload(d->look, h, sizeof cells + k * sizeof(struct cell), few,
+                              n * sizeof(struct cell)))
+                break;
+            for (uint32_t i = 0; i < n; i++)
+                if (atomic_load(&few[i].count) & 1) {
+                    describe_share(d, atomic_load(&few[i].owner), "owner of a permit");
+                    owned++;
+                }
+        }
+    }
+    describe_number(d, "value", value);
+    if (b->bound && b->bound < SHOAL_SEMAPHORE_MAX - 1)
+        describe_number(d, "bound", b->bound);
+    if (h->size)
+        describe_number(d, "owned", owned);
+    d->blocking = !value && owned && owned >= b->bound ? BLOCKS_ANY : BLOCKS_NOT;
+}
+
 /* ---- repair ---- */
 
 static void repair(struct header *h)

@@ -2,6 +2,7 @@
 #ifndef SHOAL_SYNC_SYNC_H
 #define SHOAL_SYNC_SYNC_H
 
+#include "region/look.h"
 #include "region/object.h"
 #include <shoal/sync.h>
 
@@ -26,6 +27,10 @@ bool rlock_mine(const struct header *lock);
 uint32_t rlock_leave(struct header *h);
 /* taken anew by the caller: the levels as they were */
 void rlock_return(struct header *h, uint32_t depth);
+
+/* What inspection shows of one. */
+describe lock_describe, rlock_describe, rwlock_describe, once_describe, semaphore_describe;
+describe condition_describe, event_describe, barrier_describe;
 
 /* _reference, _open and _close of an object. */
 #define SYNC_REFERENCES(name, type_of)                                                \
