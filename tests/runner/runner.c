@@ -333,6 +333,54 @@ static void show_processes(int root, int depth)
         show_processes(pids[i], depth + 1);
 }
 
+/* build/shoal-inspect, beside the folder of the test program. Asked before main: the runner's own mount
+ * namespace makes the answer a path from outside in a chroot. */
+static char inspect_path[4200];
+
+__attribute__((constructor)) static void find_inspect(void)
+{
+    ssize_t n = readlink("/proc/self/exe", inspect_path, 4096);
+    for (int i = 0; i < 2 && n > 0; i++)
+        for (n--; n > 0 && inspect_path[n - 1] != '/'; n--)
+            ;
+    snprintf(inspect_path + (n > 0 ? n : 0), 100, "shoal-inspect");
+}
+
+/* What the processes that share the region of this one hold and wait for: 1 if it has one. */
+static int show_family(int pid)
+{
+    char number[16];
+    int status;
+
+    fflush(NULL);
+    snprintf(number, sizeof(number), "%d", pid);
+    int child = fork();
+    if (child < 0)
+        return 0;
+    if (child == 0) {
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+        if (null >= 0) /* that it has no region, or that the program was not built, is no news */
+            dup2(null, 2);
+        alarm(20);
+        execl(inspect_path, inspect_path, number, (char *)NULL);
+        _exit(127);
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* The test's process has ended: what it left behind may tell. */
+static void show_family_left(void)
+{
+    int pids[16];
+    size_t n = list_children(getpid(), NULL, pids, 16);
+
+    for (size_t i = 0; i < n && i < 16; i++)
+        if (show_family(pids[i]))
+            return;
+}
+
 static void copy_output(int fd)
 {
     char buffer[4096];
@@ -438,6 +486,7 @@ static enum outcome run_forked(const struct runner_test *test, struct check_repo
     if (!ended) {
         printf("  the processes of %s:\n", test->name);
         show_processes(pid, 0);
+        show_family(pid);
         runner_on_failure(test->name, pid);
         fflush(NULL);
         int pids[256];
@@ -447,6 +496,7 @@ static enum outcome run_forked(const struct runner_test *test, struct check_repo
             kill(pids[i], SIGKILL);
         /* What those had started becomes ours now, and is no news: the test failed already. */
     } else if (outcome == FAILED) {
+        show_family_left();
         runner_on_failure(test->name, pid);
     }
     kill_leftovers(&left);

@@ -19,6 +19,9 @@
  * it finds orphans), and kills them by their ids. Something left behind is a failure. Private
  * mappings are not compared: malloc, thread stacks and the sanitizers come and go as they like.
  *
+ * Of a test that fails it also shows what its family holds and waits for (build/shoal-inspect), as far
+ * as that is there still.
+ *
  * Last line: "N passed, N failed", and ", N skipped" if any were. Exit status: 0, or 1 if something
  * failed.
  *

@@ -5,6 +5,8 @@
 #define _GNU_SOURCE
 #include "runner.h"
 
+#include <shoal/shoal.h>
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -109,6 +111,31 @@ INNER(inner_hangs)
         pause();
 }
 
+static shoal_lock *lock;
+static void hold(void)
+{
+    ASSERT_OK(shoal_lock_create(&lock, &(shoal_sync_options){.name = "dear"}));
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_NOW));
+}
+
+INNER(inner_waits_for_itself)
+{
+    hold();
+    shoal_lock_acquire(lock, SHOAL_FOREVER);
+}
+
+INNER(inner_leaves_a_child_that_waits)
+{
+    hold();
+    int pid = (int)ASSERT_SYS(fork());
+    if (pid == 0) {
+        shoal_lock_acquire(lock, SHOAL_FOREVER); /* has it when its holder ends */
+        for (;;)
+            pause();
+    }
+    FAIL("it was only a test");
+}
+
 /* And these only in the outer one. */
 #define OUTER(test_name)                                                             \
     static void test_name(void);                                                     \
@@ -194,6 +221,14 @@ OUTER(an_entry_left_in_dev_shm_is_a_failure)
 OUTER(a_test_that_hangs_is_killed_and_fails)
 {
     inner_says("--timeout 0.3 inner_hangs", 1, "no end within 0.3 s", "\n0 passed, 1 failed\n");
+}
+
+OUTER(a_test_that_fails_shows_what_its_family_holds_and_waits_for)
+{
+    inner_says("--timeout 1 inner_waits_for_itself", 1,
+               "holds lock 'dear' and waits for lock 'dear'", "\n0 passed, 1 failed\n");
+    inner_says("inner_leaves_a_child_that_waits", 1, "lock 'dear': open in",
+               "\n0 passed, 1 failed\n");
 }
 
 OUTER(list_prints_names_and_runs_nothing)
