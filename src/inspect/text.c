@@ -101,13 +101,12 @@ static void put_deadlock(FILE *to, const shoal_any *cycle)
     for (int64_t i = 0; i < n; i++) {
         const shoal_any *one = item(cycle, i), *before = item(cycle, (i + n - 1) % n);
         put_process(to, one, "process");
-        if (is_process(before)) {
-            fprintf(to, " is waited for");
-        } else {
+        if (!is_process(before)) { /* else it is the process that is waited for */
             fprintf(to, " holds ");
             put_object(to, before, "object");
+            fprintf(to, " and");
         }
-        fprintf(to, is_process(one) ? " and waits for the end of " : " and waits for ");
+        fprintf(to, is_process(one) ? " waits for the end of " : " waits for ");
         put_object(to, one, "object");
         fprintf(to, i + 1 < n ? "; " : "\n");
     }

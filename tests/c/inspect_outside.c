@@ -67,6 +67,39 @@ TEST(the_program_tells_a_deadlock_in_plain_words)
     end_all(2, pids, snapshot);
 }
 
+static int wait_for_a(void *argument)
+{
+    (void)argument;
+    return shoal_lock_acquire(locks[0], SHOAL_FOREVER);
+}
+
+TEST(the_program_tells_a_join_that_never_ends_in_plain_words)
+{
+    static char shown[20000], wanted[400];
+    shoal_process *p;
+    make_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        take('a');
+        ASSERT_OK(shoal_process_start(&p, wait_for_a, NULL, NULL));
+        atomic_store(&words[HAVE], shoal_process_pid(p));
+        shoal_process_join(p, SHOAL_FOREVER);
+        _exit(0);
+    }
+    until_word(&words[HAVE], 1);
+    pid_t worker = (pid_t)atomic_load(&words[HAVE]);
+    until_asleep(pid);
+    until_asleep(worker);
+    ASSERT_EQ_INT(inspect_pid("", worker, shown, sizeof shown), 0);
+    says(shown, "deadlock: (forked) (pid ");
+    says(shown, " holds lock 'a' and waits for the end of process '");
+    snprintf(wanted, sizeof wanted, " (pid %d) waits for lock 'a'\n", (int)worker);
+    says(shown, wanted);
+    kill(worker, SIGKILL);
+    ends_well(pid);
+    close_all();
+}
+
 TEST(the_program_becomes_no_member_and_takes_no_memory)
 {
     static char shown[20000];

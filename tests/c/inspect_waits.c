@@ -179,7 +179,7 @@ TEST(inspect_shows_no_deadlock_where_there_is_none_but_much_waiting)
     make_all();
     for (int i = 0; i < MANY; i++)
         pids[i] = child(hurry);
-    for (int i = 0; i < 200; i++) {
+    for (int i = 0; i < 1000; i++) {
         shoal_any *snapshot = look();
         ASSERT_EQ_INT(deadlocks(snapshot), 0);
         shoal_any_free(snapshot);
