@@ -1,8 +1,28 @@
 /* shoal/queue.h - queues: many processes put messages in, many take them out.
  *
  * A message is a sequence of bytes of any length, or an any (any.h), which is encoded into bytes.
- * The oldest message is taken first: if a put has returned before another one began, in whatever
- * processes, its message is taken first. A message is in the queue wholly or not at all, whatever
+ * Which is taken first depends on the queue's kind:
+ *
+ *   SHOAL_FIFO      the oldest: if a put has returned before another one began, in whatever processes,
+ *                   its message is taken first
+ *   SHOAL_LIFO      the newest: the one whose put came last
+ *   SHOAL_PRIORITY  the smallest, and of equal ones the oldest. Bytes are compared as memcmp does,
+ *                   the shorter first where one begins as the other. Anys are compared as Python's <
+ *                   does: ints, floats and bools by their value, exactly; str by code points; bytes;
+ *                   lists and tuples item by item, so (priority, message) does what one expects. What
+ *                   equals itself and has no order otherwise is None. Nothing else has an order (dict,
+ *                   set, NaN, ...), nor have a str and an int, say, or anys and plain bytes: a put is
+ *                   -EINVAL if it comes to compare the message with such a one in the queue. It is
+ *                   compared with the first one, and with some of the others. Two tuples are compared up
+ *                   to where they differ; what stands behind may be anything
+ *
+ * In a queue of the latter two who puts and who takes come one at a time. One that is stopped (SIGSTOP)
+ * in there keeps out all others, who wait until their deadlines: with SHOAL_NOW for a tenth of
+ * a second, as for one who merely works in there; one that is killed in there keeps out nobody. Each
+ * message takes an object of the region, and one that does not fit into a full region or quota
+ * is -ENOMEM at once. An any in a SHOAL_PRIORITY queue takes about twice its bytes.
+ *
+ * A message is in the queue wholly or not at all, whatever
  * dies; one that a put has reported is never lost, and ends only with a process that took it, or
  * with the queue. No thread, no descriptor and no other process is needed; who puts may end at once.
  *
@@ -29,10 +49,14 @@ extern "C" {
 
 typedef struct shoal_queue shoal_queue;
 
+/* Kinds of queues. */
+enum { SHOAL_FIFO, SHOAL_LIFO, SHOAL_PRIORITY };
+
 typedef struct shoal_queue_options {
     uint64_t maxsize; /* messages; 0: no bound but the region's and the quota's */
     unsigned flags;   /* 0 */
     const char *name; /* at most 47 bytes; NULL: none */
+    unsigned kind;    /* SHOAL_FIFO, which is 0, SHOAL_LIFO or SHOAL_PRIORITY */
 } shoal_queue_options;
 
 /* A message where it lies. */
@@ -46,10 +70,10 @@ SHOAL_API int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *o
 
 /* Puts a copy of `size` bytes: 0. Waits while the queue is full, or the region is: -EAGAIN
  * (SHOAL_NOW), -ETIMEDOUT, -EINTR. -EPIPE: it was shut down. -EMSGSIZE: longer than the region.
- * -ENOMEM: the machine has no memory. Killed inside: it is in the queue, or nothing has happened. */
+ * -ENOMEM: the machine has no memory. -EINVAL: it cannot be compared (SHOAL_PRIORITY). Killed inside: it is in the queue, or nothing has happened. */
 SHOAL_API int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size,
                                     int64_t deadline);
-/* Takes the oldest message into memory from malloc, which the caller frees; *ret is not NULL for a
+/* Takes the first message into memory from malloc, which the caller frees; *ret is not NULL for a
  * message of 0 bytes either; no zero byte lies behind it. 0. -EAGAIN, -ETIMEDOUT, -EINTR: there was
  * none. -EPIPE: it was shut down, and is empty. Killed inside: the message is in the queue, or gone. */
 SHOAL_API int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t deadline);
@@ -60,11 +84,11 @@ SHOAL_API int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_
 /* Puts an any as one message: as put_bytes, of what shoal_any_encode makes of it. The any stays the
  * caller's. -EINVAL: NULL, or there is an object in it; what travels is its reference, as bytes. */
 SHOAL_API int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline);
-/* Takes the oldest message as an any, the caller's: as get_bytes and shoal_any_decode with its default
+/* Takes the first message as an any, the caller's: as get_bytes and shoal_any_decode with its default
  * limits. -EBADMSG: it was no any (bytes that something else put, too much of it), -ENOMEM: there was no
  * memory for it; that message was taken, and is gone. */
 SHOAL_API int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline);
-/* Puts n messages, in this order, in few steps: how many (as a rule all; fewer if the deadline
+/* Puts n messages, in this order, in few steps (one each if it is not SHOAL_FIFO): how many (as a rule all; fewer if the deadline
  * passes or it is shut down when some are in), or as put_bytes. */
 SHOAL_API int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_t n,
                                    int64_t deadline);

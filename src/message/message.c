@@ -4,22 +4,22 @@
  * commit. While that position is between the lane's head and its end the queue holds it; so the
  * commit of the put, and that of the take, hand it over in the one step that they are. Whoever puts
  * holds it until after the first, whoever takes holds it before the second: there is no moment at
- * which nobody does.
+ * which nobody does. A heap hands over in the same way, but for what says that it holds the message:
+ * its body alone.
  */
 #include "message/message.h"
+#include "message/heap.h"
 #include "message/pickle.h"
 #include "region/life.h"
 #include <string.h>
 
-static struct message *body_of(const struct header *h)
-{
-    return (struct message *)(uintptr_t)h->body;
-}
-
-int message_create(void **ret, size_t size, unsigned char **bytes)
+int message_create(void **ret, size_t size, size_t key, unsigned char **bytes)
 {
     struct header *h;
-    int rc = object_create(&h, TYPE_MESSAGE, size ? size : 1, NULL, OBJECT_RAW);
+    if (size > view.at.size || key > view.at.size - size)
+        return fail(-EMSGSIZE, "a message of %zu bytes is longer than the region (%llu)", size,
+                    (unsigned long long)view.at.size);
+    int rc = object_create(&h, TYPE_MESSAGE, size + key ? size + key : 1, NULL, OBJECT_RAW);
     if (rc)
         return rc;
     h->size = size;
@@ -54,7 +54,7 @@ int message_put(void *message, struct lanes *q, const struct place *p, int64_t d
     if (rc)
         return rc;
     memcpy(r.bytes, &named, sizeof named);
-    struct message *m = body_of(h);
+    struct message *m = message_body(h);
     m->position = r.record;
     m->lane = (uint16_t)r.index;
     m->which = (uint16_t)p->which;
@@ -66,15 +66,6 @@ int message_put(void *message, struct lanes *q, const struct place *p, int64_t d
     if (!rc)
         object_close(message, TYPE_MESSAGE);
     return rc;
-}
-
-/* One of `size` bytes to be filled in, whose put is the caller's to do. */
-static int begin_long(void **ret, size_t size, unsigned char **bytes)
-{
-    if (size > view.at.size)
-        return fail(-EMSGSIZE, "a message of %zu bytes is longer than the region (%llu)", size,
-                    (unsigned long long)view.at.size);
-    return message_create(ret, size, bytes);
 }
 
 static int end_long(void *message, struct lanes *q, const struct place *p, int64_t deadline)
@@ -90,7 +81,7 @@ int message_put_long(struct lanes *q, const struct place *p, const void *bytes, 
 {
     void *message;
     unsigned char *at;
-    int rc = begin_long(&message, size, &at);
+    int rc = message_create(&message, size, 0, &at);
     if (rc)
         return rc;
     memcpy(at, bytes, size);
@@ -106,28 +97,43 @@ void message_unpack(void *message, void *buffer)
 
 /* ---- anys ---- */
 
+int message_measure(const shoal_any *any, size_t *size, const char *call)
+{
+    if (pickle_measure(any, size, NULL))
+        return fail(-EINVAL,
+                    "%s: an object in an any does not travel; a reference to it, as bytes, does",
+                    call);
+    return 0;
+}
+
 int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any, int64_t deadline)
 {
     size_t size;
-    if (pickle_measure(any, &size, NULL))
-        return fail(-EINVAL,
-                    "%s: an object in an any does not travel; a reference to it, as bytes, does",
-                    p->call);
+    int rc = message_measure(any, &size, p->call);
+    if (rc)
+        return rc;
     if (size > INLINE_MOST) {
         void *message;
         unsigned char *at;
-        int rc = begin_long(&message, size, &at);
+        rc = message_create(&message, size, 0, &at);
         if (rc)
             return rc;
         pickle_write(any, at);
         return end_long(message, q, p, deadline);
     }
     struct room r;
-    int rc = lanes_begin(q, p, &r, size, false, deadline);
+    rc = lanes_begin(q, p, &r, size, false, deadline);
     if (rc)
         return rc;
     pickle_write(any, r.bytes);
     return lanes_commit(q, p, &r, deadline, NULL);
+}
+
+int message_unpack_any(void *message, shoal_any **ret)
+{
+    int rc = pickle_read(ret, message_bytes(message), message_size(message), NULL, NULL, 0);
+    object_close(message, TYPE_MESSAGE);
+    return rc;
 }
 
 int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, size_t most,
@@ -141,9 +147,8 @@ int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, si
         *size = t.size;
     if (rc)
         return rc;
-    rc = pickle_read(ret, t.object ? message_bytes(t.object) : buffer, t.size, NULL, NULL, 0);
-    if (t.object)
-        object_close(t.object, TYPE_MESSAGE);
+    rc = t.object ? message_unpack_any(t.object, ret)
+                  : pickle_read(ret, buffer, t.size, NULL, NULL, 0);
     return rc ? fail_in(rc, p->call) : 0;
 }
 
@@ -151,14 +156,17 @@ int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, si
 
 static bool held(struct header *h)
 {
-    struct message *m = body_of(h);
+    struct message *m = message_body(h);
     uint32_t id = atomic_load(&m->queue) - 1, generation = atomic_load(&m->generation);
     if (id >= atomic_load(&view.region->groups_high) * GROUP)
         return false;
     struct header *queue = header_at(id);
     uint64_t s = atomic_load(&queue->state);
-    if (state_status(s) != OBJECT_LIVE || state_generation(s) != generation ||
-        (queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE) ||
+    if (state_status(s) != OBJECT_LIVE || state_generation(s) != generation)
+        return false;
+    if (queue->type == TYPE_QUEUE && heap_kind(queue))
+        return true;
+    if ((queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE) ||
         queue->size / sizeof(struct lanes) <= m->which)
         return false;
     return lanes_holds((struct lanes *)header_payload(queue) + m->which, m->lane, m->position);

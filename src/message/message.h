@@ -1,5 +1,4 @@
-/* message/message.h - a message that is an object of its own: long ones, and those that carry
- * references. It is held by the process that fills it in, then by the queue that it lies in, then
+/* message/message.h - a message that is an object of its own: long ones, and all those of heaps. It is held by the process that fills it in, then by the queue that it lies in, then
  * by the process that took it.
  */
 #ifndef SHOAL_MESSAGE_H
@@ -8,19 +7,34 @@
 #include "message/lanes.h"
 #include <shoal/any.h>
 
-/* Where a message lies is never struck out again: that it was taken is seen by the lane's head. */
+/* Where a message lies in a lane is never struck out again: that it was taken is seen by the lane's
+ * head. In a heap `queue` itself says whether it is in it (message/heap.c). */
 struct message {
-    /* the object that it lies in, a queue or a pipe: 0: in none yet, or its id + 1 */
+    /* the object that it lies in, a queue or a pipe: 0: in none, or its id + 1 */
     _Atomic uint32_t queue, generation;
-    uint64_t position;
-    uint16_t lane;
-    uint16_t which;
-    uint32_t references; /* of objects, behind the bytes */
+    union {
+        struct { /* of lanes */
+            uint64_t position;
+            uint16_t lane;
+            uint16_t which;
+        };
+        struct { /* of a heap */
+            uint64_t sequence;
+            uint32_t index; /* only while a heap is being rebuilt */
+            uint32_t key;   /* bytes of the key behind the message; 0: its bytes are the key */
+        };
+    };
 };
 static_assert(sizeof(struct message) <= BODY, "fits in the header");
 
-/* Makes one of `size` bytes, held by the caller: *bytes is where to write them. */
-int message_create(void **ret, size_t size, unsigned char **bytes);
+static inline struct message *message_body(const struct header *h)
+{
+    return (struct message *)(uintptr_t)h->body;
+}
+
+/* Makes one of `size` bytes and a key, held by the caller: *bytes is where to write them. -EMSGSIZE:
+ * longer than the region. */
+int message_create(void **ret, size_t size, size_t key, unsigned char **bytes);
 int message_open(void **ret, uint32_t id, uint32_t generation);
 unsigned char *message_bytes(const void *message);
 size_t message_size(const void *message);
@@ -32,6 +46,10 @@ int message_put_long(struct lanes *q, const struct place *p, const void *bytes, 
                      int64_t deadline);
 /* The bytes of one that was taken, to a buffer that is as long; it is closed. */
 void message_unpack(void *message, void *buffer);
+/* The any that it is; it is closed in any case. */
+int message_unpack_any(void *message, shoal_any **ret);
+/* How long an any is, encoded: 0; -EINVAL with a sentence, as it may be told by `call`. */
+int message_measure(const shoal_any *any, size_t *size, const char *call);
 
 /* Encodes straight to where the message lies; as put_bytes, and -EINVAL: an object is in it. */
 int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any, int64_t deadline);

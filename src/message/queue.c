@@ -1,5 +1,6 @@
-/* queue: lanes (message/lanes.c), and what is counted around them. */
+/* queue: lanes (message/lanes.c) or a heap (message/heap.c), and what is counted around them. */
 #include "message/any.h"
+#include "message/heap.h"
 #include "message/lanes.h"
 #include "message/message.h"
 #include "region/life.h"
@@ -27,6 +28,12 @@ static inline struct lanes *queue_of(const shoal_queue *queue, const char *call,
     return lanes_of(h);
 }
 
+/* The heap of one that was found by queue_of; NULL: it is of the kind that has lanes. */
+static inline struct heap *heap_of(const struct place *p)
+{
+    return unlikely(heap_kind(p->header)) ? header_payload(p->header) : NULL;
+}
+
 int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options)
 {
     struct header *h;
@@ -34,12 +41,17 @@ int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options)
         return fail(-EINVAL, "shoal_queue_create: nowhere to write the handle (NULL)");
     if (options && options->flags)
         return fail(-EINVAL, "shoal_queue_create: unknown flags %#x", options->flags);
-    int rc = object_create(&h, TYPE_QUEUE, sizeof(struct lanes), options ? options->name : NULL,
-                           OBJECT_ZERO);
+    unsigned kind = options ? options->kind : SHOAL_FIFO;
+    if (kind > SHOAL_PRIORITY)
+        return fail(-EINVAL, "shoal_queue_create: there is no kind %u of queues", kind);
+    int rc = object_create(&h, TYPE_QUEUE, kind ? sizeof(struct heap) : sizeof(struct lanes),
+                           options ? options->name : NULL, OBJECT_ZERO);
     if (rc)
         return rc;
     h->flags = OBJECT_LOOKED_AT;
-    lanes_of(h)->maxsize = options ? options->maxsize : 0;
+    *heap_kind_of(h) = kind;
+    *(kind ? &((struct heap *)header_payload(h))->maxsize : &lanes_of(h)->maxsize) =
+        options ? options->maxsize : 0;
     *ret = object_publish(h);
     return 0;
 }
@@ -54,6 +66,9 @@ int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size, in
         return bad_handle(queue, "shoal_queue_put_bytes");
     if (unlikely(!bytes && size))
         return fail(-EINVAL, "shoal_queue_put_bytes: %zu bytes at NULL", size);
+    struct heap *heap = heap_of(&p);
+    if (unlikely(heap))
+        return heap_put_bytes(heap, &p, bytes, size, deadline);
     if (unlikely(size > INLINE_MOST))
         return message_put_long(q, &p, bytes, size, deadline);
     return lanes_put(q, &p, bytes, size, deadline);
@@ -67,7 +82,28 @@ int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline)
         return bad_handle(queue, "shoal_queue_put");
     if (unlikely(!any))
         return any_is_null("shoal_queue_put");
-    return message_put_any(q, &p, any, deadline);
+    struct heap *heap = heap_of(&p);
+    return heap ? heap_put_any(heap, &p, any, deadline) : message_put_any(q, &p, any, deadline);
+}
+
+/* Puts the first of n, which is short, and those behind it that go with it in one step: *put is how
+ * many. */
+static int put_run(struct lanes *q, const struct place *p, const shoal_bytes *m, size_t n,
+                   int64_t deadline, unsigned *put)
+{
+    struct room r;
+    int rc = lanes_begin(q, p, &r, m->size, false, deadline);
+    if (rc)
+        return rc;
+    if (m->size)
+        memcpy(r.bytes, m->bytes, m->size);
+    for (size_t i = 1; i < n; i++) {
+        if ((!m[i].bytes && m[i].size) || m[i].size > INLINE_MOST || !lanes_more(q, &r, m[i].size))
+            break;
+        if (m[i].size)
+            memcpy(r.bytes, m[i].bytes, m[i].size);
+    }
+    return lanes_commit(q, p, &r, deadline, put);
 }
 
 int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_t n,
@@ -81,29 +117,19 @@ int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_
         return fail(-EINVAL, "shoal_queue_put_many: %zu messages at %p", n, (const void *)messages);
     size_t done = 0;
     while (done < n) {
-        struct room r;
         const shoal_bytes *m = &messages[done];
+        struct heap *heap = heap_of(&p);
         unsigned put = 1;
         int rc;
         if (!m->bytes && m->size)
             rc = fail(-EINVAL, "shoal_queue_put_many: message %zu has %zu bytes at NULL", done,
                       m->size);
+        else if (heap)
+            rc = heap_put_bytes(heap, &p, m->bytes, m->size, deadline);
         else if (m->size > INLINE_MOST)
             rc = message_put_long(q, &p, m->bytes, m->size, deadline);
         else
-            rc = lanes_begin(q, &p, &r, m->size, false, deadline);
-        if (!rc && m->size <= INLINE_MOST) {
-            if (m->size)
-                memcpy(r.bytes, m->bytes, m->size);
-            for (size_t i = done + 1; i < n; i++) {
-                if ((!messages[i].bytes && messages[i].size) || messages[i].size > INLINE_MOST ||
-                    !lanes_more(q, &r, messages[i].size))
-                    break;
-                if (messages[i].size)
-                    memcpy(r.bytes, messages[i].bytes, messages[i].size);
-            }
-            rc = lanes_commit(q, &p, &r, deadline, &put);
-        }
+            rc = put_run(q, &p, m, n - done, deadline, &put);
         if (rc)
             return done ? (int)done : rc;
         done += put;
@@ -112,6 +138,14 @@ int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_
 }
 
 /* ---- get ---- */
+
+static inline int take(struct lanes *q, const struct place *p, void *buffer, size_t capacity,
+                       size_t most, struct taken *ret, int64_t deadline)
+{
+    struct heap *heap = heap_of(p);
+    return unlikely(heap) ? heap_take(heap, p, most, ret, deadline)
+                          : lanes_take(q, p, buffer, capacity, most, ret, deadline);
+}
 
 int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t deadline)
 {
@@ -124,7 +158,7 @@ int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t 
     if (unlikely(!ret || !size))
         return fail(-EINVAL,
                     "shoal_queue_get_bytes: nowhere to write the message or its size (NULL)");
-    int rc = lanes_take(q, &p, buffer, sizeof buffer, SIZE_MAX, &t, deadline);
+    int rc = take(q, &p, buffer, sizeof buffer, SIZE_MAX, &t, deadline);
     if (rc)
         return rc;
     void *copy = malloc(t.size ? t.size : 1);
@@ -153,7 +187,7 @@ int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_t capacity
         return bad_handle(queue, "shoal_queue_get_bytes_into");
     if (unlikely(!size || (!buffer && capacity)))
         return fail(-EINVAL, "shoal_queue_get_bytes_into: NULL for the buffer or the size");
-    int rc = lanes_take(q, &p, buffer, capacity, capacity, &t, deadline);
+    int rc = take(q, &p, buffer, capacity, capacity, &t, deadline);
     if (likely(!rc)) {
         if (unlikely(t.object))
             message_unpack(t.object, buffer);
@@ -168,13 +202,33 @@ int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_t capacity
 int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline)
 {
     struct place p;
+    struct taken t;
     size_t size;
     struct lanes *q = queue_of(queue, "shoal_queue_get", &p);
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_get");
     if (unlikely(!ret))
         return fail(-EINVAL, "shoal_queue_get: nowhere to write the any (NULL)");
-    return message_take_any(q, &p, ret, SIZE_MAX, &size, deadline);
+    struct heap *heap = heap_of(&p);
+    if (!heap)
+        return message_take_any(q, &p, ret, SIZE_MAX, &size, deadline);
+    int rc = heap_take(heap, &p, SIZE_MAX, &t, deadline);
+    return rc ? rc : message_unpack_any(t.object, ret);
+}
+
+/* As lanes_take_many. */
+static int take_many(struct heap *q, const struct place *p, size_t capacity, struct taken ret[],
+                     unsigned n, int64_t deadline)
+{
+    unsigned got = 0;
+    int rc = 0;
+    while (got < n) {
+        rc = heap_take(q, p, capacity, &ret[got], got ? SHOAL_NOW : deadline);
+        if (rc)
+            break;
+        capacity -= ret[got++].size;
+    }
+    return got ? (int)got : rc;
 }
 
 int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *buffer,
@@ -189,7 +243,10 @@ int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *
     if (!ret || !n || (!buffer && capacity))
         return fail(-EINVAL, "shoal_queue_get_many: %zu messages at %p, buffer %p", n, (void *)ret,
                     buffer);
-    int rc = lanes_take_many(q, &p, buffer, capacity, t, n < STEP ? (unsigned)n : STEP, deadline);
+    struct heap *heap = heap_of(&p);
+    unsigned most = n < STEP ? (unsigned)n : STEP;
+    int rc = heap ? take_many(heap, &p, capacity, t, most, deadline)
+                  : lanes_take_many(q, &p, buffer, capacity, t, most, deadline);
     if (rc == -EMSGSIZE)
         return fail(rc, "%s: the message has %zu bytes, the buffer %zu", p.call, t[0].size,
                     capacity);
@@ -205,6 +262,30 @@ int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *
 
 /* ---- counting ---- */
 
+static uint64_t maxsize_of(const struct place *p)
+{
+    struct heap *heap = heap_of(p);
+    return heap ? heap->maxsize : lanes_of(p->header)->maxsize;
+}
+
+static uint64_t puts_of(const struct place *p)
+{
+    struct heap *heap = heap_of(p);
+    return heap ? atomic_load(&heap->puts) : lanes_puts(lanes_of(p->header));
+}
+
+static _Atomic uint64_t *done_of(const struct place *p)
+{
+    struct heap *heap = heap_of(p);
+    return heap ? &heap->done : &lanes_of(p->header)->done;
+}
+
+static _Atomic uint32_t *finished_of(const struct place *p)
+{
+    struct heap *heap = heap_of(p);
+    return heap ? &heap->finished : &lanes_of(p->header)->finished;
+}
+
 static int64_t count(const shoal_queue *queue, const char *call)
 {
     struct place p;
@@ -213,7 +294,8 @@ static int64_t count(const shoal_queue *queue, const char *call)
     if (!q)
         return bad_handle(queue, call);
     int rc = self(&me);
-    return rc ? rc : (int64_t)lanes_size(q, &p);
+    struct heap *heap = heap_of(&p);
+    return rc ? rc : heap ? (int64_t)atomic_load(&heap->count) : (int64_t)lanes_size(q, &p);
 }
 
 int64_t shoal_queue_qsize(const shoal_queue *queue)
@@ -231,28 +313,28 @@ int shoal_queue_full(const shoal_queue *queue)
 {
     struct place p;
     int64_t n = count(queue, "shoal_queue_full");
-    struct lanes *q = queue_of(queue, "shoal_queue_full", &p);
-    return n < 0 ? (int)n : q && q->maxsize && (uint64_t)n >= q->maxsize;
+    if (n < 0 || !queue_of(queue, "shoal_queue_full", &p))
+        return n < 0 ? (int)n : 0;
+    return maxsize_of(&p) && (uint64_t)n >= maxsize_of(&p);
 }
 
 int shoal_queue_task_done(shoal_queue *queue)
 {
     struct place p;
-    struct lanes *q = queue_of(queue, "shoal_queue_task_done", &p);
-    if (!q)
+    if (!queue_of(queue, "shoal_queue_task_done", &p))
         return bad_handle(queue, "shoal_queue_task_done");
-    uint64_t done = atomic_load(&q->done);
+    uint64_t done = atomic_load(done_of(&p));
     do {
-        if (done >= lanes_puts(q))
+        if (done >= puts_of(&p))
             return fail(-EINVAL, "shoal_queue_task_done: all %llu messages are finished already",
                         (unsigned long long)done);
-    } while (!atomic_compare_exchange_weak(&q->done, &done, done + 1));
-    if (done + 1 >= lanes_puts(q))
-        wait_wake(&q->finished, INT_MAX);
+    } while (!atomic_compare_exchange_weak(done_of(&p), &done, done + 1));
+    if (done + 1 >= puts_of(&p))
+        wait_wake(finished_of(&p), INT_MAX);
     return 0;
 }
 
-static int wait_finished(struct lanes *q, const struct place *p, int64_t deadline)
+static int wait_finished(const struct place *p, int64_t deadline)
 {
     struct waiter w;
     if (deadline <= SHOAL_NOW)
@@ -261,10 +343,10 @@ static int wait_finished(struct lanes *q, const struct place *p, int64_t deadlin
     if (rc)
         return rc;
     for (;;) {
-        uint32_t seen = wait_announce(&w, &q->finished);
-        if (atomic_load(&q->done) >= lanes_puts(q))
+        uint32_t seen = wait_announce(&w, finished_of(p));
+        if (atomic_load(done_of(p)) >= puts_of(p))
             break;
-        rc = wait_park(&w, &q->finished, seen, deadline);
+        rc = wait_park(&w, finished_of(p), seen, deadline);
         if (rc)
             break;
     }
@@ -276,13 +358,12 @@ int shoal_queue_join(shoal_queue *queue, int64_t deadline)
 {
     struct place p;
     owner_t me;
-    struct lanes *q = queue_of(queue, "shoal_queue_join", &p);
-    if (!q)
+    if (!queue_of(queue, "shoal_queue_join", &p))
         return bad_handle(queue, "shoal_queue_join");
     int rc = self(&me);
-    if (rc || atomic_load(&q->done) >= lanes_puts(q))
+    if (rc || atomic_load(done_of(&p)) >= puts_of(&p))
         return rc;
-    return waited(wait_finished(q, &p, deadline), p.call, queue, TYPE_QUEUE, deadline);
+    return waited(wait_finished(&p, deadline), p.call, queue, TYPE_QUEUE, deadline);
 }
 
 int shoal_queue_shutdown(shoal_queue *queue, int at_once)
@@ -293,9 +374,12 @@ int shoal_queue_shutdown(shoal_queue *queue, int at_once)
     struct taken t;
     if (!q)
         return bad_handle(queue, "shoal_queue_shutdown");
-    lanes_shut(q);
+    if (heap_of(&p))
+        heap_shut(heap_of(&p));
+    else
+        lanes_shut(q);
     while (at_once) {
-        int rc = lanes_take(q, &p, buffer, sizeof buffer, SIZE_MAX, &t, SHOAL_NOW);
+        int rc = take(q, &p, buffer, sizeof buffer, SIZE_MAX, &t, SHOAL_NOW);
         if (rc == -EPIPE || rc == -EAGAIN)
             break;
         if (rc)
@@ -333,34 +417,48 @@ static struct place place_of(struct header *h)
 static void repair(struct header *h)
 {
     struct place p = place_of(h);
-    lanes_repair(lanes_of(h), &p);
+    if (heap_of(&p))
+        heap_repair(heap_of(&p), &p);
+    else
+        lanes_repair(lanes_of(h), &p);
 }
 
 static void destroy(struct header *h, uint32_t slot)
 {
-    lanes_destroy(lanes_of(h), slot);
+    struct place p = place_of(h);
+    p.generation--; /* what it was when it lived */
+    if (heap_of(&p))
+        heap_destroy(heap_of(&p), &p, slot);
+    else
+        lanes_destroy(lanes_of(h), slot);
 }
 
 static void runs(struct header *h, void (*visit)(uint32_t payload, uint32_t units, void *argument),
                  void *argument)
 {
-    lanes_runs(lanes_of(h), visit, argument);
+    struct place p = place_of(h);
+    if (heap_of(&p))
+        heap_runs(heap_of(&p), visit, argument);
+    else
+        lanes_runs(lanes_of(h), visit, argument);
 }
 
 static _Atomic uint32_t *event_of(struct header *h)
 {
-    return &lanes_of(h)->items;
+    struct place p = place_of(h);
+    return heap_of(&p) ? &heap_of(&p)->items : &lanes_of(h)->items;
 }
 
 static bool ready(struct header *h)
 {
     struct place p = place_of(h);
-    return lanes_ready(lanes_of(h), &p);
+    return heap_of(&p) ? heap_ready(heap_of(&p)) : lanes_ready(lanes_of(h), &p);
 }
 
 static _Atomic uint32_t *further(struct header *h, unsigned i)
 {
-    return lanes_event(lanes_of(h), i);
+    struct place p = place_of(h);
+    return heap_of(&p) ? heap_event(heap_of(&p), i) : lanes_event(lanes_of(h), i);
 }
 
 const struct type_repair queue_repair = {.repair = repair,
