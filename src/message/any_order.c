@@ -154,7 +154,8 @@ static bool put_shallow(struct key *k, const shoal_any *a)
 
 size_t any_key(const shoal_any *a, unsigned char *out)
 {
-    struct key k = {out, 0, 0};
+    struct key k = {.at = NULL};
+    k.at = out;
     struct any_frame *bottom = any_frames(a);
     size_t deep = 0;
     while (put_shallow(&k, a)) {

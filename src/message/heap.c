@@ -234,20 +234,22 @@ static void rebuild(struct heap *q, const struct place *p)
     for (uint64_t i = 0; i < names; i++) {
         uint64_t name = get(array, i);
         struct message *m = in_queue(name, p->id, p->generation);
-        if (!m || (m->index < n && get(array, m->index) == name))
+        if (!m || (m->index < n && get(array, m->index) == name && !MUTANT(152)))
             continue;
         puts = m->sequence > puts ? m->sequence : puts;
         m->index = (uint32_t)n;
         set(array, n++, name);
     }
-    for (uint64_t i = n / 2; is_sorted(p) && i-- > 0;) {
+    for (uint64_t i = n / 2; is_sorted(p) && !MUTANT(153) && i-- > 0;) {
         uint64_t name = get(array, i);
-        set(array, n, name); /* behind them: there is room for SPARE more than there were */
+        if (!MUTANT(154))
+            set(array, n, name); /* behind them: there is room for SPARE more than there were */
         move_down(array, name, n, i);
     }
     atomic_store(&q->count, n);
     atomic_store(&q->puts, puts);
-    free_other(q);
+    if (!MUTANT(155))
+        free_other(q);
 }
 
 static int lock(struct heap *q, const struct place *p, int64_t deadline)
@@ -262,7 +264,8 @@ static int lock(struct heap *q, const struct place *p, int64_t deadline)
     int64_t until = deadline > SHOAL_NOW ? deadline : os_now() + PATIENCE;
     rc = owner_acquire_slow(&q->owner, &q->event, p->id, me, until, &dead);
     if (rc == SHOAL_OWNER_DIED) {
-        rebuild(q, p);
+        if (!MUTANT(150))
+            rebuild(q, p);
         return 0;
     }
     return rc == -ETIMEDOUT && until != deadline ? not_now(deadline) : rc;
@@ -309,7 +312,7 @@ static int under_lock(struct heap *q, const struct place *p, int64_t deadline,
         rc = act(q, p, argument);
         unlock(q);
     } while (unlikely(rc == -EAGAIN) && !(rc = lanes_await(NULL, p, event, deadline, 0, may, q)));
-    if (atomic_load(&q->count))
+    if (atomic_load(&q->count) && !MUTANT(156))
         wait_wake(&q->items, 1);
     if (q->maxsize && has_place(q))
         wait_wake(&q->space, 1);
@@ -338,7 +341,7 @@ static int put(struct heap *q, const struct place *p, void *message)
     _Atomic uint64_t *array = array_of(q, q->now);
     atomic_store(&m->generation, p->generation);
     set(array, n, name);
-    if (to != n)
+    if (to != n && !MUTANT(151))
         set(array, n + 1, name); /* behind, while its place is made */
     /* others may hold it as soon as it can be seen */
     atomic_store_explicit(&handle->shared, 1, memory_order_relaxed);
@@ -454,7 +457,8 @@ void heap_repair(struct heap *q, const struct place *p)
     if (!owner || !owner_gone(owner) ||
         !atomic_compare_exchange_strong(&q->owner, &owner, shoal_thread.me))
         return;
-    rebuild(q, p);
+    if (!MUTANT(150))
+        rebuild(q, p);
     unlock(q);
 }
 

@@ -412,7 +412,7 @@ TEST(queue_priority_numbers_that_are_equal_have_one_key)
         shoal_any *real = shoal_any_float(values[i]), *integer;
         if (fabs(values[i]) >= 9.2e18)
             integer = shoal_any_int_bytes(bytes, any_float_bytes(values[i], bytes));
-        else if (values[i] == floor(values[i]))
+        else if (values[i] == (double)(int64_t)values[i])
             integer = shoal_any_int((int64_t)values[i]);
         else
             integer = shoal_any_copy(real);

@@ -562,7 +562,8 @@ KILL_SCENARIO(heap_get_that_shrinks, .setup = heap_nearly_shrunk, .prepare = fam
               .victim = get_once, .survivor = survive, .stopped = count_beside, .state = state,
               .repair = look, .final = finish_get);
 KILL_SCENARIO(heap_get_many, .setup = heap_several, .prepare = family_prepare, .victim = get_many,
-              .survivor = survive, .stopped = count_beside, .final = finish_get);
+              .survivor = survive, .stopped = count_beside, .state = state, .repair = look,
+              .final = finish_get);
 KILL_SCENARIO(heap_get_waits, .setup = heap_empty, .prepare = family_prepare, .victim = get_once,
               .partner = put_when_asleep, .survivor = survive, .final = finish_get);
 KILL_SCENARIO(heap_get_for_sleepers, .setup = heap_full, .prepare = family_prepare,
