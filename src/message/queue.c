@@ -213,7 +213,10 @@ int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline)
     if (!heap)
         return message_take_any(q, &p, ret, SIZE_MAX, &size, deadline);
     int rc = heap_take(heap, &p, SIZE_MAX, &t, deadline);
-    return rc ? rc : message_unpack_any(t.object, ret);
+    if (rc)
+        return rc;
+    rc = message_unpack_any(t.object, ret);
+    return rc ? fail_in(rc, p.call) : 0;
 }
 
 /* As lanes_take_many. */
