@@ -19,7 +19,7 @@ static int compare(const void *a, const void *b)
 /* A set of strs has no order of its own. */
 static void print_sorted(const shoal_any *set)
 {
-    const char *texts[MOST];
+    const char *texts[MOST] = {NULL};
     const shoal_any *member;
     int n = 0;
 

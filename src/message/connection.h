@@ -33,10 +33,10 @@ const struct connection_verbs *connection_verbs_of(const shoal_connection *c, co
 shoal_connection *socket_new(int fd, bool unready);
 void socket_ready(shoal_connection *handle);
 /* A socket's verbs in the name of another call than their own. */
-int socket_send_as(shoal_connection *c, const void *bytes, size_t size, int64_t deadline,
+int socket_send_as(shoal_connection *handle, const void *bytes, size_t size, int64_t deadline,
                    const char *call);
-int socket_flush_as(shoal_connection *c, int64_t deadline, const char *call);
-int socket_recv_into_as(shoal_connection *c, void *buffer, size_t capacity, size_t *size,
+int socket_flush_as(shoal_connection *handle, int64_t deadline, const char *call);
+int socket_recv_into_as(shoal_connection *handle, void *buffer, size_t capacity, size_t *size,
                         int64_t deadline, const char *call);
 
 #endif

@@ -329,7 +329,7 @@ static int put(struct heap *q, const struct place *p, void *message)
     uint64_t n = atomic_load(&q->count), to = n;
     uint64_t name = name_make(header_id(handle->header), handle->generation);
     if (atomic_load(&q->closed))
-        return fail(-EPIPE, "%s: nothing is put any more: it was shut", p->call);
+        return fail(-EPIPE, "%s: nothing is put any more: it was shut down", p->call);
     if (!has_place(q))
         return -EAGAIN;
     m->sequence = q->puts + 1;
@@ -349,13 +349,15 @@ static int put(struct heap *q, const struct place *p, void *message)
     move_up(array, name, n, to);
     atomic_store(&q->puts, q->puts + 1);
     atomic_store(&q->count, n + 1);
+    object_close(message, TYPE_MESSAGE); /* before anybody can take it: it is the queue's */
     return 0;
 }
 
 static int heap_put(struct heap *q, const struct place *p, void *message, int64_t deadline)
 {
     int rc = under_lock(q, p, deadline, put, message, &q->space, await_place);
-    object_close(message, TYPE_MESSAGE);
+    if (rc)
+        object_close(message, TYPE_MESSAGE);
     return rc;
 }
 
@@ -405,7 +407,7 @@ static int take(struct heap *q, const struct place *p, void *argument)
     uint64_t n = atomic_load(&q->count);
     if (!n && atomic_load(&q->closed)) {
         wait_wake(&q->items, INT_MAX); /* who shut it may have died before it woke all */
-        return fail(-EPIPE, "%s: there is nothing any more: it was shut", p->call);
+        return fail(-EPIPE, "%s: there is nothing any more: it was shut down", p->call);
     }
     if (!n)
         return -EAGAIN;

@@ -271,8 +271,8 @@ static int socket_send(shoal_connection *handle, const void *bytes, size_t size,
 static int socket_send_any(shoal_connection *handle, const shoal_any *any, int64_t deadline)
 {
     const char *call = "shoal_connection_send";
-    void *bytes;
-    size_t size;
+    void *bytes = NULL;
+    size_t size = 0;
     int rc;
     struct connection *c = enter(handle, call, &rc); /* whatever else is wrong */
     if (!c)
