@@ -539,8 +539,7 @@ KILL_SCENARIO(heap_put_for_sleepers, .setup = heap_empty, .prepare = family_prep
               .survivor = put_the_missing, .survivors = 1, .after = await_woken,
               .stopped = count_beside, .final = finish_put);
 KILL_SCENARIO(heap_put_onto_a_stack, .setup = lifo_of_three, .prepare = family_prepare,
-              .victim = put_once, .survivor = survive, .stopped = take_beside, .final = finish_put,
-              .flags = KILL_EVERY_INSTRUCTION);
+              .victim = put_once, .survivor = survive, .stopped = take_beside, .final = finish_put);
 KILL_SCENARIO(heap_put_onto_a_stack_first, .setup = lifo_empty, .prepare = family_prepare,
               .victim = put_once, .survivor = survive, .stopped = count_beside,
               .final = finish_put);
@@ -575,8 +574,7 @@ KILL_SCENARIO(heap_get_for_sleepers, .setup = heap_full, .prepare = family_prepa
               .survivor = take_the_remaining, .survivors = 1, .after = await_woken,
               .stopped = count_beside, .final = finish_get);
 KILL_SCENARIO(heap_get_from_a_stack, .setup = lifo_of_three, .prepare = family_prepare,
-              .victim = get_once, .survivor = survive, .stopped = take_beside, .final = finish_get,
-              .flags = KILL_EVERY_INSTRUCTION);
+              .victim = get_once, .survivor = survive, .stopped = take_beside, .final = finish_get);
 KILL_SCENARIO(heap_get_last_from_a_stack, .setup = lifo_of_one, .prepare = family_prepare,
               .victim = get_once, .survivor = survive, .stopped = count_beside,
               .final = finish_get);
