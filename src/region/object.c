@@ -465,7 +465,8 @@ CHILD_PATH static bool held_by_others(uint32_t id, uint32_t but)
     return false;
 }
 
-/* Whether something that is no process holds it. */
+/* Whether something that is no process holds it: asked after the processes, as what one hands over to a
+ * queue it gives up after that; whoever sees that it does not hold it any more finds it there. */
 static bool held_otherwise(struct header *h)
 {
     const struct type_repair *type = life_type(h->type);
@@ -492,7 +493,7 @@ static void close_marked(uint32_t id, uint32_t slot, bool repairs)
             return;
         }
         if (status == OBJECT_FREE || (atomic_load(byte) == HOLD_HELD && !MUTANT(83)) ||
-            held_otherwise(h) || held_by_others(id, slot))
+            held_by_others(id, slot) || held_otherwise(h))
             break;
         if (atomic_load(&view.region->forks) != forks && !MUTANT(29))
             continue;
