@@ -5,6 +5,8 @@
  * needs a repair: an item is written by one instruction, and the lock is repaired as every lock.
  */
 #include "message/message.h"
+#include "region/life.h"
+#include "region/object.h"
 #include "sync/sync.h"
 #include <string.h>
 #include <wchar.h>
@@ -501,3 +503,14 @@ void value_describe(struct description *d, const struct header *h)
     if (b->lock)
         describe_number(d, "lock", b->lock - 1);
 }
+
+/* ---- for messages ---- */
+
+static bool part(struct header *h, uint32_t *id, uint32_t *generation)
+{
+    *id = body_of(h)->lock - 1;
+    *generation = body_of(h)->lock_generation;
+    return body_of(h)->lock;
+}
+
+const struct type_repair value_repair = {.part = part};

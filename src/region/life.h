@@ -104,6 +104,14 @@ struct type_repair {
     /* Whether something that is no process holds it (the queue that a message lies in). May be asked
      * of any content of body and payload: what is asked may just have become something else. */
     bool (*held)(struct header *);
+    /* For messages with objects. Of any content as `held`: the i-th object that it names, false if
+     * there are no more; and the header of what it lies in, whose life it was is in *generation, or
+     * NULL. */
+    bool (*names)(struct header *, unsigned i, uint32_t *id, uint32_t *generation);
+    struct header *(*lies_in)(struct header *, uint32_t *generation);
+    /* The object that one of this type needs wherever it is used, and which goes with it (a
+     * condition's lock); false if it has none. NULL: none has. */
+    bool (*part)(struct header *, uint32_t *id, uint32_t *generation);
     /* Gives back what it has beside its payload, when nobody holds it any more, in the name of `slot`:
      * the caller's own (then under process_self.mutex) or one that it repairs. Done again if the
      * caller dies. */
@@ -118,6 +126,7 @@ const struct type_repair *life_type(unsigned type); /* NULL: nothing to repair *
 extern const struct type_repair lock_repair, rlock_repair, once_repair, event_repair;
 extern const struct type_repair semaphore_repair, rwlock_repair;
 extern const struct type_repair condition_repair, barrier_repair;
+extern const struct type_repair value_repair;
 extern const struct type_repair message_repair, queue_repair, pipe_repair, pipe_end_repair;
 
 #endif

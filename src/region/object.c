@@ -236,11 +236,14 @@ void object_disown(owner_t owner)
 
 /* ---- quota ---- */
 
+uint64_t object_room(const struct header *h)
+{
+    return h->units ? (uint64_t)h->units * UNIT : group_at(header_id(h) / GROUP)->size - 1;
+}
+
 static uint64_t cost_of(const struct header *h)
 {
-    uint64_t payload =
-        h->units ? (uint64_t)h->units * UNIT : group_at(header_id(h) / GROUP)->size - 1;
-    return sizeof *h + payload;
+    return sizeof *h + object_room(h);
 }
 
 static uint64_t charged(uint32_t slot, uint32_t generation)
@@ -429,6 +432,8 @@ void *object_publish(struct header *h)
     handle->header = h;
     handle->generation = generation;
     handle->forks = atomic_load_explicit(&process_self.keep.forks, memory_order_relaxed);
+    if (unlikely(h->flags & OBJECT_CARRIES))
+        atomic_store(&group_at(id / GROUP)->carries, 1); /* for good; before it names anything */
     atomic_store_explicit(&handle->shared,
                           (h->flags & OBJECT_LOOKED_AT) | (handle->forks & !MUTANT(86)),
                           memory_order_relaxed); /* made during a fork: the child may have it */
@@ -444,8 +449,7 @@ const char *object_name(const struct header *h)
 
 /* ---- closing ---- */
 
-/* Whether another slot than `but` holds the object. */
-CHILD_PATH static bool held_by_others(uint32_t id, uint32_t but)
+CHILD_PATH bool object_held(uint32_t id, uint32_t but)
 {
     uint32_t high = atomic_load(&view.region->slots_high);
     for (uint32_t s = 1; s < high;) {
@@ -465,19 +469,22 @@ CHILD_PATH static bool held_by_others(uint32_t id, uint32_t but)
     return false;
 }
 
-/* Whether something that is no process holds it: asked after the processes, as what one hands over to a
- * queue it gives up after that; whoever sees that it does not hold it any more finds it there. */
-static bool held_otherwise(struct header *h)
+/* Whether something that is no process holds it, asked after the processes: what one hands over to a
+ * queue or a message it gives up after that, so whoever saw that it does not hold it finds it there. */
+static enum reach held_otherwise(struct header *h)
 {
+    unsigned flags = __atomic_load_n(&h->flags, __ATOMIC_SEQ_CST);
+    if (unlikely(flags & (OBJECT_SENT | OBJECT_CARRIES)))
+        return object_reach(h);
     const struct type_repair *type = life_type(h->type);
-    return type && type->held && type->held(h);
+    return type && type->held && type->held(h) ? REACHED : UNREACHED;
 }
 
 /* Frees the object if nobody holds it; the byte of `slot`, which says CLOSING, is cleared. `repairs`:
  * what that slot was creating or freeing is finished. In a process that lives that is another
  * thread's work, and so is what one creates in this place: its HELD is there before the state can be
  * LIVE. */
-static void close_marked(uint32_t id, uint32_t slot, bool repairs)
+static void free_unheld(uint32_t id, uint32_t slot, bool repairs)
 {
     struct header *h = header_at(id);
     _Atomic unsigned char *byte = hold_byte(id, slot);
@@ -493,9 +500,12 @@ static void close_marked(uint32_t id, uint32_t slot, bool repairs)
             return;
         }
         if (status == OBJECT_FREE || (atomic_load(byte) == HOLD_HELD && !MUTANT(83)) ||
-            held_by_others(id, slot) || held_otherwise(h))
+            object_held(id, slot))
             break;
-        if (atomic_load(&view.region->forks) != forks && !MUTANT(29))
+        enum reach reach = held_otherwise(h);
+        if (reach == REACHED)
+            break;
+        if (reach == REACH_CHANGED || (atomic_load(&view.region->forks) != forks && !MUTANT(29)))
             continue;
         if (atomic_compare_exchange_strong(&h->state, &s,
                                            state_make(state_generation(s) + 1, slot,
@@ -505,6 +515,35 @@ static void close_marked(uint32_t id, uint32_t slot, bool repairs)
         }
     }
     atomic_compare_exchange_strong(byte, &closing, HOLD_NONE);
+}
+
+/* What ends may hold other things by its messages, which end then, and so on. From a certain depth on
+ * what is dropped is only marked CLOSING, and the outermost end goes through the marks. */
+static _Thread_local struct ends {
+    unsigned depth;
+    bool left; /* something was only marked */
+} ends;
+enum { DEEPEST = 8 };
+
+static void close_left(uint32_t slot, bool repairs)
+{
+    for (uint32_t g = 0; (g = object_next_group(slot, g)) != UINT32_MAX; g++) {
+        const unsigned char *row = object_row(g, slot);
+        for (unsigned i = 0; row && i < GROUP; i++)
+            if (row[i] == HOLD_CLOSING)
+                free_unheld(g * GROUP + i, slot, repairs);
+    }
+}
+
+CHILD_PATH static void close_marked(uint32_t id, uint32_t slot, bool repairs)
+{
+    ends.depth++;
+    free_unheld(id, slot, repairs);
+    while (unlikely(ends.left && ends.depth == 1 && !MUTANT(156))) {
+        ends.left = false;
+        close_left(slot, repairs);
+    }
+    ends.depth--;
 }
 
 /* Gives up the hold of `slot`, the caller's own or one that it repairs. */
@@ -595,20 +634,27 @@ void object_drop(uint32_t id, uint32_t generation, uint32_t slot)
         return;
     if (slot == process_self.slot)
         note_group(id / GROUP);
-    if (atomic_compare_exchange_strong(hold_byte(id, slot), &none, HOLD_CLOSING) ||
-        none == HOLD_CLOSING)
-        release(id, slot, slot != process_self.slot);
-    /* otherwise the process holds it itself, and closes it one day */
+    if (!atomic_compare_exchange_strong(hold_byte(id, slot), &none, HOLD_CLOSING) &&
+        none != HOLD_CLOSING)
+        return; /* the process holds it itself, and closes it one day */
+    if (ends.depth < DEEPEST)
+        close_marked(id, slot, slot != process_self.slot);
+    else
+        ends.left = true;
 }
 
 CHILD_PATH void object_release_all(uint32_t slot)
 {
+    /* A signal handler may repair in the middle of a close, whose marks are another slot's. */
+    struct ends outer = ends;
+    ends = (struct ends){0, false};
     for (uint32_t g = 0; (g = object_next_group(slot, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, slot);
         for (unsigned i = 0; row && i < GROUP; i++)
             if (row[i] != HOLD_NONE)
                 release(g * GROUP + i, slot, true);
     }
+    ends = outer;
 }
 
 /* ---- shields ---- */
@@ -727,6 +773,81 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
                     what, id);
     *ret = (unsigned char *)handle + (reference->generation & TAG_MASK);
     return 0;
+}
+
+/* ---- holding without a handle of its own ---- */
+
+static void *handle_at(uint32_t id, uint32_t generation)
+{
+    return (unsigned char *)&handles[id] + (generation & TAG_MASK);
+}
+
+enum type object_type(const void *opaque, const char *what, shoal_reference *ret)
+{
+    owner_t me;
+    if (!opaque)
+        fail_detail("%s: NULL is not a handle", what);
+    if (!opaque || self(&me)) /* which has said why */
+        return TYPE_NONE;
+    const struct handle *handle = handle_of(opaque);
+    if ((uintptr_t)opaque - (uintptr_t)handles >= MOST_OBJECTS * sizeof *handles) {
+        fail_detail(
+            "%s: not a handle of an object of the family; a socket's connection is none, and"
+            " cannot travel",
+            what);
+        return TYPE_NONE;
+    }
+    enum type type = (enum type)(atomic_load(&handle->check) >> 8);
+    if (!header_of(opaque, type)) {
+        fail_detail("%s: not an open handle (closed?)", what);
+        return TYPE_NONE;
+    }
+    *ret = (shoal_reference){view.region->family, (uint32_t)(handle - handles), handle->generation};
+    return type;
+}
+
+bool object_part(struct header *h, shoal_reference *ret, enum type *type)
+{
+    const struct type_repair *its = life_type(h->type);
+    *ret = (shoal_reference){.family = view.region->family};
+    if (!its || !its->part || !its->part(h, &ret->id, &ret->generation))
+        return false;
+    *type = (enum type)header_at(ret->id)->type;
+    return true;
+}
+
+int object_hold(const shoal_reference *reference, enum type type, const char *what)
+{
+    void *opened, *part;
+    shoal_reference its;
+    enum type its_type;
+    int rc = object_open(&opened, type, what, reference);
+    if (rc || MUTANT(158) || !object_part(header_at(reference->id), &its, &its_type))
+        return rc;
+    rc = object_open(&part, its_type, what, &its);
+    if (rc)
+        object_close(opened, type);
+    return rc;
+}
+
+void object_unhold(const shoal_reference *reference, enum type type)
+{
+    shoal_reference its;
+    enum type its_type;
+    if (!self_known() || reference->family != view.region->family)
+        return;
+    void *opened = handle_at(reference->id, reference->generation);
+    struct header *h = header_of(opened, type);
+    bool parted = h && object_part(h, &its, &its_type);
+    object_close(opened, type);
+    if (parted)
+        object_close(handle_at(its.id, its.generation), its_type);
+}
+
+void object_sent(uint32_t id)
+{
+    if (!MUTANT(150))
+        __atomic_fetch_or(&header_at(id)->flags, OBJECT_SENT, __ATOMIC_SEQ_CST);
 }
 
 /* ---- forks ---- */

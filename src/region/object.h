@@ -22,11 +22,12 @@ struct handle {
 static_assert(sizeof(struct handle) == 32, "the tag has five bits");
 enum { TAG_BITS = 5, TAG_MASK = 31 };
 
-/* In a header's flags, set before it is published. */
+/* In a header's flags, set before it is published, but for SENT. */
 enum {
     OBJECT_LOOKED_AT = 1, /* never closed without a look at who else holds it */
-    /* has been in a message: messages may hold it. Set by who holds it, for good. */
+    /* It has been in a message: messages may hold it. Set by who holds it, for good. */
     OBJECT_SENT = 2,
+    OBJECT_CARRIES = 4, /* a message that holds objects. LOOKED_AT too */
 };
 
 extern struct handle *handles; /* as many as there can be objects; only touched ones take memory */
@@ -88,6 +89,27 @@ void object_close(void *opaque, enum type type);
  * gone: frees it if it was the last, in the name of `slot` (the caller's own, then under
  * process_self.mutex, or one that it repairs). Told again, it does nothing. */
 void object_drop(uint32_t id, uint32_t generation, uint32_t slot);
+
+/* Holds an object, and what belongs to it (a condition's lock), without a handle of the caller's own:
+ * as object_open; the process has it open until object_unhold, which ignores what it does not. */
+int object_hold(const shoal_reference *reference, enum type type, const char *what);
+void object_unhold(const shoal_reference *reference, enum type type);
+/* The type of any open handle of this process, with its reference; TYPE_NONE, with a sentence, if it
+ * is none. */
+enum type object_type(const void *opaque, const char *what, shoal_reference *ret);
+/* What belongs to an object that the caller holds: false if nothing does. */
+bool object_part(struct header *header, shoal_reference *ret, enum type *type);
+/* The caller, who holds it, is about to put it into a message. */
+void object_sent(uint32_t id);
+/* Bytes that there are behind its payload's beginning. */
+uint64_t object_room(const struct header *header);
+
+/* Whether the process of another slot than `but` holds it. */
+bool object_held(uint32_t id, uint32_t but);
+/* Whether an object, which no process holds itself, can be reached from what one holds, through
+ * messages (reach.c). REACH_CHANGED: somebody was opening what leads there; look again. */
+enum reach { UNREACHED, REACHED, REACH_CHANGED };
+enum reach object_reach(struct header *header);
 
 /* ---- for life.c ---- */
 /* Closes in the name of `slot` what its hold row says, for every object; what it was creating is

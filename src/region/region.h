@@ -173,14 +173,16 @@ static_assert(sizeof(struct slot) == 512, "slots fill whole cache lines and page
  *   it; the owner, or its repairer, stores 0 class    payload bytes for each object: 0 none (or
  *   large: a run of its own), else 64 … 4096; fixed for good payload  units from the heap's start
  *   of the run for all 64; 0: none yet. Written under the guard. freed    hint: bit i is set when
- *   object i was freed by another than the owner
+ *   object i was freed by another than the owner. carries  1: a message that holds objects has been
+ *   in it; for good
  */
 struct group {
     _Atomic owner_t owner;
     _Atomic uint64_t freed;
     uint32_t size;
     _Atomic uint32_t payload;
-    uint64_t reserved[5];
+    _Atomic uint32_t carries;
+    uint32_t reserved[9];
 };
 static_assert(sizeof(struct group) == 64, "one cache line");
 

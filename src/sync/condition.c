@@ -619,4 +619,11 @@ static void rouse(struct header *h)
     }
 }
 
-const struct type_repair condition_repair = {.repair = repair, .rouse = rouse};
+static bool part(struct header *h, uint32_t *id, uint32_t *generation)
+{
+    *id = body_of(h)->lock;
+    *generation = body_of(h)->lock_generation;
+    return true;
+}
+
+const struct type_repair condition_repair = {.repair = repair, .rouse = rouse, .part = part};

@@ -180,7 +180,9 @@ void audit_check(uint32_t objects)
             if (status != OBJECT_FREE && status != OBJECT_LIVE)
                 FAIL("object %u is left half made or half freed (%d)", id, (int)status);
             const struct type_repair *type = life_type(h->type);
-            if (status == OBJECT_LIVE && !held && !(type && type->held && type->held(h)))
+            bool sent = h->flags & (OBJECT_SENT | OBJECT_CARRIES);
+            if (status == OBJECT_LIVE && !held &&
+                !(sent ? object_reach(h) == REACHED : type && type->held && type->held(h)))
                 FAIL("object %u (type %d) lives and nobody holds it", id, h->type);
             if (status == OBJECT_FREE && held)
                 FAIL("object %u is free and held by %d", id, held);

@@ -149,6 +149,7 @@ static void add_object(uint64_t *hash, struct header *h)
 
     add(hash, (uint64_t)status);
     add(hash, h->units);
+    add(hash, h->flags);
     add(hash, atomic_load(&h->payload));
     if (status == OBJECT_CREATING || status == OBJECT_DEAD)
         add(hash, state_version(state));
@@ -164,6 +165,10 @@ static void add_object(uint64_t *hash, struct header *h)
         add(hash, atomic_load(&body[i]));
     for (size_t i = 0; atomic_load(&h->payload) && i < h->size && i < 1024; i += 4)
         add(hash, *(const uint32_t *)(const void *)((char *)header_payload(h) + i));
+    uint32_t id, generation;
+    for (unsigned i = 0;
+         h->flags & OBJECT_CARRIES && life_type(h->type)->names(h, i, &id, &generation); i++)
+        add(hash, id);
 }
 
 uint64_t family_state(void *s)
@@ -193,6 +198,7 @@ uint64_t family_state(void *s)
         add_owner(&hash, atomic_load(&group->owner));
         add(&hash, group->size);
         add(&hash, atomic_load(&group->payload));
+        add(&hash, atomic_load(&group->carries));
         for (uint32_t i = 0; i < GROUP && region_is_populated(header_at(g * GROUP)); i++)
             add_object(&hash, header_at(g * GROUP + i));
         for (uint32_t i = 1; i < high; i++) {
