@@ -92,6 +92,13 @@ SHOAL_API shoal_any *shoal_any_frozenset_from(shoal_any *const items[], size_t c
  * ints, the last not 0; slice: three of anything; complex: two floats; bytearray: one bytes. */
 SHOAL_API shoal_any *shoal_any_construct(const char *name, shoal_any *arguments);
 
+/* An object of the family, by any open handle of it: a lock, queue, memory, value, …, or a connection
+ * that is the end of a pipe. The any holds the object, as one more open of it would, until it is freed
+ * (so does each copy); the handle stays the caller's. In a message (queue.h, pipe.h) it travels
+ * to another process, and the message holds it on the way. Whoever has the any gets a handle by
+ * shoal_any_as_reference and the object's own _open. A socket's connection is no such object. */
+SHOAL_API shoal_any *shoal_any_object(const void *handle);
+
 /* A whole copy of an any, or of what lies inside one. */
 SHOAL_API shoal_any *shoal_any_copy(const shoal_any *any);
 /* Takes NULL and returns NULL. What lies inside another any is left alone. */
@@ -124,6 +131,7 @@ SHOAL_API int shoal_any_as_float(const shoal_any *any, double *ret);
 /* Behind the text stands a zero byte. Without `size` a text that has one inside is -EINVAL. */
 SHOAL_API int shoal_any_as_str(const shoal_any *any, const char **ret, size_t *size);
 SHOAL_API int shoal_any_as_bytes(const shoal_any *any, const void **ret, size_t *size);
+/* Of an object, for its _open (-EINVAL there: of another kind). Good as long as the any is there. */
 SHOAL_API int shoal_any_as_reference(const shoal_any *any, shoal_reference *ret);
 SHOAL_API int shoal_any_as_construct(const shoal_any *any, const char **name,
                                      const shoal_any **arguments);

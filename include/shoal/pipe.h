@@ -45,7 +45,9 @@ typedef struct shoal_connection shoal_connection;
 #define SHOAL_UNDER_WAY 2
 
 /* Sends an any as one message: as send_bytes, of what shoal_any_encode makes of it. The any stays the
- * caller's. -EINVAL: NULL, or there is an object in it, which means nothing beyond its family. */
+ * caller's. Through a pipe the objects in it travel too, as through a queue (shoal_queue_put); they end
+ * with the end that would have received them. -EINVAL: NULL; on a socket there is an object in it,
+ * which means nothing beyond its family. */
 SHOAL_API int shoal_connection_send(shoal_connection *connection, const shoal_any *any,
                                     int64_t deadline);
 /* Receives a message as an any, the caller's: as recv_bytes and shoal_any_decode with its default
@@ -117,7 +119,7 @@ typedef struct shoal_pipe_options {
 SHOAL_API int shoal_pipe(shoal_connection **first, shoal_connection **second,
                          const shoal_pipe_options *options);
 /* To hand an end to another process of the family, which opens it; keep it open until it is open
- * there. As shoal_memory_reference and shoal_memory_open; -ENOTSUP: it is a socket's. */
+ * there, or send it in an any (shoal_any_object). As shoal_memory_reference and shoal_memory_open; -ENOTSUP: it is a socket's. */
 SHOAL_API int shoal_connection_reference(const shoal_connection *connection, shoal_reference *ret);
 SHOAL_API int shoal_connection_open(shoal_connection **ret, const shoal_reference *reference);
 

@@ -82,11 +82,14 @@ SHOAL_API int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size
 SHOAL_API int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_t capacity,
                                          size_t *size, int64_t deadline);
 /* Puts an any as one message: as put_bytes, of what shoal_any_encode makes of it. The any stays the
- * caller's. -EINVAL: NULL, or there is an object in it; what travels is its reference, as bytes. */
+ * caller's, and so do the objects in it (shoal_any_object): the message holds them besides, until it is
+ * taken or dropped, or the queue ends. -EINVAL: NULL, or an object of another family. */
 SHOAL_API int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline);
 /* Takes the first message as an any, the caller's: as get_bytes and shoal_any_decode with its default
  * limits. -EBADMSG: it was no any (bytes that something else put, too much of it), -ENOMEM: there was no
- * memory for it; that message was taken, and is gone. */
+ * memory for it; that message was taken, and is gone. So it is, with its objects, if it is taken as bytes,
+ * which name them by numbers only. -ESTALE: an object in it is gone; it takes a queue that nobody held,
+ * and that was opened by its reference at the last moment. */
 SHOAL_API int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline);
 /* Puts n messages, in this order, in few steps (one each if it is not SHOAL_FIFO): how many (as a rule all; fewer if the deadline
  * passes or it is shut down when some are in), or as put_bytes. */

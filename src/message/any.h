@@ -27,10 +27,13 @@ struct any_bytes {
     unsigned char at[]; /* and a zero byte */
 };
 
+/* In a tree, or in a table of what goes with a message. held: the tree holds the object in the
+ * process's name (in a table: a tree that gets it shall). */
 struct any_object {
     shoal_reference reference;
     uint32_t type; /* enum type */
-    uint32_t reserved;
+    bool held;
+    struct any_object *next; /* of its block */
 };
 
 struct shoal_any {
@@ -73,6 +76,7 @@ struct any_items {
 /* ---- a tree's memory ---- */
 struct any_block {
     struct any_block *next;
+    struct any_object *objects; /* which lie in it or in those behind it, and are held */
 };
 struct any_tree {
     struct any_block block, *last; /* it is the first of its blocks */
@@ -95,7 +99,8 @@ static inline void *tree_alloc(struct any_tree *tree, size_t size)
 }
 /* Accounts for memory that is no part of it: false if there may be no more. */
 bool tree_charge(struct any_tree *tree, size_t size);
-void blocks_free(struct any_block *first); /* and those behind it; NULL too */
+/* And those behind it, with what they hold; NULL too. */
+void blocks_free(struct any_block *first);
 static inline struct any_tree *tree_of(shoal_any *root)
 {
     return (struct any_tree *)((char *)root - offsetof(struct any_tree, root));
@@ -147,8 +152,11 @@ static inline shoal_any node_of_items(int kind, struct any_items *items)
 {
     return (shoal_any){.head = (unsigned)kind, .items = items};
 }
-/* An object of the family; NULL: -ENOMEM. */
+/* An object of the family, not held; NULL: -ENOMEM. */
 shoal_any *any_from_object(const shoal_reference *reference, uint32_t type);
+/* A copy of `object`, which is held if that says so: -ENOMEM, -ESTALE. */
+int any_set_object(struct any_tree *tree, shoal_any *ret, const struct any_object *object,
+                   const char *call);
 static inline bool any_has_items(const shoal_any *a)
 {
     return a->kind >= SHOAL_ANY_LIST && a->kind <= SHOAL_ANY_CONSTRUCT;

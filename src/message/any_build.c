@@ -1,6 +1,7 @@
 /* any: building, changing, copying. */
 #include "message/any.h"
 #include "message/construct.h"
+#include "region/object.h"
 #include <stdlib.h>
 
 /* ---- failing ---- */
@@ -119,14 +120,29 @@ shoal_any *shoal_any_bytes(const void *bytes, size_t size)
     return text(SHOAL_ANY_BYTES, "shoal_any_bytes", bytes, size);
 }
 
-shoal_any *any_from_object(const shoal_reference *reference, uint32_t type)
+static shoal_any *from_object(const struct any_object *object)
 {
-    struct any_tree *tree = tree_create(sizeof(struct any_object), SIZE_MAX);
+    shoal_any value;
+    struct any_tree *tree = tree_create(sizeof *object, SIZE_MAX);
     if (!tree)
         return not_built();
-    struct any_object *object = tree_alloc(tree, sizeof *object);
-    *object = (struct any_object){.reference = *reference, .type = type};
-    return stand_alone(tree, (shoal_any){.kind = SHOAL_ANY_OBJECT, .object = object});
+    if (any_set_object(tree, &value, object, "shoal_any_object")) {
+        blocks_free(&tree->block);
+        return not_built();
+    }
+    return stand_alone(tree, value);
+}
+
+shoal_any *any_from_object(const shoal_reference *reference, uint32_t type)
+{
+    return from_object(&(struct any_object){.reference = *reference, .type = type});
+}
+
+shoal_any *shoal_any_object(const void *handle)
+{
+    struct any_object object = {.held = true};
+    object.type = object_type(handle, "shoal_any_object", &object.reference);
+    return object.type ? from_object(&object) : not_built();
 }
 
 shoal_any *shoal_any_free(shoal_any *any)
@@ -338,13 +354,8 @@ static int copy_shallow(struct any_tree *tree, shoal_any *a)
     a->root = false;
     if (any_has_items(a))
         return items_copy(tree, a);
-    if (a->kind == SHOAL_ANY_OBJECT) {
-        struct any_object *copy = tree_alloc(tree, sizeof *copy);
-        if (!copy)
-            return -ENOMEM;
-        *copy = *a->object;
-        a->object = copy;
-    }
+    if (a->kind == SHOAL_ANY_OBJECT)
+        return any_set_object(tree, a, a->object, "shoal_any_copy");
     if (a->kind == SHOAL_ANY_STR || a->kind == SHOAL_ANY_BYTES || a->big) {
         struct any_bytes *copy = any_text(tree, a->bytes->size);
         if (!copy)

@@ -1,5 +1,6 @@
 /* A tree's memory: a list of blocks, which small things are cut from one after the other. */
 #include "message/any.h"
+#include "region/object.h"
 #include <stdlib.h>
 
 enum { BLOCK_MOST = 4 << 20 };
@@ -12,7 +13,7 @@ struct any_tree *tree_create(size_t room, size_t most)
         fail_detail("out of memory: %zu bytes for an any", size);
         return NULL;
     }
-    tree->block.next = NULL;
+    tree->block = (struct any_block){NULL, NULL};
     tree->last = &tree->block;
     tree->at = (unsigned char *)(tree + 1);
     tree->end = tree->at + (room & ~(size_t)7);
@@ -49,7 +50,7 @@ void *tree_alloc_block(struct any_tree *tree, size_t size)
         fail_detail("out of memory: %zu bytes for an any", room);
         return NULL;
     }
-    block->next = NULL;
+    *block = (struct any_block){NULL, NULL};
     tree->last->next = block;
     tree->last = block;
     unsigned char *p = (unsigned char *)(block + 1);
@@ -60,9 +61,29 @@ void *tree_alloc_block(struct any_tree *tree, size_t size)
     return p;
 }
 
+int any_set_object(struct any_tree *tree, shoal_any *ret, const struct any_object *object,
+                   const char *call)
+{
+    struct any_object *copy = tree_alloc(tree, sizeof *copy);
+    if (!copy)
+        return -ENOMEM;
+    *copy = *object;
+    if (copy->held) {
+        int rc = object_hold(&copy->reference, (enum type)copy->type, call);
+        if (rc)
+            return rc;
+        copy->next = tree->block.objects;
+        tree->block.objects = copy;
+    }
+    *ret = (shoal_any){.head = SHOAL_ANY_OBJECT, .object = copy};
+    return 0;
+}
+
 void blocks_free(struct any_block *first)
 {
     for (struct any_block *next; first; first = next) {
+        for (const struct any_object *o = first->objects; o; o = o->next)
+            object_unhold(&o->reference, (enum type)o->type);
         next = first->next;
         free(first);
     }

@@ -366,7 +366,7 @@ int heap_put_bytes(struct heap *q, const struct place *p, const void *bytes, siz
 {
     void *message;
     unsigned char *at;
-    int rc = message_create(&message, size, 0, &at);
+    int rc = message_create(&message, size, &at);
     if (rc)
         return rc;
     if (size)
@@ -376,20 +376,16 @@ int heap_put_bytes(struct heap *q, const struct place *p, const void *bytes, siz
 
 int heap_put_any(struct heap *q, const struct place *p, const shoal_any *any, int64_t deadline)
 {
-    size_t size, key = is_sorted(p) ? any_key(any, NULL) : 0;
+    size_t key = is_sorted(p) ? any_key(any, NULL) : 0;
     void *message;
-    unsigned char *at;
-    int rc = message_measure(any, &size, p->call);
-    if (!rc && key > UINT32_MAX)
-        rc = fail(-EMSGSIZE, "%s: what it is compared by has %zu bytes", p->call, key);
-    if (!rc)
-        rc = message_create(&message, size, key, &at);
+    unsigned char *behind;
+    if (key > UINT32_MAX)
+        return fail(-EMSGSIZE, "%s: what it is compared by has %zu bytes", p->call, key);
+    int rc = message_encode(&message, any, key, p, &behind);
     if (rc)
         return rc;
-    pickle_write(any, at);
     if (key)
-        any_key(any, at + size);
-    message_body(handle_of(message)->header)->key = (uint32_t)key;
+        any_key(any, behind);
     return heap_put(q, p, message, deadline);
 }
 

@@ -229,22 +229,39 @@ bool lanes_holds(struct lanes *q, uint32_t i, uint64_t position)
 
 /* ---- for the types ---- */
 
+/* Messages that are objects, up to a position. */
+static void drop_objects(struct lane *lane, uint64_t until, uint32_t slot)
+{
+    struct found f;
+    uint64_t at = atomic_load(&lane->head);
+    for (; record_from(lane, &at, until, &f); at = f.end) {
+        struct named named;
+        memcpy(&named, f.record + 1, sizeof named);
+        if ((f.word & 0xff) == KIND_OBJECT)
+            object_drop(named.id, named.generation, slot);
+    }
+}
+
+void lanes_drop(struct lanes *q, uint32_t id, uint32_t slot)
+{
+    uint64_t was = reading_begin(id);
+    uint32_t high = atomic_load(&q->high);
+    for (uint32_t i = 0; i < high; i++) {
+        struct lane *lane = lane_at(q, i);
+        if (lane)
+            drop_objects(lane, atomic_load(q->maxsize ? &lane->tail : &lane->write), slot);
+    }
+    reading_end(was);
+}
+
 void lanes_destroy(struct lanes *q, uint32_t slot)
 {
     uint32_t high = atomic_load(&q->high);
     for (uint32_t i = 0; i < high; i++) {
         struct lane *lane = lane_at(q, i);
-        struct found f;
         if (!lane)
             continue;
-        uint64_t at = atomic_load(&lane->head);
-        uint64_t until = q->maxsize ? atomic_load(&lane->tail) : UINT64_MAX;
-        for (; record_from(lane, &at, until, &f); at = f.end) {
-            struct named named;
-            memcpy(&named, f.record + 1, sizeof named);
-            if ((f.word & 0xff) == KIND_OBJECT)
-                object_drop(named.id, named.generation, slot);
-        }
+        drop_objects(lane, q->maxsize ? atomic_load(&lane->tail) : UINT64_MAX, slot);
         for (unsigned k = 0; k < LANE_SEGMENTS; k++) { /* see free_all */
             struct segment *s = oldest(lane, k);
             if (atomic_load(&s->payload))

@@ -152,6 +152,9 @@ struct named {
 /* For the types: */
 void lanes_repair(struct lanes *q, const struct place *p);
 void lanes_destroy(struct lanes *q, uint32_t slot);
+/* Nobody takes anything any more: drops what objects lie there, in the name of `slot`. They stay in
+ * the lanes, and are taken as dropped. `id`: of the object that the lanes lie in. */
+void lanes_drop(struct lanes *q, uint32_t id, uint32_t slot);
 void lanes_runs(struct lanes *q, void (*visit)(uint32_t payload, uint32_t units, void *argument),
                 void *argument);
 /* Of the `which`th family of lanes in a payload: how many messages are in it, as fact `name`; maxsize

@@ -11,21 +11,53 @@
 #include "message/heap.h"
 #include "message/pickle.h"
 #include "region/life.h"
+#include <stdlib.h>
 #include <string.h>
 
-int message_create(void **ret, size_t size, size_t key, unsigned char **bytes)
+/* Behind the bytes, and the key: what the message holds. Only if it is flagged OBJECT_CARRIES. */
+struct cargo {
+    _Atomic uint64_t count;
+    struct carried at[];
+};
+
+static size_t padded(uint64_t size)
+{
+    return (size + 7) & ~(size_t)7;
+}
+
+static struct cargo *cargo_of(const struct header *h)
+{
+    unsigned char *bytes = header_payload(h);
+    return (struct cargo *)(void *)(bytes + padded(h->size + message_body(h)->key));
+}
+
+/* With room for `n` objects. */
+static int create(void **ret, size_t size, size_t key, size_t n, unsigned char **bytes)
 {
     struct header *h;
     if (size > view.at.size || key > view.at.size - size)
         return fail(-EMSGSIZE, "a message of %zu bytes is longer than the region (%llu)", size,
                     (unsigned long long)view.at.size);
-    int rc = object_create(&h, TYPE_MESSAGE, size + key ? size + key : 1, NULL, OBJECT_RAW);
+    size_t whole = size + key;
+    if (n)
+        whole = padded(whole) + sizeof(struct cargo) + n * sizeof(struct carried);
+    int rc = object_create(&h, TYPE_MESSAGE, whole ? whole : 1, NULL, OBJECT_RAW);
     if (rc)
         return rc;
     h->size = size;
+    message_body(h)->key = (uint32_t)key;
+    if (n) {
+        h->flags = OBJECT_LOOKED_AT | OBJECT_CARRIES;
+        atomic_store(&cargo_of(h)->count, 0);
+    }
     *bytes = header_payload(h);
     *ret = object_publish(h);
     return 0;
+}
+
+int message_create(void **ret, size_t size, unsigned char **bytes)
+{
+    return create(ret, size, 0, 0, bytes);
 }
 
 int message_open(void **ret, uint32_t id, uint32_t generation)
@@ -81,7 +113,7 @@ int message_put_long(struct lanes *q, const struct place *p, const void *bytes, 
 {
     void *message;
     unsigned char *at;
-    int rc = message_create(&message, size, 0, &at);
+    int rc = message_create(&message, size, &at);
     if (rc)
         return rc;
     memcpy(at, bytes, size);
@@ -97,29 +129,86 @@ void message_unpack(void *message, void *buffer)
 
 /* ---- anys ---- */
 
-int message_measure(const shoal_any *any, size_t *size, const char *call)
+/* Adds what belongs to the objects of the table, which the any holds too. */
+static int add_parts(struct pickle_objects *objects, const struct place *p)
 {
-    if (pickle_measure(any, size, NULL))
-        return fail(-EINVAL,
-                    "%s: an object in an any does not travel; a reference to it, as bytes, does",
-                    call);
+    size_t n = objects->count;
+    for (size_t i = 0; i < n; i++) {
+        const struct any_object *object = &objects->at[i];
+        struct any_object part = {.type = TYPE_NONE};
+        enum type type;
+        if (!object->held || object->reference.family != view.region->family)
+            return fail(-EINVAL, "%s: an object of another family", p->call);
+        if (!object_part(header_at(object->reference.id), &part.reference, &type))
+            continue;
+        part.type = type;
+        int rc = pickle_objects_add(objects, &part);
+        if (rc)
+            return rc;
+    }
     return 0;
+}
+
+/* Names them behind the message's bytes. */
+static void carry(void *message, const struct pickle_objects *objects)
+{
+    struct cargo *cargo = cargo_of(handle_of(message)->header);
+    for (size_t i = 0; i < objects->count; i++) {
+        const struct any_object *object = &objects->at[i];
+        object_sent(object->reference.id);
+        cargo->at[i] =
+            (struct carried){object->reference.id, object->reference.generation, object->type};
+    }
+    atomic_store(&cargo->count, objects->count);
+}
+
+/* The message of an any of `size` bytes that has these objects. */
+static int encode(void **ret, const shoal_any *any, size_t size, size_t key,
+                  struct pickle_objects *objects, const struct place *p, unsigned char **behind)
+{
+    unsigned char *at;
+    int rc = add_parts(objects, p);
+    if (!rc)
+        rc = create(ret, size, key, objects->count, &at);
+    if (rc)
+        return rc;
+    pickle_write(any, at);
+    *behind = at + size;
+    if (objects->count)
+        carry(*ret, objects);
+    return 0;
+}
+
+int message_encode(void **ret, const shoal_any *any, size_t key, const struct place *p,
+                   unsigned char **behind)
+{
+    size_t size;
+    struct pickle_objects objects = {0};
+    owner_t me;
+    int rc = self(&me);
+    if (!rc)
+        rc = pickle_measure(any, &size, &objects);
+    if (!rc)
+        rc = encode(ret, any, size, key, &objects, p, behind);
+    pickle_objects_free(&objects);
+    return rc;
 }
 
 int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any, int64_t deadline)
 {
     size_t size;
-    int rc = message_measure(any, &size, p->call);
-    if (rc)
-        return rc;
-    if (size > INLINE_MOST) {
+    struct pickle_objects objects = {0};
+    owner_t me;
+    int rc = self(&me);
+    if (!rc)
+        rc = pickle_measure(any, &size, &objects);
+    if (rc || objects.count || size > INLINE_MOST) {
         void *message;
-        unsigned char *at;
-        rc = message_create(&message, size, 0, &at);
-        if (rc)
-            return rc;
-        pickle_write(any, at);
-        return end_long(message, q, p, deadline);
+        unsigned char *behind;
+        if (!rc)
+            rc = encode(&message, any, size, 0, &objects, p, &behind);
+        pickle_objects_free(&objects);
+        return rc ? rc : end_long(message, q, p, deadline);
     }
     struct room r;
     rc = lanes_begin(q, p, &r, size, false, deadline);
@@ -129,9 +218,28 @@ int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any
     return lanes_commit(q, p, &r, deadline, NULL);
 }
 
+/* Decodes a message that the caller holds. */
+static int decode(shoal_any **ret, void *message)
+{
+    const struct header *h = handle_of(message)->header;
+    const struct cargo *cargo = h->flags & OBJECT_CARRIES ? cargo_of(h) : NULL;
+    size_t n = cargo ? atomic_load(&cargo->count) : 0;
+    struct any_object *objects = NULL;
+    if (n && !(objects = malloc(n * sizeof *objects)))
+        return fail(-ENOMEM, "no memory for a message of %zu objects, which is lost", n);
+    for (size_t i = 0; i < n; i++)
+        objects[i] = (struct any_object){.reference = {view.region->family, cargo->at[i].id,
+                                                       cargo->at[i].generation},
+                                         .type = cargo->at[i].type,
+                                         .held = true};
+    int rc = pickle_read(ret, header_payload(h), h->size, NULL, objects, n);
+    free(objects);
+    return rc;
+}
+
 int message_unpack_any(void *message, shoal_any **ret)
 {
-    int rc = pickle_read(ret, message_bytes(message), message_size(message), NULL, NULL, 0);
+    int rc = decode(ret, message);
     object_close(message, TYPE_MESSAGE);
     return rc;
 }
@@ -154,25 +262,62 @@ int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, si
 
 /* ---- lifetime ---- */
 
-static bool held(struct header *h)
+static struct header *lies_in(struct header *h, uint32_t *generation)
 {
     struct message *m = message_body(h);
-    uint32_t id = atomic_load(&m->queue) - 1, generation = atomic_load(&m->generation);
+    uint32_t id = atomic_load(&m->queue) - 1;
+    *generation = atomic_load(&m->generation);
     if (id >= atomic_load(&view.region->groups_high) * GROUP)
-        return false;
+        return NULL;
     struct header *queue = header_at(id);
     uint64_t s = atomic_load(&queue->state);
-    if (state_status(s) != OBJECT_LIVE || state_generation(s) != generation)
-        return false;
+    if (state_status(s) != OBJECT_LIVE || state_generation(s) != *generation)
+        return NULL;
     if (queue->type == TYPE_QUEUE && heap_kind(queue))
-        return true;
+        return queue;
     if ((queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE) ||
-        queue->size / sizeof(struct lanes) <= m->which)
-        return false;
-    return lanes_holds((struct lanes *)header_payload(queue) + m->which, m->lane, m->position);
+        queue->size / sizeof(struct lanes) <= m->which ||
+        !lanes_holds((struct lanes *)header_payload(queue) + m->which, m->lane, m->position))
+        return NULL;
+    /* What nobody will receive any more is nobody's: of a pipe's message it is the end that counts. */
+    return queue->type == TYPE_PIPE ? pipe_reader(queue, m->which, generation) : queue;
 }
 
-const struct type_repair message_repair = {.held = held};
+static bool held(struct header *h)
+{
+    uint32_t generation;
+    return lies_in(h, &generation);
+}
+
+/* May be asked of any content. */
+static bool names(struct header *h, unsigned i, uint32_t *id, uint32_t *generation)
+{
+    uint64_t room = object_room(h), from = padded(h->size + message_body(h)->key);
+    uint64_t at = atomic_load(&h->payload),
+             end = from + sizeof(struct cargo) + (i + 1ull) * sizeof(struct carried);
+    if (!(h->flags & OBJECT_CARRIES) || !at || from > room || end > room ||
+        (at - 1) * 64 + end > view.at.size)
+        return false;
+    const volatile struct cargo *cargo =
+        (const volatile struct cargo *)(const volatile void *)(view.heap + (at - 1) * 64 + from);
+    if (i >= atomic_load(&cargo->count))
+        return false;
+    *id = cargo->at[i].id;
+    *generation = cargo->at[i].generation;
+    return true;
+}
+
+static void destroy(struct header *h, uint32_t slot)
+{
+    uint32_t id, generation;
+    for (unsigned i = 0; !MUTANT(161) && names(h, i, &id, &generation); i++)
+        object_drop(id, generation, slot);
+}
+
+const struct type_repair message_repair = {.held = held,
+                                           .names = names,
+                                           .lies_in = lies_in,
+                                           .destroy = destroy};
 
 void message_describe(struct description *d, const struct header *h)
 {

@@ -21,7 +21,11 @@ struct message {
         struct { /* of a heap */
             uint64_t sequence;
             uint32_t index; /* only while a heap is being rebuilt */
-            uint32_t key;   /* bytes of the key behind the message; 0: its bytes are the key */
+        };
+        struct {
+            uint64_t reserved;
+            uint32_t reserved2;
+            uint32_t key; /* bytes of the key behind the message; 0: its bytes are the key */
         };
     };
 };
@@ -32,9 +36,19 @@ static inline struct message *message_body(const struct header *h)
     return (struct message *)(uintptr_t)h->body;
 }
 
-/* Makes one of `size` bytes and a key, held by the caller: *bytes is where to write them. -EMSGSIZE:
- * longer than the region. */
-int message_create(void **ret, size_t size, size_t key, unsigned char **bytes);
+/* An object that a message holds. First those of the any in it, as pickle_measure numbers them, then
+ * what belongs to them. */
+struct carried {
+    uint32_t id, generation, type;
+};
+
+/* Makes one of `size` bytes, held by the caller: *bytes is where to write them. -EMSGSIZE: longer than
+ * the region. */
+int message_create(void **ret, size_t size, unsigned char **bytes);
+/* The message of an any, which holds what objects there are in it, with room for a key: *behind is
+ * where to write that. */
+int message_encode(void **ret, const shoal_any *any, size_t key, const struct place *p,
+                   unsigned char **behind);
 int message_open(void **ret, uint32_t id, uint32_t generation);
 unsigned char *message_bytes(const void *message);
 size_t message_size(const void *message);
@@ -48,10 +62,9 @@ int message_put_long(struct lanes *q, const struct place *p, const void *bytes, 
 void message_unpack(void *message, void *buffer);
 /* The any that it is; it is closed in any case. */
 int message_unpack_any(void *message, shoal_any **ret);
-/* How long an any is, encoded: 0; -EINVAL with a sentence, as it may be told by `call`. */
-int message_measure(const shoal_any *any, size_t *size, const char *call);
 
-/* Encodes straight to where the message lies; as put_bytes, and -EINVAL: an object is in it. */
+/* Encodes straight to where the message lies; as put_bytes. The message holds what objects there are in
+ * the any. */
 int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any, int64_t deadline);
 /* Takes a message of at most `most` bytes, and decodes it: as shoal_queue_get. *size: if that is
  * -EMSGSIZE. */
@@ -60,5 +73,7 @@ int message_take_any(struct lanes *q, const struct place *p, shoal_any **ret, si
 
 /* What inspection shows of an object of this layer. */
 describe message_describe, queue_describe, value_describe, pipe_describe, pipe_end_describe;
+/* The living end that receives what lies in a pipe's lanes, or NULL; of any content. (pipe.c) */
+struct header *pipe_reader(struct header *pipe, unsigned which, uint32_t *generation);
 
 #endif

@@ -14,6 +14,7 @@ struct pickle_objects {
     struct any_object *at; /* malloc */
     size_t count, room;
 };
+int pickle_objects_add(struct pickle_objects *objects, const struct any_object *object);
 void pickle_objects_free(struct pickle_objects *objects);
 
 /* Adds the objects in `any` to those of the table, which should be empty, as pickle_write will
@@ -24,7 +25,8 @@ int pickle_measure(const shoal_any *any, size_t *size, struct pickle_objects *ob
 void pickle_write(const shoal_any *any, unsigned char *out);
 
 /* As shoal_any_decode. The bytes may change meanwhile (shared memory): each is read once, or only
- * copied. Persistent id i becomes objects[i]; with objects NULL there are none. */
+ * copied. Persistent id i becomes objects[i], which is held if that says so (-ESTALE: it is gone); with
+ * objects NULL there are none. */
 int pickle_read(shoal_any **ret, const void *bytes, size_t size, const shoal_any_limits *limits,
                 const struct any_object *objects, size_t count);
 

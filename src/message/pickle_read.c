@@ -486,16 +486,13 @@ static int persistent(struct reader *r)
     int rc = need(r, 1);
     if (rc)
         return rc;
-    shoal_any id = *--r->top;
+    shoal_any id = *--r->top, made;
     if (!r->objects)
         return bad("an object of a family, where there can be none");
     if (id.kind != SHOAL_ANY_INT || id.big || (uint64_t)id.integer >= r->n_objects)
         return bad("an object that did not come along");
-    struct any_object *object = tree_alloc(r->tree, sizeof *object);
-    if (!object)
-        return -ENOMEM;
-    *object = r->objects[id.integer];
-    return push(r, (shoal_any){.head = SHOAL_ANY_OBJECT, .object = object});
+    rc = any_set_object(r->tree, &made, &r->objects[id.integer], "an object in a message");
+    return rc ? rc : push(r, made);
 }
 
 /* ---- the memo ---- */

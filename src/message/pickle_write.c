@@ -253,7 +253,7 @@ void pickle_write(const shoal_any *any, unsigned char *out)
 
 /* ---- objects ---- */
 
-static int note_object(struct pickle_objects *objects, const struct any_object *object)
+int pickle_objects_add(struct pickle_objects *objects, const struct any_object *object)
 {
     if (objects->count == objects->room) {
         size_t room = objects->room ? objects->room * 2 : 8;
@@ -273,7 +273,7 @@ static int note_objects(struct pickle_objects *objects, const shoal_any *a)
     struct any_frame *bottom = any_frames(a), *top = bottom - 1;
     for (;;) {
         if (a->kind == SHOAL_ANY_OBJECT) {
-            int rc = note_object(objects, a->object);
+            int rc = pickle_objects_add(objects, a->object);
             if (rc)
                 return rc;
         }

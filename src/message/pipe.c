@@ -11,6 +11,10 @@
  * drops it after that. Who dies in between is repaired, which does the same again; shutting twice
  * and dropping twice do nothing.
  *
+ * An end holds the long messages that lie in the lane which it receives from; they end with it, as
+ * nobody will receive them. Whoever is sending one just then sees that, or is seen: he commits it, then
+ * gives it up and asks whether the end lives, which is DEAD before it looks at the lane.
+ *
  * Sleepers say in their frames that they sleep on the pipe. Their process has an end open, which holds
  * it, so what holds for objects that a process holds itself (docs/design.md 3) holds here. What the
  * dead left undone in their lanes is settled on behalf of the ends that they held.
@@ -373,6 +377,18 @@ static bool holds(const struct name *name, uint32_t pipe)
            h->type == TYPE_END && e->pipe == pipe && !atomic_load(&e->told);
 }
 
+struct header *pipe_reader(struct header *pipe, unsigned which, uint32_t *generation)
+{
+    const struct name *name = &pipe_of(pipe)->ends[which ? 1 : 0]; /* as shoal_pipe names them */
+    uint32_t id = atomic_load(&name->id) - 1;
+    *generation = atomic_load(&name->generation);
+    if (id >= atomic_load(&view.region->groups_high) * GROUP)
+        return NULL;
+    struct header *end = header_at(id);
+    uint64_t s = atomic_load(&end->state);
+    return state_status(s) == OBJECT_LIVE && state_generation(s) == *generation ? end : NULL;
+}
+
 static bool pipe_held(struct header *h)
 {
     const struct pipe *pipe = pipe_of(h);
@@ -402,6 +418,8 @@ static void end_destroy(struct header *h, uint32_t slot)
     if (!atomic_load(&e->told)) {
         for (unsigned i = 0; i < lanes_count(pipe); i++)
             lanes_shut(lanes_in(pipe, i));
+        if (e->in != NONE && !MUTANT(164))
+            lanes_drop(lanes_in(pipe, e->in), e->pipe, slot);
         atomic_store(&e->told, 1);
     }
     object_drop(e->pipe, e->generation, slot);

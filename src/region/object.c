@@ -539,7 +539,7 @@ CHILD_PATH static void close_marked(uint32_t id, uint32_t slot, bool repairs)
 {
     ends.depth++;
     free_unheld(id, slot, repairs);
-    while (unlikely(ends.left && ends.depth == 1 && !MUTANT(156))) {
+    while (unlikely(ends.left && ends.depth == 1 && !MUTANT(166))) {
         ends.left = false;
         close_left(slot, repairs);
     }
@@ -822,7 +822,7 @@ int object_hold(const shoal_reference *reference, enum type type, const char *wh
     shoal_reference its;
     enum type its_type;
     int rc = object_open(&opened, type, what, reference);
-    if (rc || MUTANT(158) || !object_part(header_at(reference->id), &its, &its_type))
+    if (rc || MUTANT(168) || !object_part(header_at(reference->id), &its, &its_type))
         return rc;
     rc = object_open(&part, its_type, what, &its);
     if (rc)
@@ -846,7 +846,7 @@ void object_unhold(const shoal_reference *reference, enum type type)
 
 void object_sent(uint32_t id)
 {
-    if (!MUTANT(150))
+    if (!MUTANT(160))
         __atomic_fetch_or(&header_at(id)->flags, OBJECT_SENT, __ATOMIC_SEQ_CST);
 }
 

@@ -153,7 +153,7 @@ static bool reached(struct search *s, struct header *h)
 static bool changed(const struct search *s)
 {
     for (size_t i = 0; i < s->count; i++)
-        if (atomic_load(&header_at(s->at[i].id)->state) != s->at[i].state && !MUTANT(152))
+        if (atomic_load(&header_at(s->at[i].id)->state) != s->at[i].state && !MUTANT(162))
             return true;
     return false;
 }
