@@ -90,3 +90,48 @@ TEST(any_calls_fail_cleanly_wherever_memory_runs_out)
         ASSERT_LT_INT(calls, 100000);
     ASSERT_GT_INT(calls, 100);
 }
+
+/* Through a queue, and back: false if memory ran out; nothing is held then. */
+static bool carried(shoal_queue *queue, shoal_lock *lock)
+{
+    shoal_any *again = NULL, *copy = NULL;
+    shoal_any *list = shoal_any_list(shoal_any_object(lock), shoal_any_object(lock));
+    int rc = list ? shoal_queue_put(queue, list, SHOAL_NOW) : -ENOMEM;
+    if (!rc)
+        rc = shoal_queue_get(queue, &again, SHOAL_NOW);
+    if (!rc) {
+        copy = shoal_any_copy(again);
+        rc = copy ? 0 : -ENOMEM;
+    }
+    left = -1;
+    check(rc);
+    ASSERT_EQ_INT(shoal_queue_empty(queue), 1);
+    shoal_any_free(list);
+    shoal_any_free(again);
+    shoal_any_free(copy);
+    return !rc;
+}
+
+TEST(any_objects_are_given_up_wherever_memory_runs_out)
+{
+    shoal_queue *queue;
+    shoal_lock *lock;
+    shoal_statistics s;
+    int calls = 0;
+    ASSERT_OK(shoal_queue_create(&queue, NULL));
+    do {
+        shoal_reference reference;
+        ASSERT_OK(shoal_lock_create(&lock, NULL));
+        ASSERT_OK(shoal_lock_reference(lock, &reference));
+        left = calls;
+        bool done = carried(queue, lock);
+        shoal_lock_close(lock);
+        ASSERT_ERR(shoal_lock_open(&lock, &reference), -ESTALE);
+        ASSERT_OK(shoal_memory_statistics(&s));
+        ASSERT_EQ_INT(s.objects, 1);
+        if (done)
+            break;
+    } while (++calls < 1000);
+    ASSERT_GT_INT(calls, 5);
+    shoal_queue_close(queue);
+}

@@ -684,12 +684,13 @@ TEST(carried_by_those_who_are_killed_anywhere_nothing_is_left)
     ASSERT_OK(shoal_queue_create(&other, NULL));
     for (int i = 0; i < PLAYERS; i++)
         players[i] = child(play);
-    srand(7);
+    unsigned chance = 7;
     for (int i = 0; i < ROUNDS; i++) {
-        long until = atomic_load(&words[1]) + 20 + rand() % 50;
+        chance = chance * 1103515245 + 12345;
+        long until = atomic_load(&words[1]) + 20 + (chance >> 16) % 50;
         while (atomic_load(&words[1]) < until)
             nap();
-        int which = rand() % PLAYERS;
+        int which = (int)((chance >> 24) % PLAYERS);
         kill_and_reap(players[which]);
         players[which] = child(play);
     }
