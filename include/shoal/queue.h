@@ -19,8 +19,7 @@
  * In a queue of the latter two who puts and who takes come one at a time. One that is stopped (SIGSTOP)
  * in there keeps out all others, who wait until their deadlines: with SHOAL_NOW for a tenth of
  * a second, as for one who merely works in there; one that is killed in there keeps out nobody. Each
- * message takes an object of the region, and one that does not fit into a full region or quota
- * is -ENOMEM at once. An any in a SHOAL_PRIORITY queue takes about twice its bytes.
+ * message takes an object of the region. An any in a SHOAL_PRIORITY queue takes about twice its bytes.
  *
  * A message is in the queue wholly or not at all, whatever
  * dies; one that a put has reported is never lost, and ends only with a process that took it, or
@@ -68,9 +67,9 @@ typedef struct shoal_bytes {
 /* options may be NULL. 0, -EINVAL, -ENOMEM. */
 SHOAL_API int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options);
 
-/* Puts a copy of `size` bytes: 0. Waits while the queue is full, or the region is: -EAGAIN
- * (SHOAL_NOW), -ETIMEDOUT, -EINTR. -EPIPE: it was shut down. -EMSGSIZE: longer than the region.
- * -ENOMEM: the machine has no memory. -EINVAL: it cannot be compared (SHOAL_PRIORITY). Killed inside: it is in the queue, or nothing has happened. */
+/* Puts a copy of `size` bytes: 0. Waits while the queue is full, or the region or the process's quota is:
+ * -EAGAIN (SHOAL_NOW), -ETIMEDOUT, -EINTR. -EPIPE: it was shut down. -EMSGSIZE: longer than region or quota
+ * will ever have room for. -ENOMEM: the machine has no memory. -EINVAL: it cannot be compared (SHOAL_PRIORITY). Killed inside: it is in the queue, or nothing has happened. */
 SHOAL_API int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size,
                                     int64_t deadline);
 /* Takes the first message into memory from malloc, which the caller frees; *ret is not NULL for a

@@ -169,14 +169,15 @@ static void free_other(struct heap *q)
         unit_free(&q->runs[other].payload, atomic_load(&q->runs[other].units));
 }
 
-/* Moves the array to a run of so many units: 0 or -ENOMEM. */
+/* Moves the array to a run of so many units: 0, -ENOSPC (the region has none) or -ENOMEM. */
 static int resize(struct heap *q, uint32_t units)
 {
     unsigned now = q->now, other = !now;
     uint64_t n = names_of(q);
     atomic_store(&q->runs[other].units, units);
-    if (unit_alloc(&q->runs[other].payload, units))
-        return -ENOMEM;
+    int rc = unit_alloc(&q->runs[other].payload, units);
+    if (rc)
+        return rc;
     _Atomic uint64_t *to = array_of(q, other);
     if (region_populate(to, (size_t)units * UNIT)) {
         free_other(q);
@@ -194,10 +195,10 @@ static int make_room(struct heap *q, const struct place *p, uint64_t n)
     uint64_t capacity = capacity_of(q);
     if (n + SPARE <= capacity)
         return 0;
-    return resize(q, capacity ? (uint32_t)(capacity / NAMES) * 2 : 1)
-               ? fail(-ENOMEM, "%s: no memory for more than %llu messages", p->call,
-                      (unsigned long long)n)
-               : 0;
+    int rc = resize(q, capacity ? (uint32_t)(capacity / NAMES) * 2 : 1);
+    return rc ? fail(rc, "%s: no memory for more than %llu messages", p->call,
+                     (unsigned long long)n)
+              : 0;
 }
 
 /* An array of which little is used becomes a smaller one, if there is memory for that. */
@@ -278,6 +279,12 @@ static void unlock(struct heap *q)
 
 /* ---- waiting ---- */
 
+/* For the region to have room (again: at the soonest at `from`), and what else one waits for. */
+struct awaited {
+    struct heap *heap;
+    int64_t from;
+};
+
 static bool has_place(struct heap *q)
 {
     return !q->maxsize || atomic_load(&q->count) < q->maxsize;
@@ -285,7 +292,7 @@ static bool has_place(struct heap *q)
 
 static int await_items(struct lanes *none, const struct place *p, void *argument)
 {
-    struct heap *q = argument;
+    struct heap *q = ((struct awaited *)argument)->heap;
     (void)none;
     (void)p;
     return atomic_load(&q->count) || atomic_load(&q->closed) ? 0 : -EAGAIN;
@@ -293,25 +300,35 @@ static int await_items(struct lanes *none, const struct place *p, void *argument
 
 static int await_place(struct lanes *none, const struct place *p, void *argument)
 {
-    struct heap *q = argument;
+    const struct awaited *a = argument;
+    struct heap *q = a->heap;
     (void)none;
     (void)p;
-    return has_place(q) || atomic_load(&q->closed) ? 0 : -EAGAIN;
+    bool again = has_place(q) && (!a->from || os_now() >= a->from);
+    return again || atomic_load(&q->closed) ? 0 : -EAGAIN;
 }
 
-/* Does what is to be done under the lock; waits and does it again as long as it is -EAGAIN. */
+/* Does what is to be done under the lock; waits and does it again as long as it is -EAGAIN, or -ENOSPC:
+ * the region is full. */
 static int under_lock(struct heap *q, const struct place *p, int64_t deadline,
                       int (*act)(struct heap *q, const struct place *p, void *argument),
                       void *argument, _Atomic uint32_t *event, attempt *may)
 {
     int rc;
-    do {
+    for (;;) {
         rc = lock(q, p, deadline);
         if (unlikely(rc))
             break;
         rc = act(q, p, argument);
         unlock(q);
-    } while (unlikely(rc == -EAGAIN) && !(rc = lanes_await(NULL, p, event, deadline, 0, may, q)));
+        if (likely(rc != -EAGAIN && rc != -ENOSPC))
+            break;
+        int64_t slice = rc == -ENOSPC ? SHORTAGE_SLICE : 0;
+        struct awaited a = {q, slice ? os_now() + slice : 0};
+        rc = lanes_await(NULL, p, event, deadline, slice, may, &a);
+        if (rc)
+            break;
+    }
     if (atomic_load(&q->count) && !MUTANT(156))
         wait_wake(&q->items, 1);
     if (q->maxsize && has_place(q))
@@ -353,9 +370,14 @@ static int put(struct heap *q, const struct place *p, void *message)
     return 0;
 }
 
-static int heap_put(struct heap *q, const struct place *p, void *message, int64_t deadline)
+int heap_put(struct heap *q, const struct place *p, void *message, int64_t deadline)
 {
-    int rc = under_lock(q, p, deadline, put, message, &q->space, await_place);
+    return under_lock(q, p, deadline, put, message, &q->space, await_place);
+}
+
+static int put_or_close(struct heap *q, const struct place *p, void *message, int64_t deadline)
+{
+    int rc = heap_put(q, p, message, deadline);
     if (rc)
         object_close(message, TYPE_MESSAGE);
     return rc;
@@ -366,12 +388,13 @@ int heap_put_bytes(struct heap *q, const struct place *p, const void *bytes, siz
 {
     void *message;
     unsigned char *at;
-    int rc = message_create(&message, size, &at);
+    struct shortage shortage = {p, &q->space, &q->closed, deadline};
+    int rc = message_create(&message, size, &shortage, &at);
     if (rc)
         return rc;
     if (size)
         memcpy(at, bytes, size);
-    return heap_put(q, p, message, deadline);
+    return put_or_close(q, p, message, deadline);
 }
 
 int heap_put_any(struct heap *q, const struct place *p, const shoal_any *any, int64_t deadline)
@@ -381,12 +404,13 @@ int heap_put_any(struct heap *q, const struct place *p, const shoal_any *any, in
     unsigned char *behind;
     if (key > UINT32_MAX)
         return fail(-EMSGSIZE, "%s: what it is compared by has %zu bytes", p->call, key);
-    int rc = message_encode(&message, any, key, p, &behind);
+    struct shortage shortage = {p, &q->space, &q->closed, deadline};
+    int rc = message_encode(&message, any, key, &shortage, &behind);
     if (rc)
         return rc;
     if (key)
         any_key(any, behind);
-    return heap_put(q, p, message, deadline);
+    return put_or_close(q, p, message, deadline);
 }
 
 /* ---- take ---- */

@@ -48,6 +48,8 @@ static inline uint32_t heap_kind(const struct header *h)
 int heap_put_bytes(struct heap *q, const struct place *p, const void *bytes, size_t size,
                    int64_t deadline);
 int heap_put_any(struct heap *q, const struct place *p, const shoal_any *any, int64_t deadline);
+/* A message that the caller holds; until then it does, if that is not 0. */
+int heap_put(struct heap *q, const struct place *p, void *message, int64_t deadline);
 /* The first message, of at most `most` bytes, as an object: as lanes_take. */
 int heap_take(struct heap *q, const struct place *p, size_t most, struct taken *ret,
               int64_t deadline);

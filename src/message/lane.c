@@ -99,7 +99,21 @@ static uint64_t next_units(const struct segment *now, bool smaller, uint64_t nee
     return units;
 }
 
-/* Begins another segment, and leads there. -ENOSPC: not now. */
+/* A run for the segment, which has no payload, that the caller is charged with. */
+static int get_run(struct segment *s, uint64_t units)
+{
+    atomic_store(&s->units, (uint32_t)units);
+    int rc = object_charge(units * UNIT);
+    if (rc)
+        return rc;
+    rc = unit_alloc(&s->payload, (uint32_t)units);
+    if (rc)
+        object_uncharge(units * UNIT);
+    object_charge_end(units * UNIT);
+    return rc;
+}
+
+/* Begins another segment, and leads there. -ENOSPC: not now; -ENOMEM. */
 int lane_grow(struct lane *lane, uint32_t id, uint64_t need, bool smaller)
 {
     struct segment *old = newest(lane);
@@ -109,13 +123,16 @@ int lane_grow(struct lane *lane, uint32_t id, uint64_t need, bool smaller)
     uint64_t units = next_units(old, smaller, need);
     if (!first && atomic_load(&s->payload))
         lane_free_drained(lane, id);
-    if ((!first && atomic_load(&s->payload)) || units > view.at.max_units)
+    if (!first && atomic_load(&s->payload))
         return -ENOSPC;
     /* Head may stand at a first segment's base already: it is not found before its header is zero. */
     atomic_store(&s->base, first ? BASE_CUT : base);
-    atomic_store(&s->units, (uint32_t)units);
-    if (unit_alloc(&s->payload, (uint32_t)units))
-        return -ENOSPC;
+    int rc = -ENOSPC;
+    for (; rc == -ENOSPC && units * UNIT >= need * 2; units /= 2) /* what there is room for */
+        rc = units > view.at.max_units ? -ENOSPC : get_run(s, units);
+    if (rc)
+        return rc;
+    units = atomic_load(&s->units);
     struct record_header *header = record_in(s, atomic_load(&s->base));
     if (region_populate(header, units * UNIT)) {
         unit_free(&s->payload, (uint32_t)units);

@@ -48,7 +48,8 @@ void lanes_let_come(void)
             os_pause();
 }
 
-/* Tries until it is not -EAGAIN. `slice`: tries again after so many ns without being woken, too. */
+/* Tries until it is not -EAGAIN. `slice`: tries again after so many ns without being woken, too; an attempt
+ * may be dear then. */
 static int await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,
                  int64_t slice, attempt *try, void *argument)
 {
@@ -58,7 +59,7 @@ static int await(struct lanes *q, const struct place *p, _Atomic uint32_t *event
     if (lanes_pace.run >= STREAM || ++lanes_pace.waits % PROBE == 0)
         lanes_let_come();
     lanes_pace.run = 0;
-    for (struct spin s = spin_begin(); spin_once(&s);)
+    for (struct spin s = spin_begin(); !slice && spin_once(&s);)
         if ((rc = try(q, p, argument)) != -EAGAIN)
             return rc;
     struct waiter w;
@@ -288,6 +289,24 @@ void lanes_runs(struct lanes *q, void (*visit)(uint32_t payload, uint32_t units,
                 visit(atomic_load(&lane->segments[k].payload),
                       atomic_load(&lane->segments[k].units), argument);
     }
+}
+
+/* Asked of what may just be gone. */
+uint64_t lanes_charged(struct lanes *q, uint32_t slot)
+{
+    uint32_t high = atomic_load(&q->high);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < high; i++) {
+        struct lane *lane = lane_at(q, i);
+        uint32_t record = lane ? owner_record(atomic_load(&lane->owner)) : 0;
+        if (!record || record >= RECORDS ||
+            record_slot(atomic_load(&record_at(record)->word)) != slot)
+            continue;
+        for (unsigned k = 0; k < LANE_SEGMENTS; k++)
+            if (atomic_load(&lane->segments[k].payload))
+                sum += segment_size(&lane->segments[k]);
+    }
+    return sum;
 }
 
 _Atomic uint32_t *lanes_event(struct lanes *q, unsigned i)

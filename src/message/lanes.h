@@ -161,6 +161,7 @@ void lanes_runs(struct lanes *q, void (*visit)(uint32_t payload, uint32_t units,
  * and closed, if there is something to say. */
 void lanes_describe(struct description *d, const struct header *header, unsigned which,
                     const char *name);
+uint64_t lanes_charged(struct lanes *q, uint32_t slot);     /* bytes in the segments of its lanes */
 _Atomic uint32_t *lanes_event(struct lanes *q, unsigned i); /* 1: space, 2: finished, then NULL */
 
 #endif

@@ -22,7 +22,8 @@ static inline uint32_t chunk_lanes(unsigned chunk)
     return chunk_units(chunk) * UNIT / sizeof(struct lane);
 }
 
-/* NULL: there is no such lane yet. */
+/* NULL: there is no such lane yet. May be asked of any content: who looks for what holds a message looks
+ * at queues that may just be gone. */
 static inline struct lane *lane_at(struct lanes *q, uint32_t i)
 {
     if (likely(i < LANES_FIRST))
@@ -30,7 +31,7 @@ static inline struct lane *lane_at(struct lanes *q, uint32_t i)
     i -= LANES_FIRST;
     for (unsigned c = 0; c < LANE_CHUNKS; i -= chunk_lanes(c++)) {
         uint32_t payload = atomic_load_explicit(&q->chunks[c], memory_order_acquire);
-        if (!payload)
+        if (!payload || (uint64_t)payload * 64 + chunk_units(c) * UNIT > view.at.size)
             return NULL;
         if (i < chunk_lanes(c))
             return (struct lane *)(void *)(view.heap + (uint64_t)(payload - 1) * 64) + i;
@@ -52,6 +53,8 @@ struct pace {
 enum { NEAR = 16 /* so often in a stream: is there another one behind it? */ };
 void lanes_let_come(void);
 extern _Thread_local struct pace lanes_pace __attribute__((tls_model("initial-exec")));
+
+enum { SHORTAGE_SLICE = 10000000 }; /* ns: what frees memory of the region tells nobody */
 
 typedef int attempt(struct lanes *q, const struct place *p, void *argument);
 /* Tries until it is not -EAGAIN. `slice`: tries again after so many ns without being woken, too. */

@@ -2,8 +2,6 @@
 #include "message/lanes_inner.h"
 #include <limits.h>
 
-enum { SHORTAGE_SLICE = 10000000 };
-
 /* ---- the caller's lane ---- */
 
 /* Where the calling thread puts: a hint, believed if the lane, which is there while the queue is of
@@ -25,8 +23,10 @@ static int more_lanes(struct lanes *q, uint32_t i)
 {
     i -= LANES_FIRST;
     for (unsigned c = 0; c < LANE_CHUNKS; i -= chunk_lanes(c++))
-        if (i < chunk_lanes(c))
-            return unit_alloc_once(&q->chunks[c], chunk_units(c));
+        if (i < chunk_lanes(c)) {
+            int rc = unit_alloc_once(&q->chunks[c], chunk_units(c));
+            return rc == -ENOSPC ? -ENOMEM : rc;
+        }
     return -ENOSPC;
 }
 

@@ -9,6 +9,7 @@
  */
 #include "message/message.h"
 #include "message/heap.h"
+#include "message/lanes_inner.h"
 #include "message/pickle.h"
 #include "region/life.h"
 #include <stdlib.h>
@@ -31,22 +32,49 @@ static struct cargo *cargo_of(const struct header *h)
     return (struct cargo *)(void *)(bytes + padded(h->size + message_body(h)->key));
 }
 
-/* With room for `n` objects. */
-static int create(void **ret, size_t size, size_t key, size_t n, unsigned char **bytes)
+/* What is to be made. */
+struct wish {
+    size_t size, key, objects, whole;
+    const struct shortage *shortage;
+    struct header *header;
+};
+
+static int try_create(struct lanes *none, const struct place *p, void *argument)
 {
-    struct header *h;
+    struct wish *w = argument;
+    (void)none;
+    if (atomic_load(w->shortage->closed) & LANES_SHUT)
+        return fail(-EPIPE, "%s: nothing is put any more: it was shut down", p->call);
+    int rc = object_try_create(&w->header, TYPE_MESSAGE, w->whole, NULL, OBJECT_RAW);
+    return rc == -ENOSPC ? -EAGAIN : rc;
+}
+
+/* With room for a key and for objects. */
+static int create(void **ret, size_t size, size_t key, size_t objects,
+                  const struct shortage *shortage, unsigned char **bytes)
+{
     if (size > view.at.size || key > view.at.size - size)
-        return fail(-EMSGSIZE, "a message of %zu bytes is longer than the region (%llu)", size,
-                    (unsigned long long)view.at.size);
+        return fail(-EMSGSIZE, "%s: a message of %zu bytes is longer than the region (%llu)",
+                    shortage->place->call, size, (unsigned long long)view.at.size);
     size_t whole = size + key;
-    if (n)
-        whole = padded(whole) + sizeof(struct cargo) + n * sizeof(struct carried);
-    int rc = object_create(&h, TYPE_MESSAGE, whole ? whole : 1, NULL, OBJECT_RAW);
+    if (objects)
+        whole = padded(whole) + sizeof(struct cargo) + objects * sizeof(struct carried);
+    struct wish w = {size, key, objects, whole ? whole : 1, shortage, NULL};
+    int rc = object_try_create(&w.header, TYPE_MESSAGE, w.whole, NULL, OBJECT_RAW);
+    if (unlikely(rc == -ENOSPC)) {
+        if (!object_may_fit(whole))
+            return fail(-EMSGSIZE,
+                        "%s: a message of %zu bytes is more than there will ever be room for",
+                        shortage->place->call, size);
+        rc = lanes_await(NULL, shortage->place, shortage->event, shortage->deadline, SHORTAGE_SLICE,
+                         try_create, &w);
+    }
     if (rc)
         return rc;
+    struct header *h = w.header;
     h->size = size;
     message_body(h)->key = (uint32_t)key;
-    if (n) {
+    if (objects) {
         h->flags = OBJECT_LOOKED_AT | OBJECT_CARRIES;
         atomic_store(&cargo_of(h)->count, 0);
     }
@@ -55,9 +83,9 @@ static int create(void **ret, size_t size, size_t key, size_t n, unsigned char *
     return 0;
 }
 
-int message_create(void **ret, size_t size, unsigned char **bytes)
+int message_create(void **ret, size_t size, const struct shortage *shortage, unsigned char **bytes)
 {
-    return create(ret, size, 0, 0, bytes);
+    return create(ret, size, 0, 0, shortage, bytes);
 }
 
 int message_open(void **ret, uint32_t id, uint32_t generation)
@@ -113,7 +141,8 @@ int message_put_long(struct lanes *q, const struct place *p, const void *bytes, 
 {
     void *message;
     unsigned char *at;
-    int rc = message_create(&message, size, &at);
+    struct shortage shortage = shortage_of(q, p, deadline);
+    int rc = message_create(&message, size, &shortage, &at);
     if (rc)
         return rc;
     memcpy(at, bytes, size);
@@ -164,12 +193,13 @@ static void carry(void *message, const struct pickle_objects *objects)
 
 /* The message of an any of `size` bytes that has these objects. */
 static int encode(void **ret, const shoal_any *any, size_t size, size_t key,
-                  struct pickle_objects *objects, const struct place *p, unsigned char **behind)
+                  struct pickle_objects *objects, const struct shortage *shortage,
+                  unsigned char **behind)
 {
     unsigned char *at;
-    int rc = add_parts(objects, p);
+    int rc = add_parts(objects, shortage->place);
     if (!rc)
-        rc = create(ret, size, key, objects->count, &at);
+        rc = create(ret, size, key, objects->count, shortage, &at);
     if (rc)
         return rc;
     pickle_write(any, at);
@@ -179,7 +209,7 @@ static int encode(void **ret, const shoal_any *any, size_t size, size_t key,
     return 0;
 }
 
-int message_encode(void **ret, const shoal_any *any, size_t key, const struct place *p,
+int message_encode(void **ret, const shoal_any *any, size_t key, const struct shortage *shortage,
                    unsigned char **behind)
 {
     size_t size;
@@ -189,7 +219,7 @@ int message_encode(void **ret, const shoal_any *any, size_t key, const struct pl
     if (!rc)
         rc = pickle_measure(any, &size, &objects);
     if (!rc)
-        rc = encode(ret, any, size, key, &objects, p, behind);
+        rc = encode(ret, any, size, key, &objects, shortage, behind);
     pickle_objects_free(&objects);
     return rc;
 }
@@ -205,8 +235,9 @@ int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any
     if (rc || objects.count || size > INLINE_MOST) {
         void *message;
         unsigned char *behind;
+        struct shortage shortage = shortage_of(q, p, deadline);
         if (!rc)
-            rc = encode(&message, any, size, 0, &objects, p, &behind);
+            rc = encode(&message, any, size, 0, &objects, &shortage, &behind);
         pickle_objects_free(&objects);
         return rc ? rc : end_long(message, q, p, deadline);
     }

@@ -42,12 +42,25 @@ struct carried {
     uint32_t id, generation, type;
 };
 
-/* Makes one of `size` bytes, held by the caller: *bytes is where to write them. -EMSGSIZE: longer than
- * the region. */
-int message_create(void **ret, size_t size, unsigned char **bytes);
+/* What to do while the region has no room for a message: wait for that until `deadline`, at `event`,
+ * unless *closed says LANES_SHUT. */
+struct shortage {
+    const struct place *place;
+    _Atomic uint32_t *event;
+    const _Atomic uint32_t *closed;
+    int64_t deadline;
+};
+static inline struct shortage shortage_of(struct lanes *q, const struct place *p, int64_t deadline)
+{
+    return (struct shortage){p, &q->space, &q->closed, deadline};
+}
+
+/* Makes one of `size` bytes, held by the caller: *bytes is where to write them. -EMSGSIZE: the region, or
+ * the caller's quota, will never have room for it; -EPIPE, or as the deadline says: it has none now. */
+int message_create(void **ret, size_t size, const struct shortage *shortage, unsigned char **bytes);
 /* The message of an any, which holds what objects there are in it, with room for a key: *behind is
- * where to write that. */
-int message_encode(void **ret, const shoal_any *any, size_t key, const struct place *p,
+ * where to write that. As message_create. */
+int message_encode(void **ret, const shoal_any *any, size_t key, const struct shortage *shortage,
                    unsigned char **behind);
 int message_open(void **ret, uint32_t id, uint32_t generation);
 unsigned char *message_bytes(const void *message);

@@ -439,6 +439,14 @@ static void pipe_runs(struct header *h,
         lanes_runs(lanes_in(h, i), visit, argument);
 }
 
+static uint64_t pipe_charged(struct header *h, uint32_t slot)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < lanes_count(h) && i < 2; i++)
+        sum += lanes_charged(lanes_in(h, i), slot);
+    return sum;
+}
+
 static _Atomic uint32_t *pipe_event(struct header *h)
 {
     return &lanes_in(h, 0)->items;
@@ -464,7 +472,8 @@ const struct type_repair pipe_repair = {.event = pipe_event,
                                         .further = pipe_further,
                                         .held = pipe_held,
                                         .destroy = pipe_destroy,
-                                        .runs = pipe_runs};
+                                        .runs = pipe_runs,
+                                        .charged = pipe_charged};
 const struct type_repair pipe_end_repair = {.repair = end_repair_lanes, .destroy = end_destroy};
 
 /* ---- inspection ---- */

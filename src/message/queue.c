@@ -1,4 +1,5 @@
 /* queue: lanes (message/lanes.c) or a heap (message/heap.c), and what is counted around them. */
+#include "message/queue.h"
 #include "message/any.h"
 #include "message/heap.h"
 #include "message/lanes.h"
@@ -8,31 +9,6 @@
 #include <shoal/queue.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct lanes *lanes_of(const struct header *h)
-{
-    return header_payload(h);
-}
-
-/* The lanes of an open queue, and their place. */
-static inline struct lanes *queue_of(const shoal_queue *queue, const char *call, struct place *p)
-{
-    struct header *h = header_of(queue, TYPE_QUEUE);
-    if (unlikely(!h))
-        return NULL;
-    p->header = h;
-    p->id = (uint32_t)(handle_of(queue) - handles);
-    p->generation = handle_of(queue)->generation;
-    p->which = 0;
-    p->call = call;
-    return lanes_of(h);
-}
-
-/* The heap of one that was found by queue_of; NULL: it is of the kind that has lanes. */
-static inline struct heap *heap_of(const struct place *p)
-{
-    return unlikely(heap_kind(p->header)) ? header_payload(p->header) : NULL;
-}
 
 int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options)
 {
@@ -446,6 +422,11 @@ static void runs(struct header *h, void (*visit)(uint32_t payload, uint32_t unit
         lanes_runs(lanes_of(h), visit, argument);
 }
 
+static uint64_t charged(struct header *h, uint32_t slot)
+{
+    return heap_kind(h) ? 0 : lanes_charged(lanes_of(h), slot);
+}
+
 static _Atomic uint32_t *event_of(struct header *h)
 {
     struct place p = place_of(h);
@@ -469,7 +450,8 @@ const struct type_repair queue_repair = {.repair = repair,
                                          .ready = ready,
                                          .further = further,
                                          .destroy = destroy,
-                                         .runs = runs};
+                                         .runs = runs,
+                                         .charged = charged};
 
 /* ---- inspection ---- */
 

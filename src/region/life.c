@@ -34,11 +34,6 @@ const struct type_repair *life_type(unsigned type)
     return type < TYPES ? life_types[type] : NULL;
 }
 
-static uint32_t record_slot(uint64_t word)
-{
-    return (uint32_t)(word >> 16) & 0xffff;
-}
-
 bool owner_gone(owner_t owner)
 {
     if (owner_dead(owner))

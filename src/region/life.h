@@ -119,6 +119,8 @@ struct type_repair {
     /* Tells the runs of units that it has beside its payload. Asked while the guard is held. */
     void (*runs)(struct header *, void (*visit)(uint32_t payload, uint32_t units, void *argument),
                  void *argument);
+    /* How many bytes of them count against the quota of the process in `slot`. NULL: none. */
+    uint64_t (*charged)(struct header *, uint32_t slot);
 };
 const struct type_repair *life_type(unsigned type); /* NULL: nothing to repair */
 /* Each type's, defined beside the type. Named one by one in life.c, so that a statically linked

@@ -174,7 +174,7 @@ static int new_group(unsigned c)
     for (;;) {
         owner_t none = 0;
         if (g >= view.at.max_groups)
-            return fail(-ENOMEM, "the region is full: %u objects", view.at.max_groups * GROUP);
+            return fail(-ENOSPC, "the region is full: %u objects", view.at.max_groups * GROUP);
         int rc = region_populate(group_at(g), sizeof(struct group));
         if (rc)
             return fail(rc, "no memory for another object");
@@ -214,7 +214,7 @@ static int take_id(unsigned c, uint32_t *ret)
         int rc = find_group(c, SEARCH);
         if (rc == -ENOENT) {
             rc = new_group(c);
-            if (rc == -ENOMEM &&
+            if ((rc == -ENOMEM || rc == -ENOSPC) &&
                 !find_group(c, UINT32_MAX)) /* full, but for what lies further on */
                 rc = 0;
         }
@@ -246,41 +246,90 @@ static uint64_t cost_of(const struct header *h)
     return sizeof *h + object_room(h);
 }
 
+/* What a process is charged with is a hint that is never too low. It grows before there is anything, and
+ * shrinks when the process itself frees its objects; what others free, and what its lanes give back, is
+ * found out by counting, when the quota seems to be used up. */
+static _Atomic uint64_t coming; /* of this process: charged, and not to be counted yet */
+
 static uint64_t charged(uint32_t slot, uint32_t generation)
 {
-    uint64_t sum = 0;
+    uint64_t sum = atomic_load(&coming); /* first: what is there later is counted, perhaps twice */
     uint32_t high = atomic_load(&view.region->groups_high);
     for (uint32_t id = 0; id < high * GROUP; id++) {
         struct header *h = header_at(id);
-        if (region_is_populated(h) && state_status(atomic_load(&h->state)) == OBJECT_LIVE &&
-            h->creator == slot && h->creator_generation == generation)
+        enum object_status status = OBJECT_FREE;
+        if (region_is_populated(h))
+            status = state_status(atomic_load(&h->state));
+        const struct type_repair *type = status == OBJECT_LIVE ? life_type(h->type) : NULL;
+        if (type && type->charged)
+            sum += type->charged(h, slot);
+        if (status != OBJECT_FREE && h->creator == slot && h->creator_generation == generation)
             sum += cost_of(h);
     }
     return sum;
 }
 
-static int charge(uint64_t quota, size_t content)
+static uint64_t cost_for(size_t content)
 {
-    struct slot *slot = slot_at(process_self.slot);
-    uint64_t bytes = sizeof(struct header) + (content > LARGE ? (content + UNIT - 1) / UNIT * UNIT
-                                                              : class_size[class_of(content)]);
-    if (atomic_load(&slot->charged) + bytes >
-        quota) /* a hint that drifts when others free: count */
-        atomic_store(&slot->charged, charged(process_self.slot, process_self.generation));
-    uint64_t now = atomic_load(&slot->charged);
+    return sizeof(struct header) +
+           (content > LARGE ? (content + UNIT - 1) / UNIT * UNIT : class_size[class_of(content)]);
+}
+
+static uint64_t quota_of_self(void)
+{
+    return atomic_load_explicit(&slot_at(process_self.slot)->quota, memory_order_relaxed);
+}
+
+bool object_may_fit(size_t content)
+{
+    uint64_t quota = quota_of_self();
+    return content <= (uint64_t)view.at.max_units * UNIT && (!quota || cost_for(content) <= quota);
+}
+
+/* Unless another thread is charged meanwhile. */
+static void count_anew(_Atomic uint64_t *charge)
+{
+    uint64_t was = atomic_load(charge);
+    atomic_compare_exchange_strong(charge, &was,
+                                   charged(process_self.slot, process_self.generation));
+}
+
+int object_charge(uint64_t bytes)
+{
+    _Atomic uint64_t *charge = &slot_at(process_self.slot)->charged;
+    uint64_t quota = quota_of_self();
+    if (likely(!quota))
+        return 0;
+    if (atomic_load(charge) + bytes > quota)
+        count_anew(charge);
+    uint64_t now = atomic_load(charge);
     if (now + bytes > quota)
-        return fail(-ENOMEM,
+        return fail(-ENOSPC,
                     "the process's quota of %llu bytes is used up (%llu used, %llu more asked for)",
                     (unsigned long long)quota, (unsigned long long)now, (unsigned long long)bytes);
-    atomic_fetch_add(&slot->charged, bytes);
+    atomic_fetch_add(&coming, bytes);
+    atomic_fetch_add(charge, bytes);
     return 0;
+}
+
+void object_uncharge(uint64_t bytes)
+{
+    if (quota_of_self())
+        atomic_fetch_sub(&slot_at(process_self.slot)->charged, bytes);
+}
+
+void object_charge_end(uint64_t bytes)
+{
+    uint64_t c = atomic_load(&coming); /* less, if the quota was set meanwhile */
+    while (unlikely(c) && !atomic_compare_exchange_weak(&coming, &c, c > bytes ? c - bytes : 0))
+        ;
 }
 
 int object_set_quota(uint64_t bytes)
 {
     struct slot *slot = slot_at(process_self.slot);
-    atomic_store(&slot->charged, charged(process_self.slot, process_self.generation));
     atomic_store(&slot->quota, bytes);
+    atomic_store(&slot->charged, charged(process_self.slot, process_self.generation));
     return 0;
 }
 
@@ -314,6 +363,9 @@ static void finish(uint32_t id, uint32_t slot, bool marked)
     const struct type_repair *type = life_type(h->type);
     if (unlikely(type && type->destroy) && state_status(s) == OBJECT_DEAD)
         type->destroy(h, slot);
+    if (unlikely(quota_of_self()) && h->creator == process_self.slot &&
+        h->creator_generation == process_self.generation) /* before it is not counted any more */
+        atomic_fetch_sub(&slot_at(process_self.slot)->charged, cost_of(h));
     if (unlikely(h->units)) {
         unit_free(&h->payload, h->units);
         h->units = 0;
@@ -328,36 +380,17 @@ static void finish(uint32_t id, uint32_t slot, bool marked)
     hint_free(id);
 }
 
-int object_create(struct header **ret, enum type type, size_t size, const char *name,
-                  enum object_content zero)
+/* `content`: with the name, which lies behind the `size` bytes, at name_at - 1. */
+static int make(struct header **ret, enum type type, size_t size, const char *name,
+                uint32_t name_at, size_t content, enum object_content zero)
 {
-    owner_t me;
     uint32_t id;
-    int rc = self(&me);
-    if (rc)
-        return rc;
-    size_t content = size;
-    uint32_t name_at = 0;
-    if (unlikely(name)) {
-        size_t length = strlen(name);
-        if (length >= NAME)
-            return fail(-EINVAL, "the name \"%.60s\" is longer than %d bytes", name, NAME - 1);
-        name_at = (uint32_t)((size + 7) & ~(size_t)7) + 1;
-        if (size >= UINT32_MAX - NAME - 16)
-            return fail(-EINVAL, "an object of %zu bytes cannot have a name", size);
-        content = name_at - 1 + length + 1;
-    }
-    if (content > view.at.size)
-        return fail(-ENOMEM, "%zu bytes are more than the region's %llu", size,
-                    (unsigned long long)view.at.size);
     unsigned c = class_of(content);
-    uint64_t quota = atomic_load_explicit(&slot_at(process_self.slot)->quota, memory_order_relaxed);
-    rc = unlikely(quota) ? charge(quota, content) : 0;
-    if (unlikely(rc))
+    int rc = take_id(c, &id);
+    if (unlikely(rc)) {
+        object_uncharge(cost_for(content));
         return rc;
-    rc = take_id(c, &id);
-    if (unlikely(rc))
-        return rc;
+    }
 
     struct header *h = header_at(id);
     uint32_t generation = state_generation(atomic_load_explicit(&h->state, memory_order_relaxed));
@@ -408,7 +441,8 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
     }
     if (unlikely(rc)) {
         object_abandon(h);
-        return fail(rc, "no memory for an object of %zu bytes", size);
+        return fail(rc, "%s for an object of %zu bytes",
+                    rc == -ENOSPC ? "the region has no room" : "no memory", size);
     }
     if (zero == OBJECT_ZERO)
         memset(header_payload(h), 0, content);
@@ -416,6 +450,44 @@ int object_create(struct header **ret, enum type type, size_t size, const char *
         memcpy((char *)header_payload(h) + name_at - 1, name, strlen(name) + 1);
     *ret = h;
     return 0;
+}
+
+int object_try_create(struct header **ret, enum type type, size_t size, const char *name,
+                      enum object_content zero)
+{
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    size_t content = size;
+    uint32_t name_at = 0;
+    if (unlikely(name)) {
+        size_t length = strlen(name);
+        if (length >= NAME)
+            return fail(-EINVAL, "the name \"%.60s\" is longer than %d bytes", name, NAME - 1);
+        name_at = (uint32_t)((size + 7) & ~(size_t)7) + 1;
+        if (size >= UINT32_MAX - NAME - 16)
+            return fail(-EINVAL, "an object of %zu bytes cannot have a name", size);
+        content = name_at - 1 + length + 1;
+    }
+    if (content > view.at.size)
+        return fail(-ENOMEM, "%zu bytes are more than the region's %llu", size,
+                    (unsigned long long)view.at.size);
+    if (likely(!quota_of_self()))
+        return make(ret, type, size, name, name_at, content, zero);
+    rc = object_charge(cost_for(content));
+    if (rc)
+        return rc;
+    rc = make(ret, type, size, name, name_at, content, zero);
+    object_charge_end(cost_for(content));
+    return rc;
+}
+
+int object_create(struct header **ret, enum type type, size_t size, const char *name,
+                  enum object_content zero)
+{
+    int rc = object_try_create(ret, type, size, name, zero);
+    return unlikely(rc == -ENOSPC) ? -ENOMEM : rc;
 }
 
 void object_abandon(struct header *h)
@@ -597,9 +669,6 @@ void object_close(void *opaque, enum type type)
         return;
     struct handle *handle = handle_of(opaque);
     uint32_t id = (uint32_t)(handle - handles);
-    if (unlikely(atomic_load_explicit(&slot_at(process_self.slot)->quota, memory_order_relaxed)) &&
-        h->creator == process_self.slot && h->creator_generation == process_self.generation)
-        atomic_fetch_sub(&slot_at(process_self.slot)->charged, cost_of(h));
     uint32_t check = atomic_load_explicit(&handle->check, memory_order_relaxed);
     if (likely(!atomic_load_explicit(&handle->shared, memory_order_relaxed))) {
         /* Closed before the look at forks: a child of another thread's fork that we do not see finds
@@ -880,6 +949,7 @@ int object_copy_holds(uint32_t from, uint32_t to)
 
 void object_check_handles(bool raw)
 {
+    atomic_store(&coming, 0);
     uint32_t high = atomic_load(&view.region->groups_high);
     for (uint32_t g = 0; g < high; g++) {
         const unsigned char *row = object_row(g, process_self.slot);

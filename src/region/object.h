@@ -75,6 +75,12 @@ enum object_content {
  * long. */
 int object_create(struct header **ret, enum type type, size_t size, const char *name,
                   enum object_content zero);
+/* The same, but for -ENOSPC: there is memory, but no room in the region or the quota, and there may be
+ * later; where object_create is -ENOMEM. */
+int object_try_create(struct header **ret, enum type type, size_t size, const char *name,
+                      enum object_content zero);
+/* Whether there may ever be room for so many bytes, in the region and the quota. */
+bool object_may_fit(size_t content);
 /* Makes it LIVE and returns the opaque handle. */
 void *object_publish(struct header *header);
 /* Undoes object_create. */
@@ -143,6 +149,11 @@ void object_check_handles(bool raw);
 void object_forget(void);
 int object_attach(void); /* makes the handle table */
 int object_set_quota(uint64_t bytes);
+/* Counts so many bytes more against the caller's quota: 0, or -ENOSPC: it is used up. Then what is charged is
+ * made, or uncharge; then in any case charge_end: from now on it is seen by who counts. */
+int object_charge(uint64_t bytes);
+void object_uncharge(uint64_t bytes);
+void object_charge_end(uint64_t bytes);
 void object_count(uint32_t *objects, uint64_t *used);
 /* Groups that `owner` owned become ownerless. */
 void object_disown(owner_t owner);
@@ -150,8 +161,8 @@ void object_disown(owner_t owner);
 void object_thread_end(void);
 
 /* ---- runs of units ---- */
-/* A run of `units` for `*payload`, which is written (position / 64 + 1) while the guard is held: 0
- * or -ENOMEM. */
+/* A run of `units` for `*payload`, which is written (position / 64 + 1) while the guard is held: 0,
+ * -ENOSPC: the region has none so long, or -ENOMEM. */
 int unit_alloc(_Atomic uint32_t *payload, uint32_t n);
 /* The same, unless there is one already, and zero: for what several might allocate at once. */
 int unit_alloc_once(_Atomic uint32_t *payload, uint32_t n);

@@ -78,6 +78,11 @@ static inline uint64_t record_make(uint32_t generation, uint32_t slot, bool used
     return (uint64_t)generation << 32 | (uint64_t)slot << 16 | used;
 }
 
+static inline uint32_t record_slot(uint64_t word)
+{
+    return (uint32_t)(word >> 16) & 0xffff;
+}
+
 /* Object state: {generation:32, version:30, status:2}; in CREATING and DEAD the version is the slot
  * whose work it is. */
 enum object_status {
@@ -134,7 +139,7 @@ static_assert(sizeof(struct record) == 64, "one cache line");
  *   keeper           number of the process that ends its daemons when it has ended; 0: none. Written by the process, zeroed before the slot is free again
  *   last_pid         pid, as it was when the slot became free: for sentences to people
  *   exit_status      written by the process at its normal end, by the fork server for its children; futex-waited by who joins through it
- *   charged          added to by the process, subtracted from by whoever frees its objects; a hint, counted anew when a quota seems exceeded
+ *   charged          by the process itself; a hint that is never too low, counted anew when a quota seems exceeded
  */
 struct slot {
     _Atomic uint64_t word;

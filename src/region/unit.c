@@ -155,7 +155,7 @@ static int alloc(_Atomic uint32_t *payload, uint32_t n, bool zero)
     if (at == view.at.max_units && hint)
         at = search(0, view.at.max_units, n);
     if (at < 0 || at == view.at.max_units)
-        return -ENOMEM;
+        return at < 0 ? (int)at : -ENOSPC;
     uint32_t unit = (uint32_t)at;
     if (zero) {
         int rc = region_populate(address_of(unit), (size_t)n * UNIT);
