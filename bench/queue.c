@@ -276,6 +276,31 @@ static double queue_round_trip(void)
     return bench_pair(rally) / (double)trips();
 }
 
+/* ---- a pipe ---- */
+
+static shoal_connection *ends[2];
+
+static void rally_pipe(int who)
+{
+    unsigned char message[SIZE] = {0};
+    size_t size;
+    for (long i = 0, n = trips(); i < n; i++) {
+        if (!who)
+            bench_must(shoal_connection_send_bytes(ends[0], message, SIZE, SHOAL_FOREVER), "send");
+        bench_must(shoal_connection_recv_bytes_into(ends[who], message, SIZE, &size, SHOAL_FOREVER),
+                   "recv");
+        if (who)
+            bench_must(shoal_connection_send_bytes(ends[1], message, SIZE, SHOAL_FOREVER), "send");
+    }
+}
+
+static double pipe_round_trip(void)
+{
+    if (!ends[0])
+        bench_must(shoal_pipe(&ends[0], &ends[1], NULL), "shoal_pipe");
+    return bench_pair(rally_pipe) / (double)trips();
+}
+
 /* ---- 1 MiB ---- */
 
 static void stream_large(int who)
@@ -309,7 +334,112 @@ static double copy_large(void)
     return (bench_now() - begin) / LARGE_STREAM;
 }
 
+/* ---- without a copy ---- */
+
+static unsigned forth(int which, size_t size, unsigned char fill)
+{
+    shoal_message m;
+    bench_must(shoal_queue_reserve(queue(which), &m, size, SHOAL_FOREVER), "reserve");
+    if (size == LARGE && fill)
+        memset(m.bytes, fill, size);
+    else
+        *(unsigned char *)m.bytes = 1;
+    bench_must(shoal_queue_commit(queue(which), &m, SHOAL_FOREVER), "commit");
+    return 0;
+}
+
+static uint64_t sum(const void *bytes, size_t size)
+{
+    const uint64_t *words = bytes;
+    uint64_t s = 0;
+    for (size_t i = 0; i < size / sizeof *words; i++)
+        s += words[i];
+    return s;
+}
+
+static size_t handed; /* bytes */
+
+static void hand_over(int who)
+{
+    shoal_message m;
+    for (int i = 0; i < TRIPS / 4; i++) {
+        if (!who)
+            forth(0, handed, 0);
+        bench_must(shoal_queue_view(queue(!who), &m, SHOAL_FOREVER), "view");
+        shoal_message_release(&m);
+        if (who)
+            forth(1, handed, 0);
+    }
+}
+
+/* There and back, of messages that nobody fills, against messages of 64 bytes that are copied. */
+static double large_handed_over(void)
+{
+    queue(0);
+    handed = LARGE;
+    double large = bench_pair(hand_over) / (TRIPS / 4);
+    return large / queue_round_trip();
+}
+
+static uint64_t summed;
+
+static void fill_and_sum(int who)
+{
+    shoal_message m;
+    uint64_t s = 0;
+    for (int i = 0; i < LARGE_STREAM; i++)
+        if (who) {
+            forth(3, LARGE, (unsigned char)(i + 1));
+        } else {
+            bench_must(shoal_queue_view(queue(3), &m, SHOAL_FOREVER), "view");
+            s += sum(m.bytes, LARGE);
+            shoal_message_release(&m);
+        }
+    summed = s;
+}
+
+static double large_filled_and_summed(void)
+{
+    queue(3);
+    return bench_pair(fill_and_sum) / LARGE_STREAM;
+}
+
+static double private_filled_and_summed(void)
+{
+    static unsigned char bytes[LARGE];
+    uint64_t s = 0;
+    double begin = bench_now();
+    for (int i = 0; i < LARGE_STREAM; i++) {
+        memset(bytes, i + 1, LARGE);
+        bench_hide(bytes);
+        s += sum(bytes, LARGE);
+    }
+    summed = s;
+    return (bench_now() - begin) / LARGE_STREAM;
+}
+
 /* ---- memory ---- */
+
+/* So many in one family, each of which works. */
+static double ten_thousand(void)
+{
+    enum { MANY = 10000 };
+    static shoal_queue *many[MANY];
+    int works = 0;
+    for (int i = 0; i < MANY; i++)
+        bench_must(shoal_queue_create(&many[i], NULL), "shoal_queue_create");
+    for (int i = 0; i < MANY; i++)
+        bench_must(shoal_queue_put_bytes(many[i], &i, sizeof i, SHOAL_NOW), "put");
+    for (int i = 0; i < MANY; i++) {
+        int got;
+        size_t size;
+        bench_must(shoal_queue_get_bytes_into(many[i], &got, sizeof got, &size, SHOAL_NOW), "get");
+        works += got == i;
+    }
+    for (int i = 0; i < MANY; i++)
+        shoal_queue_close(many[i]);
+    return works;
+}
 
 /* Growth of what lies behind the region, over so many. */
 static double memory_of_one(void)
@@ -352,8 +482,18 @@ const struct bench bench_queue[] = {
      bench_line_round_trip, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 2.2, ROUNDS},
     {"queue, there and back against futex", "ns", queue_round_trip, FAMILY, "futex",
      bench_futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1, ROUNDS},
+    {"pipe, there and back", "ns", pipe_round_trip, FAMILY, "cache line, spinning",
+     bench_line_round_trip, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 2.2, ROUNDS},
+    {"pipe, there and back against futex", "ns", pipe_round_trip, FAMILY, "futex",
+     bench_futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1, ROUNDS},
     {"queue, 1 MiB copied in and out", "ns", queue_large, FAMILY, "copied twice by one process",
      copy_large, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 1 / 1.5, ROUNDS},
+    {"queue, 1 MiB handed over, against 64 bytes", "x", large_handed_over, FAMILY, NULL, NULL,
+     PIN_TWO, PIN_TWO, FIGURE_AT_MOST, 1.3, ROUNDS},
+    {"queue, 1 MiB filled and summed", "ns", large_filled_and_summed, FAMILY, "in private memory",
+     private_filled_and_summed, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 1 / 0.9, ROUNDS},
+    {"10,000 queues, all of which work", "", ten_thousand, FRESH, NULL, NULL, PIN_NONE, PIN_NONE,
+     FIGURE_AT_LEAST, 10000, 1},
     {"a queue's memory", "B", memory_of_one, FRESH, NULL, NULL, PIN_NONE, PIN_NONE, FIGURE_AT_MOST,
      4096, 1},
 };

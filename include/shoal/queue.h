@@ -64,6 +64,14 @@ typedef struct shoal_bytes {
     size_t size;
 } shoal_bytes;
 
+/* A message that the caller has where it lies, until it puts it or releases it. bytes is aligned to 16, of a
+ * reserved one to 64. NULL: none any more. */
+typedef struct shoal_message {
+    void *bytes;
+    size_t size;
+    void *handle; /* shoal's own; stays as it is */
+} shoal_message;
+
 /* options may be NULL. 0, -EINVAL, -ENOMEM. */
 SHOAL_API int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *options);
 
@@ -98,6 +106,35 @@ SHOAL_API int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes message
  * lies there. How many, 1 at least, or as get_bytes_into. */
 SHOAL_API int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *buffer,
                                    size_t capacity, int64_t deadline);
+
+/* Without a copy: the message is written, handed over and read in one place, in shared memory. It pays
+ * for those of some KiB or more.
+ *
+ *     shoal_queue_reserve(q, &m, 1 << 20, SHOAL_FOREVER);    one side
+ *     fill(m.bytes, m.size);
+ *     shoal_queue_commit(q, &m, SHOAL_FOREVER);
+ *     shoal_queue_view(q, &m, SHOAL_FOREVER);                the other
+ *     use(m.bytes, m.size);
+ *     shoal_message_release(&m);                             or commit it to the next queue
+ *
+ * A message is the calling process's alone, to read and write; one that dies loses it. A child that is
+ * forked meanwhile has it too, and each releases it; one of them may put it. */
+/* Makes room for `size` bytes, which are undefined: 0. Waits while the region, or the process's quota, has no
+ * room: -EAGAIN, -ETIMEDOUT, -EINTR. -EPIPE: it was shut down. -EMSGSIZE: there will never be room.
+ * -ENOMEM: the machine has no memory. It may be put into any queue of the family; this one's is only asked
+ * whether it is still open. */
+SHOAL_API int shoal_queue_reserve(shoal_queue *queue, shoal_message *ret, size_t size,
+                                  int64_t deadline);
+/* Puts a message that was reserved or viewed: as put_bytes. On success it is the queue's, and *message
+ * empty; otherwise it stays the caller's. message->size may have been made smaller before, unless it came
+ * from shoal_queue_put. -EINVAL: it is empty, larger than it was, or another process put it.
+ * -EBADF: it is no message of this process. */
+SHOAL_API int shoal_queue_commit(shoal_queue *queue, shoal_message *message, int64_t deadline);
+/* Takes the first message: as get_bytes, but that a long or reserved one is not copied. -ENOMEM: it is still
+ * the first. */
+SHOAL_API int shoal_queue_view(shoal_queue *queue, shoal_message *ret, int64_t deadline);
+/* Ends a message that was viewed, or reserved and not put. Takes NULL and empty ones. */
+SHOAL_API void shoal_message_release(shoal_message *message);
 
 /* How many messages are in the queue, about, or -errno; with who else puts and gets it changes at
  * once. One without a maxsize is never full. */

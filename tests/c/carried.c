@@ -688,8 +688,13 @@ TEST(carried_by_those_who_are_killed_anywhere_nothing_is_left)
     for (int i = 0; i < ROUNDS; i++) {
         chance = chance * 1103515245 + 12345;
         long until = atomic_load(&words[1]) + 20 + (chance >> 16) % 50;
-        while (atomic_load(&words[1]) < until)
+        while (atomic_load(&words[1]) < until) {
+            int status;
+            for (int k = 0; k < PLAYERS; k++)
+                if (waitpid(players[k], &status, WNOHANG) > 0)
+                    FAIL("after %d deaths one ended by itself, status %#x", i, status);
             nap();
+        }
         int which = (int)((chance >> 24) % PLAYERS);
         kill_and_reap(players[which]);
         players[which] = child(play);

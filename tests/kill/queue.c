@@ -273,6 +273,39 @@ static void get_many(void *p)
     s->note->entered = 2;
 }
 
+static void commit_once(void *p)
+{
+    struct state *s = p;
+    shoal_message message;
+
+    ASSERT_OK(shoal_queue_reserve(s->queue, &message, s->size, SHOAL_FOREVER));
+    memset(message.bytes, VICTIMS, s->size);
+    ASSERT_OK(shoal_queue_commit(s->queue, &message, SHOAL_FOREVER));
+    s->note->entered = 2;
+}
+
+static void view_once(void *p)
+{
+    struct state *s = p;
+    shoal_message message;
+
+    ASSERT_OK(shoal_queue_view(s->queue, &message, SHOAL_FOREVER));
+    __atomic_add_fetch(&s->counts[*(const unsigned char *)message.bytes], 1, __ATOMIC_SEQ_CST);
+    shoal_message_release(&message);
+    s->note->entered = 2;
+}
+
+/* Takes one, and puts it back. */
+static void forward(void *p)
+{
+    struct state *s = p;
+    shoal_message message;
+
+    ASSERT_OK(shoal_queue_view(s->queue, &message, SHOAL_FOREVER));
+    ASSERT_OK(shoal_queue_commit(s->queue, &message, SHOAL_FOREVER));
+    s->note->entered = 2;
+}
+
 static void close_it(void *p)
 {
     struct state *s = p;
@@ -625,6 +658,23 @@ static void finish_get(void *p)
     finish(p, true);
 }
 
+static void finish_forward(void *p)
+{
+    struct state *s = p;
+    int lost = 0;
+
+    family_settle();
+    while (!get(s, SHOAL_NOW))
+        ;
+    for (int i = 0; i < NUMBERS; i++) {
+        ASSERT_LE_INT(s->counts[i], 1);
+        lost += i < s->first && !s->counts[i];
+    }
+    ASSERT_LE_INT(lost, s->note->entered != 2);
+    ASSERT_EQ_INT(shoal_queue_qsize(s->queue), 0);
+    family_check(s->note->before);
+}
+
 static void finish_shut(void *p)
 {
     struct state *s = p;
@@ -777,6 +827,24 @@ KILL_SCENARIO(queue_get_meets_two_producers, .setup = setup_empty, .prepare = fa
               .victim = take_the_earlier, .partner = one_after_the_other, .partners = 2,
               .stopped = await_both, .survivors = 1, .final = finish_order,
               .flags = KILL_EVERY_INSTRUCTION);
+/* ---- where they lie ---- */
+KILL_SCENARIO(queue_commit, .setup = setup_empty, .prepare = family_prepare, .victim = commit_once,
+              .survivor = survive, .stopped = take_beside, .state = family_state, .repair = look,
+              .final = finish_put);
+KILL_SCENARIO(queue_commit_long, .setup = setup_long, .prepare = family_prepare,
+              .victim = commit_once, .survivor = survive, .stopped = take_beside,
+              .final = finish_put);
+KILL_SCENARIO(queue_commit_bounded, .setup = setup_bounded, .prepare = family_prepare,
+              .victim = commit_once, .survivor = survive, .stopped = take_beside,
+              .final = finish_put);
+KILL_SCENARIO(queue_view, .setup = setup_two, .prepare = family_prepare, .victim = view_once,
+              .survivor = survive, .stopped = count_beside, .final = finish_get);
+KILL_SCENARIO(queue_view_long, .setup = setup_two_long, .prepare = family_prepare,
+              .victim = view_once, .survivor = survive, .stopped = count_beside,
+              .state = family_state, .repair = look, .final = finish_get);
+KILL_SCENARIO(queue_forward_long, .setup = setup_two_long, .prepare = family_prepare,
+              .victim = forward, .survivor = survive, .stopped = count_beside,
+              .state = family_state, .repair = look, .final = finish_forward);
 /* ---- and otherwise ---- */
 KILL_SCENARIO(queue_close, .setup = setup_two, .prepare = prepare_lane, .victim = close_it,
               .survivor = survive, .final = finish_close);
