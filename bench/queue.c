@@ -336,18 +336,6 @@ static double copy_large(void)
 
 /* ---- without a copy ---- */
 
-static unsigned forth(int which, size_t size, unsigned char fill)
-{
-    shoal_message m;
-    bench_must(shoal_queue_reserve(queue(which), &m, size, SHOAL_FOREVER), "reserve");
-    if (size == LARGE && fill)
-        memset(m.bytes, fill, size);
-    else
-        *(unsigned char *)m.bytes = 1;
-    bench_must(shoal_queue_commit(queue(which), &m, SHOAL_FOREVER), "commit");
-    return 0;
-}
-
 static uint64_t sum(const void *bytes, size_t size)
 {
     const uint64_t *words = bytes;
@@ -357,27 +345,43 @@ static uint64_t sum(const void *bytes, size_t size)
     return s;
 }
 
-static size_t handed; /* bytes */
+static void view(int which, shoal_message *m)
+{
+    bench_must(shoal_queue_view(queue(which), m, SHOAL_FOREVER), "view");
+}
 
+static void commit(int which, shoal_message *m)
+{
+    bench_must(shoal_queue_commit(queue(which), m, SHOAL_FOREVER), "commit");
+}
+
+static void reserve(shoal_message *m)
+{
+    bench_must(shoal_queue_reserve(queue(0), m, LARGE, SHOAL_FOREVER), "reserve");
+}
+
+/* One message there and back, which nobody fills. */
 static void hand_over(int who)
 {
     shoal_message m;
-    for (int i = 0; i < TRIPS / 4; i++) {
+    if (!who)
+        reserve(&m);
+    for (int i = 0; i < TRIPS; i++) {
         if (!who)
-            forth(0, handed, 0);
-        bench_must(shoal_queue_view(queue(!who), &m, SHOAL_FOREVER), "view");
-        shoal_message_release(&m);
+            commit(0, &m);
+        view(!who, &m);
         if (who)
-            forth(1, handed, 0);
+            commit(1, &m);
     }
+    if (!who)
+        shoal_message_release(&m);
 }
 
-/* There and back, of messages that nobody fills, against messages of 64 bytes that are copied. */
+/* Against messages of 64 bytes that are copied. */
 static double large_handed_over(void)
 {
     queue(0);
-    handed = LARGE;
-    double large = bench_pair(hand_over) / (TRIPS / 4);
+    double large = bench_pair(hand_over) / TRIPS;
     return large / queue_round_trip();
 }
 
@@ -389,9 +393,11 @@ static void fill_and_sum(int who)
     uint64_t s = 0;
     for (int i = 0; i < LARGE_STREAM; i++)
         if (who) {
-            forth(3, LARGE, (unsigned char)(i + 1));
+            reserve(&m);
+            memset(m.bytes, i + 1, LARGE);
+            commit(3, &m);
         } else {
-            bench_must(shoal_queue_view(queue(3), &m, SHOAL_FOREVER), "view");
+            view(3, &m);
             s += sum(m.bytes, LARGE);
             shoal_message_release(&m);
         }

@@ -226,7 +226,7 @@ int message_encode(void **ret, const shoal_any *any, size_t key, const struct sh
 
 int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any, int64_t deadline)
 {
-    size_t size;
+    size_t size = 0;
     struct pickle_objects objects = {0};
     owner_t me;
     int rc = self(&me);
