@@ -505,7 +505,7 @@ static void hand_on(void)
 
 TEST(carried_by_what_is_handed_on_all_the_time_an_object_stays)
 {
-    enum { CLOSES = 50000, HANDED = 50000 };
+    enum { CLOSES = 100000, HANDED = 100000 };
     shoal_queue *inner;
     shoal_reference reference;
     setup();
