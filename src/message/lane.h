@@ -10,7 +10,7 @@
 #include "message/lanes.h"
 #include <string.h>
 
-enum { RECORD = 16 };
+enum { RECORD = 16, AHEAD = 512 /* bytes: what is read, or written, soon */ };
 #define READS_ANY 0xffffffffu /* in a record's `reading`, in place of an object's id */
 enum { KIND_BYTES = 1, KIND_OBJECT, KIND_SKIP, KIND_LINK };
 

@@ -45,12 +45,15 @@ static inline struct lane *lane_at(struct lanes *q, uint32_t i)
  * write to it; so where messages come faster than one by one, who finds none lets some come before
  * it looks again. Where each answers another (run is 0) it looks at once, but for a probe now and
  * then: only by letting some come one learns that they do. Who takes one after the other close
- * behind the one that puts, never waiting, keeps a distance too. */
+ * behind the one that puts, never waiting, keeps a distance too; less and less often where none
+ * come meanwhile, as who puts is this very thread, say. */
 struct pace {
     unsigned run; /* attempts that went well since the last wait */
     unsigned waits;
+    unsigned vain; /* how often letting some come has let none come, since it did */
 };
 enum { NEAR = 16 /* so often in a stream: is there another one behind it? */ };
+enum { VAIN = 8 };
 void lanes_let_come(void);
 extern _Thread_local struct pace lanes_pace __attribute__((tls_model("initial-exec")));
 

@@ -127,6 +127,19 @@ static inline int take_one(struct lanes *q, const struct place *p, void *argumen
     return rc == -ENOENT ? -EAGAIN : rc;
 }
 
+/* After each message that was there at once. */
+static inline void pace_on(struct lanes *q, const struct place *p)
+{
+    struct pace *pace = &lanes_pace;
+    if (likely(++pace->run & ((NEAR << pace->vain) - 1)) || lanes_ready(q, p))
+        return;
+    lanes_let_come();
+    if (lanes_ready(q, p))
+        pace->vain = 0;
+    else if (pace->vain < VAIN)
+        pace->vain++;
+}
+
 static inline int take_or_wait(struct lanes *q, const struct place *p, int64_t deadline,
                                attempt *try, struct take *t)
 {
@@ -137,8 +150,8 @@ static inline int take_or_wait(struct lanes *q, const struct place *p, int64_t d
     rc = try(q, p, t);
     if (unlikely(rc == -EAGAIN))
         rc = lanes_await(q, p, &q->items, deadline, 0, try, t);
-    else if (++lanes_pace.run % NEAR == 0 && !lanes_ready(q, p))
-        lanes_let_come();
+    else
+        pace_on(q, p);
     if (unlikely(rc == -EPIPE)) {
         wait_wake(&q->items, INT_MAX); /* who shut it may have died before it woke all */
         return fail(rc, "%s: there is nothing any more: it was shut down", p->call);
@@ -146,9 +159,48 @@ static inline int take_or_wait(struct lanes *q, const struct place *p, int64_t d
     return rc;
 }
 
+/* The same where there is one lane that has a short message, and nothing special: most of all takes. */
+static inline bool take_at_once(struct lanes *q, const struct place *p, void *buffer,
+                                size_t capacity, struct taken *ret)
+{
+    if (unlikely(!self_known() || q->maxsize))
+        return false;
+    uint64_t was = reading_begin(p->id);
+    struct lane *lane = &q->first[0];
+    uint64_t head = atomic_load_explicit(&lane->head, memory_order_acquire);
+    const struct segment *s = newest(lane);
+    if (unlikely(head < atomic_load_explicit(&s->base, memory_order_acquire) ||
+                 !atomic_load_explicit(&s->payload, memory_order_acquire)))
+        goto no;
+    struct record_header *record = record_in(s, head);
+    __builtin_prefetch((const char *)record + AHEAD);
+    uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);
+    size_t size = word_length(word);
+    if (unlikely((word & 0xff) != KIND_BYTES || size > capacity || size > INLINE_MOST ||
+                 atomic_load_explicit(&q->high, memory_order_acquire) != 1))
+        goto no;
+    copy(buffer, record + 1, size);
+    if (MUTANT(122))
+        atomic_store(&lane->head, head + record_size(size));
+    else if (unlikely(
+                 !atomic_compare_exchange_strong(&lane->head, &head, head + record_size(size))))
+        goto no;
+    reading_end(was);
+    *ret = (struct taken){.size = size};
+    after_take(q, p, &(struct found){.lane = lane});
+    return true;
+no:
+    reading_end(was);
+    return false;
+}
+
 int lanes_take(struct lanes *q, const struct place *p, void *buffer, size_t capacity, size_t most,
                struct taken *ret, int64_t deadline)
 {
+    if (likely(take_at_once(q, p, buffer, capacity, ret))) {
+        pace_on(q, p);
+        return 0;
+    }
     struct take t = {.buffer = buffer, .capacity = capacity, .most = most, .ret = ret};
     return take_or_wait(q, p, deadline, take_one, &t);
 }
