@@ -84,7 +84,9 @@ SHOAL_API int shoal_connection_poll(shoal_connection *connection, int64_t deadli
 /* The longest message that is received; 0, as in the beginning: any that fits into memory. */
 SHOAL_API int shoal_connection_set_limit(shoal_connection *connection, size_t most);
 /* The descriptor, which stays the connection's: to wait on. Readable when poll would return 0, but
- * after -ENOMEM from recv_bytes, whose message may be here already. */
+ * after -ENOMEM from recv_bytes, whose message may be here already. Of a pipe's end it is made by the
+ * first call, and may be readable for nothing; what shoal_queue_fileno says holds for it, recv or poll for
+ * get; -EBADF: it only sends. */
 SHOAL_API int shoal_connection_fileno(shoal_connection *connection);
 /* Makes a connection of a connected stream socket, which belongs to it on success. -ENOTSOCK,
  * -EINVAL: of another type. -EBADF, -ENOMEM. */
@@ -106,7 +108,7 @@ SHOAL_API shoal_connection *shoal_connection_close(shoal_connection *connection)
  *   A message is there as a whole when its send returns, whatever dies next; killed inside, it was
  * sent or nothing has happened. Unlike a socket's: a send waits only while the region is full, and
  * SHOAL_UNDER_WAY never comes; recv's -ENOMEM takes the message along; set_limit is for all who have
- * that end; fileno is -ENOTSUP; and no other thread of the process may be in a call on an end when it
+ * that end; and no other thread of the process may be in a call on an end when it
  * is closed. */
 #define SHOAL_ONE_WAY 1u /* the first end only receives, the second only sends; otherwise -EBADF */
 

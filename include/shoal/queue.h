@@ -136,6 +136,23 @@ SHOAL_API int shoal_queue_view(shoal_queue *queue, shoal_message *ret, int64_t d
 /* Ends a message that was viewed, or reserved and not put. Takes NULL and empty ones. */
 SHOAL_API void shoal_message_release(shoal_message *message);
 
+/* A descriptor for epoll loops, poll and select: readable when there may be a message, or it was shut
+ * down. It may be readable for nothing, so take with SHOAL_NOW; a get of this process that finds nothing
+ * makes it unreadable again. So a loop may take one message each time it is readable, or all until
+ * -EAGAIN. Do nothing else with it. The first call in a process makes it, and it stays the handle's until
+ * its close; without that call there is none, and nobody has anything to do for it.
+ *   It is readable after each birth and death in the family, too, and perhaps every other second. It
+ * counts on a get following: that is what takes note of a death, and repairs. So no thread and no other
+ * process is needed, and whoever puts may be killed right after.
+ *   What it takes: two descriptors; and for every 32 of them (ends of pipes count too, pipe.h) three more
+ * and one for each process of the family. The last quarter of the numbers that the process may use is
+ * left alone; where there is not enough without it all are readable 50 times a second instead. Who puts
+ * something while somebody waits so sends a byte to a socket in the abstract namespace: both must be in
+ * one network namespace. No more than three epoll descriptors may have it in them. A child has copies,
+ * which are its parent's: its own call gives it its own.
+ *   -EMFILE, -ENFILE, -ENOMEM; -ENOSPC: the family has 16,384; or what the kernel says of sockets. */
+SHOAL_API int shoal_queue_fileno(shoal_queue *queue);
+
 /* How many messages are in the queue, about, or -errno; with who else puts and gets it changes at
  * once. One without a maxsize is never full. */
 SHOAL_API int64_t shoal_queue_qsize(const shoal_queue *queue);

@@ -111,6 +111,7 @@ int shoal_queue_view(shoal_queue *queue, shoal_message *ret, int64_t deadline)
         return fail(-ENOMEM, "shoal_queue_view: no memory for a short message");
     int rc = heap ? heap_take(heap, &p, SIZE_MAX, &t, deadline)
                   : lanes_take(q, &p, copy, INLINE_MOST, SIZE_MAX, &t, deadline);
+    taken(rc, &p);
     if (rc || t.object)
         free(copy);
     if (rc)

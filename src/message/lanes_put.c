@@ -71,7 +71,8 @@ static inline void look_for_sleepers(_Atomic uint32_t *event)
         atomic_signal_fence(memory_order_seq_cst);
     else
         atomic_thread_fence(memory_order_seq_cst);
-    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS) && !MUTANT(125))
+    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & (SLEEPERS | ARMED)) &&
+        !MUTANT(125))
         wait_wake_slow(event, 1);
 }
 

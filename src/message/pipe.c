@@ -22,6 +22,7 @@
 #include "message/any.h"
 #include "message/connection.h"
 #include "message/message.h"
+#include "region/poll.h"
 #include <stdlib.h>
 
 /* Of a pipe. The ends' ids + 1 and generations, written before they are published. */
@@ -171,6 +172,20 @@ static bool in_vain_now(int rc, int64_t deadline)
     return rc == -EAGAIN && deadline == SHOAL_NOW && look_for_deaths();
 }
 
+static bool may_receive(void *argument)
+{
+    const struct way *w = argument;
+    return lanes_ready(w->lanes, &w->place);
+}
+
+/* There was nothing: the descriptor, if the end has one, waits. */
+static int in_vain_here(shoal_connection *c, struct way *w, int rc)
+{
+    if (rc < 0)
+        pollable_in_vain(handle_of(c), rc, &w->lanes->items, may_receive, w);
+    return rc;
+}
+
 static int sent(int rc, const char *what)
 {
     return rc == -EPIPE ? fail(rc, "%s: the peer has closed its end", what) : rc;
@@ -226,6 +241,7 @@ static int pipe_recv_any(shoal_connection *c, shoal_any **ret, int64_t deadline)
     do
         rc = message_take_any(w.lanes, &w.place, ret, most, &size, deadline);
     while (in_vain_now(rc, deadline));
+    in_vain_here(c, &w, rc);
     return received(rc, "shoal_connection_recv", size, most);
 }
 
@@ -269,6 +285,7 @@ static int pipe_recv(shoal_connection *c, void **ret, size_t *size, int64_t dead
     }
     if (rc) {
         free(copy);
+        in_vain_here(c, &w, rc);
         if (rc == -EMSGSIZE)
             *size = got;
         return received(rc, "shoal_connection_recv_bytes", got, limit);
@@ -289,7 +306,7 @@ static int pipe_recv_into(shoal_connection *c, void *buffer, size_t capacity, si
     if (rc)
         return rc;
     size_t limit = limit_of(&w), most = capacity < limit ? capacity : limit;
-    rc = take_into(&w, buffer, most, &got, deadline);
+    rc = in_vain_here(c, &w, take_into(&w, buffer, most, &got, deadline));
     if (!rc || rc == -EMSGSIZE)
         *size = got;
     return received(rc, "shoal_connection_recv_bytes_into", got, most);
@@ -304,7 +321,7 @@ static int pipe_poll(shoal_connection *c, int64_t deadline)
     do
         rc = lanes_poll(w.lanes, &w.place, deadline);
     while (in_vain_now(rc, deadline));
-    return rc;
+    return in_vain_here(c, &w, rc);
 }
 
 static int pipe_set_limit(shoal_connection *c, size_t most)
@@ -318,9 +335,9 @@ static int pipe_set_limit(shoal_connection *c, size_t most)
 
 static int pipe_fileno(shoal_connection *c)
 {
-    if (!header_of(c, TYPE_END))
-        return bad_handle(c, "shoal_connection_fileno");
-    return fail(-ENOTSUP, "shoal_connection_fileno: an end of a pipe has no descriptor");
+    struct way w;
+    int rc = way_of(c, false, "shoal_connection_fileno", &w);
+    return rc ? rc : pollable_open(handle_of(c), &w.lanes->items, may_receive, &w, w.place.call);
 }
 
 static void pipe_close(shoal_connection *c)

@@ -5,6 +5,7 @@
 #include "message/lanes.h"
 #include "message/message.h"
 #include "region/life.h"
+#include "region/poll.h"
 #include <limits.h>
 #include <shoal/queue.h>
 #include <stdlib.h>
@@ -115,12 +116,32 @@ int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_
 
 /* ---- get ---- */
 
-static inline int take(struct lanes *q, const struct place *p, void *buffer, size_t capacity,
-                       size_t most, struct taken *ret, int64_t deadline)
+static _Atomic uint32_t *items_of(const struct place *p)
 {
     struct heap *heap = heap_of(p);
-    return unlikely(heap) ? heap_take(heap, p, most, ret, deadline)
-                          : lanes_take(q, p, buffer, capacity, most, ret, deadline);
+    return heap ? &heap->items : &lanes_of(p->header)->items;
+}
+
+static bool may_take(void *argument)
+{
+    const struct place *p = argument;
+    struct heap *heap = heap_of(p);
+    return heap ? heap_ready(heap) : lanes_ready(lanes_of(p->header), p);
+}
+
+int queue_in_vain(int rc, struct place *p)
+{
+    pollable_in_vain(&handles[p->id], rc, items_of(p), may_take, p);
+    return rc;
+}
+
+static inline int take(struct lanes *q, struct place *p, void *buffer, size_t capacity, size_t most,
+                       struct taken *ret, int64_t deadline)
+{
+    struct heap *heap = heap_of(p);
+    int rc = unlikely(heap) ? heap_take(heap, p, most, ret, deadline)
+                            : lanes_take(q, p, buffer, capacity, most, ret, deadline);
+    return taken(rc, p);
 }
 
 int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t deadline)
@@ -187,8 +208,8 @@ int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline)
         return fail(-EINVAL, "shoal_queue_get: nowhere to write the any (NULL)");
     struct heap *heap = heap_of(&p);
     if (!heap)
-        return message_take_any(q, &p, ret, SIZE_MAX, &size, deadline);
-    int rc = heap_take(heap, &p, SIZE_MAX, &t, deadline);
+        return taken(message_take_any(q, &p, ret, SIZE_MAX, &size, deadline), &p);
+    int rc = taken(heap_take(heap, &p, SIZE_MAX, &t, deadline), &p);
     if (rc)
         return rc;
     rc = message_unpack_any(t.object, ret);
@@ -226,6 +247,7 @@ int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *
     unsigned most = n < STEP ? (unsigned)n : STEP;
     int rc = heap ? take_many(heap, &p, capacity, t, most, deadline)
                   : lanes_take_many(q, &p, buffer, capacity, t, most, deadline);
+    taken(rc, &p);
     if (rc == -EMSGSIZE)
         return fail(rc, "%s: the message has %zu bytes, the buffer %zu", p.call, t[0].size,
                     capacity);
@@ -237,6 +259,16 @@ int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *
         used += t[i].size;
     }
     return rc;
+}
+
+/* ---- polling ---- */
+
+int shoal_queue_fileno(shoal_queue *queue)
+{
+    struct place p;
+    if (!queue_of(queue, "shoal_queue_fileno", &p))
+        return bad_handle(queue, "shoal_queue_fileno");
+    return pollable_open(&handles[p.id], items_of(&p), may_take, &p, p.call);
 }
 
 /* ---- counting ---- */

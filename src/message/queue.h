@@ -31,4 +31,11 @@ static inline struct heap *heap_of(const struct place *p)
     return unlikely(heap_kind(p->header)) ? header_payload(p->header) : NULL;
 }
 
+/* `rc`, what a call came to that takes; if it was in vain, the queue's descriptor waits. */
+int queue_in_vain(int rc, struct place *p);
+static inline int taken(int rc, struct place *p)
+{
+    return likely(rc >= 0) ? rc : queue_in_vain(rc, p);
+}
+
 #endif

@@ -6,6 +6,7 @@
  */
 #include "region/life.h"
 #include "region/object.h"
+#include "region/poll.h"
 #include "region/wait.h"
 #include <limits.h>
 #include <string.h>
@@ -368,6 +369,8 @@ CHILD_PATH static void repair(uint32_t s, uint64_t word, bool by_itself, bool or
     atomic_compare_exchange_strong(&slot->word, &word, slot_make(generation + 1, 0, SLOT_FREE));
     if (sleepers && !by_itself && !MUTANT(16))
         fill_roles();
+    if (!by_itself && !MUTANT(178))
+        poll_tell();
     if (death && life_on_death)
         life_on_death(pid, name);
 }

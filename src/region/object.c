@@ -5,6 +5,7 @@
  * finds that no other process holds it.
  */
 #include "region/object.h"
+#include "region/poll.h"
 #include "region/wait.h"
 #include <string.h>
 #include <sys/mman.h>
@@ -689,6 +690,8 @@ void object_close(void *opaque, enum type type)
     os_mutex_lock(&process_self.mutex);
     if (header_of(opaque, type) && !--handle->refs) {
         atomic_store(&handle->check, 0);
+        if (unlikely(atomic_load_explicit(&handle->pollable, memory_order_relaxed)))
+            pollable_close(handle);
         release(id, process_self.slot, false);
     }
     os_mutex_unlock(&process_self.mutex);

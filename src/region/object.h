@@ -17,7 +17,8 @@ struct handle {
     uint32_t forks; /* process_self.keep.forks when it was created */
     /* 1: a reference was taken, it was opened, or slept on: others may hold it. Set by any thread */
     _Atomic uint32_t shared;
-    uint32_t reserved;
+    /* poll.h: its descriptor's entry + 1, if that is this process's; or 0 */
+    _Atomic uint32_t pollable;
 };
 static_assert(sizeof(struct handle) == 32, "the tag has five bits");
 enum { TAG_BITS = 5, TAG_MASK = 31 };

@@ -1,7 +1,7 @@
 /* region/region.h - what lies in shared memory, and how a process sees it.
  *
  * Positions from the end down: slots (the region's own header is slot 0, which is no process's),
- * object groups, records, roles, graves, page map, unit map; the heap is what is left, from the
+ * object groups, records, roles, graves, pollers, page map, unit map; the heap is what is left, from the
  * beginning on. An object group is a block: 64 headers, then a hold row for each slot (the group's
  * own fields are row 0). So what a process touches to join, hold and leave lies on few pages: a page
  * fault costs as much as ten system calls. And those pages lie at the region's end, the low slots'
@@ -19,7 +19,7 @@
 #include <shoal/memory.h>
 
 #define REGION_MAGIC 0x6c616f6873000000u
-#define REGION_LAYOUT 1u
+#define REGION_LAYOUT 2u
 
 enum {
     SLOTS = 4096,     /* slot 0 is nobody's */
@@ -33,6 +33,7 @@ enum {
     CLASSES = 8, /* of payload sizes */
     UNIT = 4096, /* of the heap */
     GRAVES = 64, /* the last deaths that are remembered by name */
+    POLLERS = 16384,
     NAME = 48,
     ANCESTORS = 16,
 };
@@ -225,6 +226,22 @@ struct grave {
     uint32_t ended; /* by itself, with threads still inside */
 };
 
+/* A socket that its process polls, and what it is to be rung for (poll.c).
+ *   owner   the thread that made it; CAS, also from a dead owner to the next; its process stores 0
+ *   event   where in the region the eventcount lies, or POLLS_LIVES; by the owner's process, as life
+ *   life    how often the place was taken: part of the socket's name
+ *   armed   grows each time its process is about to wait; added to by its process
+ *   rung    what armed was when it was last rung; by whoever rang
+ */
+struct poller {
+    _Atomic owner_t owner;
+    _Atomic uint64_t event;
+    _Atomic uint32_t life;
+    _Atomic uint32_t armed, rung;
+    uint32_t unused;
+};
+static_assert(sizeof(struct poller) == 32, "two in a cache line");
+
 struct region {
     uint64_t magic; /* its low byte says SLOT_FREE */
     uint32_t layout;
@@ -238,8 +255,8 @@ struct region {
     _Atomic uint32_t changed; /* grows when slots_high passes what sleeping watchers watch; futex */
     _Atomic uint32_t graves;  /* how many were dug */
     uint32_t stamps;          /* 1: stamps are the processor's. Constant. */
-    uint32_t unused;
-    struct record nobody; /* where slot 0 would have its first record: all zero */
+    _Atomic uint32_t pollers_high; /* pollers below it may be in use; only grows */
+    struct record nobody;          /* where slot 0 would have its first record: all zero */
     _Atomic uint64_t deaths, repairs;
     /* the guard of the unit map: an owner word and its eventcount */
     _Alignas(64) _Atomic owner_t guard;
@@ -257,7 +274,7 @@ static_assert(sizeof(struct region) <= sizeof(struct slot), "lies in slot 0");
 /* ---- this process's view ---- */
 
 struct layout {
-    uint64_t size, groups /* where they end */, records, roles, graves, page_map, unit_map;
+    uint64_t size, groups /* where they end */, records, roles, graves, pollers, page_map, unit_map;
     uint32_t max_groups, max_units;
 };
 void region_layout(uint64_t size, struct layout *ret);
@@ -271,6 +288,7 @@ extern struct view {
     struct grave *graves;
     struct record *more_records; /* of further threads, counted from SLOTS */
     struct os_robust *roles;
+    struct poller *pollers;
     unsigned char *groups; /* where they end: group_block */
     _Atomic uint64_t *unit_map;
     unsigned char *heap;

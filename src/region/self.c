@@ -12,6 +12,7 @@
 #include "region/self.h"
 #include "region/life.h"
 #include "region/object.h"
+#include "region/poll.h"
 #include "region/wait.h"
 #include <fcntl.h>
 #include <limits.h>
@@ -281,6 +282,7 @@ static int reserve_slot(uint32_t parent, struct birth *ret)
             atomic_fetch_add(&view.region->changed, 1);
             os_futex_wake(&view.region->changed, INT_MAX);
         }
+        poll_tell(); /* before its process exists */
         ret->slot = s;
         ret->generation = generation;
         return 0;
@@ -473,6 +475,7 @@ static int join_family(struct descent *descent)
         !atomic_compare_exchange_strong(&slot_at(slot)->word, &word,
                                         slot_make(generation, 0, SLOT_STARTING)))
         return -EAGAIN;
+    poll_tell(); /* it may be another process than was forked */
     adopt_slot(slot, generation, os_getpid(), os_gettid());
     if (self_on_join)
         self_on_join();
@@ -594,6 +597,7 @@ int self_detach(void)
 {
     int rc = self_known() ? self_leave() : 0;
     if (!rc && view.base) {
+        pollable_forget();
         object_forget();
         region_unmap();
     }

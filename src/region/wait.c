@@ -2,6 +2,7 @@
 #include "region/wait.h"
 #include "region/life.h"
 #include "region/object.h"
+#include "region/poll.h"
 #include <limits.h>
 
 enum { NET = 2000000000, UNARMED_SLICE = 20000000, UNSURE_SLICE = 100000 };
@@ -121,11 +122,14 @@ uint32_t wait_announce(struct waiter *w, _Atomic uint32_t *event)
 void wait_wake_slow(_Atomic uint32_t *event, int n)
 {
     uint32_t e = atomic_load(event);
+    if (unlikely(e & ARMED))
+        e = poll_wake(event, e);
     while (e & SLEEPERS)
         if (MUTANT(8) && os_futex_wake(event, n) >= 0) {
             atomic_fetch_and(event, ~(uint32_t)SLEEPERS);
             return;
-        } else if (atomic_compare_exchange_weak(event, &e, (e + 2) & ~(uint32_t)SLEEPERS)) {
+        } else if (atomic_compare_exchange_weak(event, &e,
+                                                (e + EVENT_STEP) & ~(uint32_t)SLEEPERS)) {
             os_futex_wake(event, n);
             return;
         }

@@ -12,12 +12,14 @@
  *     wait_end(&w);
  * The wrong loop looks, then announces: a change in between wakes nobody.
  */
-#ifndef SHOAL_WAIT_H
-#define SHOAL_WAIT_H
+#ifndef SHOAL_REGION_WAIT_H
+#define SHOAL_REGION_WAIT_H
 
 #include "region/self.h"
 
-enum { SLEEPERS = 1 };
+/* In an eventcount, which is {sequence:30, ARMED:1, SLEEPERS:1}. ARMED: somebody polls a descriptor that
+ * is to be rung (poll.h). */
+enum { SLEEPERS = 1, ARMED = 2, EVENT_STEP = 4 };
 #define WAIT_GUARD 0xfffffffeu /* the frame's id for the guard of the unit map */
 
 struct waiter {
@@ -36,7 +38,8 @@ uint32_t wait_announce(struct waiter *w, _Atomic uint32_t *event);
  * (SHOAL_NOW), -EINVAL (less), -EINTR. */
 int wait_park(struct waiter *w, const _Atomic uint32_t *word, uint32_t value, int64_t deadline);
 
-/* Wakes up to n sleepers, clearing the bit first; called where the bit was seen. */
+/* Wakes up to n sleepers, clearing their bit first, and rings all pollers, clearing theirs afterwards;
+ * called where one of the bits was seen. */
 void wait_wake_slow(_Atomic uint32_t *event, int n);
 /* For state changes made by a locked instruction (a full fence; on other machines than x86 a fence
  * of its own). */
@@ -45,7 +48,7 @@ static inline void wait_wake(_Atomic uint32_t *event, int n)
 #if !defined(__x86_64__)
     atomic_thread_fence(memory_order_seq_cst);
 #endif
-    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & SLEEPERS))
+    if (unlikely(atomic_load_explicit(event, memory_order_relaxed) & (SLEEPERS | ARMED)))
         wait_wake_slow(event, n);
 }
 

@@ -175,7 +175,7 @@ static bool wake(_Atomic uint32_t *event, int n)
 {
     uint32_t e = atomic_load(event);
     while (e & SLEEPERS)
-        if (atomic_compare_exchange_weak(event, &e, (e + 2) & ~(uint32_t)SLEEPERS))
+        if (atomic_compare_exchange_weak(event, &e, (e + EVENT_STEP) & ~(uint32_t)SLEEPERS))
             return os_futex_wake(event, n) > 0;
     return false;
 }

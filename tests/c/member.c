@@ -2,6 +2,7 @@
  * argument says what it does. */
 #include <errno.h>
 #include <shoal/shoal.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,23 @@ static int count(const char *text)
         return 3;
     __atomic_fetch_add((long *)shoal_memory_address(m), 1, __ATOMIC_SEQ_CST);
     shoal_memory_close(m);
+    return 0;
+}
+
+/* Puts a message into the queue whose reference is given as text; and dies at once. */
+static int put(const char *text, int dies)
+{
+    shoal_reference r;
+    shoal_queue *q;
+    unsigned long family;
+    if (sscanf(text, "%lx:%u:%u", &family, &r.id, &r.generation) != 3)
+        return 2;
+    r.family = family;
+    if (shoal_queue_open(&q, &r) || shoal_queue_put_bytes(q, "x", 1, SHOAL_FOREVER))
+        return 3;
+    if (dies)
+        raise(SIGKILL);
+    shoal_queue_close(q);
     return 0;
 }
 
@@ -63,6 +81,8 @@ int main(int n, char **arguments)
         return atoi(argument);
     if (!strcmp(what, "count"))
         return count(argument);
+    if (!strcmp(what, "put") || !strcmp(what, "die"))
+        return put(argument, *what == 'd');
     if (!strcmp(what, "name"))
         return strcmp(shoal_process_name(shoal_process_current()), argument) ? 2 : 0;
     if (!strcmp(what, "child"))

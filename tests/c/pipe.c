@@ -110,7 +110,6 @@ TEST(pipe_options_and_arguments_are_checked)
     ASSERT_ERR(shoal_connection_recv(here, NULL, SHOAL_NOW), -EINVAL);
     ASSERT_ERR(shoal_connection_recv_bytes(here, NULL, &size, SHOAL_NOW), -EINVAL);
     ASSERT_ERR(shoal_connection_recv_bytes_into(here, NULL, 1, &size, SHOAL_NOW), -EINVAL);
-    ASSERT_ERR(shoal_connection_fileno(here), -ENOTSUP);
     ASSERT_ERR(shoal_connection_reference(here, NULL), -EINVAL);
     ASSERT_OK(shoal_connection_flush(here, SHOAL_NOW));
     shoal_connection *closed = here;

@@ -5,6 +5,7 @@
 #include "audit.h"
 #include "region/life.h"
 #include "region/object.h"
+#include "region/poll.h"
 #include "region/wait.h"
 
 #include <errno.h>
@@ -261,6 +262,15 @@ void family_notice(pid_t pid)
         nap();
     if (!process_self.keep.waitv)
         family_look();
+}
+
+void family_deafen(void)
+{
+    uint32_t high = atomic_load(&view.region->pollers_high);
+
+    for (uint32_t i = 0; i < high; i++)
+        if (atomic_load(&view.pollers[i].event) == POLLS_LIVES)
+            atomic_store(&view.pollers[i].event, 0);
 }
 
 void family_leave(void)

@@ -52,6 +52,9 @@ void family_look(void);
 /* For a partner that has killed somebody while the victim is led along: sleepers notice it by futex_waitv; where that is not, no slice
  * ends meanwhile, and the caller looks. */
 void family_notice(pid_t pid);
+/* Who polls is told of nobody's birth any more: that would wake it, and hide that another wake-up was lost. Only of the ends of those
+ * whom it knows. */
+void family_deafen(void);
 /* Gives everything up, but stays mapped: as a child of a raw clone, the process attaches anew at its next call. */
 void family_leave(void);
 /* The caller's slot is still its own. */
