@@ -10,4 +10,5 @@
 #include <shoal/queue.h>
 #include <shoal/sync.h>
 #include <shoal/version.h>
+#include <shoal/wait.h>
 #endif

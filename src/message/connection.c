@@ -1,6 +1,7 @@
 /* Connections: what all callers go through. A handle that lies in the region's table of handles is an
  * end of a pipe, any other a socket's (socket.c). errno is the caller's. */
 #include "message/connection.h"
+#include "message/poll.h"
 #include "region/object.h"
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -115,6 +116,25 @@ int shoal_connection_poll(shoal_connection *connection, int64_t deadline)
         rc = waited(verbs->poll(connection, deadline), "shoal_connection_poll", NULL, 0, deadline);
     errno = error;
     return rc;
+}
+
+int connection_poll(shoal_connection *connection)
+{
+    int rc, error = errno;
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "a connection", &rc);
+    if (verbs)
+        rc = verbs->poll(connection, SHOAL_NOW);
+    errno = error;
+    return rc;
+}
+
+int connection_descriptor(shoal_connection *connection, short *events)
+{
+    int rc;
+    const struct connection_verbs *verbs = connection_verbs_of(connection, "a connection", &rc);
+    bool pending = verbs == &socket_verbs && socket_pending(connection);
+    *events = pending ? POLLIN | POLLOUT : POLLIN;
+    return verbs ? verbs->fileno(connection) : rc;
 }
 
 int shoal_connection_set_limit(shoal_connection *connection, size_t most)

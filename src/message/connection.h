@@ -38,5 +38,7 @@ int socket_send_as(shoal_connection *handle, const void *bytes, size_t size, int
 int socket_flush_as(shoal_connection *handle, int64_t deadline, const char *call);
 int socket_recv_into_as(shoal_connection *handle, void *buffer, size_t capacity, size_t *size,
                         int64_t deadline, const char *call);
+/* Whether something is under way there, which every call pushes on. */
+bool socket_pending(shoal_connection *handle);
 
 #endif

@@ -4,6 +4,7 @@
 #include "message/heap.h"
 #include "message/lanes.h"
 #include "message/message.h"
+#include "message/poll.h"
 #include "region/life.h"
 #include "region/poll.h"
 #include <limits.h>
@@ -269,6 +270,16 @@ int shoal_queue_fileno(shoal_queue *queue)
     if (!queue_of(queue, "shoal_queue_fileno", &p))
         return bad_handle(queue, "shoal_queue_fileno");
     return pollable_open(&handles[p.id], items_of(&p), may_take, &p, p.call);
+}
+
+int queue_poll(shoal_queue *queue, const char *call)
+{
+    struct place p;
+    owner_t me;
+    if (!queue_of(queue, call, &p))
+        return bad_handle(queue, call);
+    int rc = self(&me);
+    return rc ? rc : taken(may_take(&p) ? 0 : -EAGAIN, &p);
 }
 
 /* ---- counting ---- */

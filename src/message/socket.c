@@ -564,6 +564,16 @@ static int socket_fileno(shoal_connection *handle)
     return rc;
 }
 
+bool socket_pending(shoal_connection *handle)
+{
+    int rc;
+    struct connection *c = enter(handle, "shoal_wait", &rc);
+    bool pending = c && atomic_load(&c->pending);
+    if (c)
+        endpoint_leave(&c->e);
+    return pending;
+}
+
 static void socket_close(shoal_connection *handle)
 {
     int rc;

@@ -10,6 +10,7 @@
 
 #include "process/descriptor.h"
 #include "region/self.h"
+#include <poll.h>
 #include <shoal/process.h>
 
 enum child_kind {
@@ -84,6 +85,16 @@ static inline bool child_in_family(const struct child *child)
 bool child_look(struct child *child);
 /* A descriptor that becomes readable at its end, or -errno. Takes the mutex itself. */
 int child_pollable(struct child *child);
+
+/* What to poll for the end of a child that runs; below 0 where only looking now and then helps: after
+ * CHILD_SLICE, then after longer slices. `told`: its descriptor was readable, and yet it runs: a clean
+ * one's server is gone. Asked before each sleep, since the program may have closed the descriptor. */
+int child_to_poll(struct child *child, short told);
+enum { CHILD_SLICE = 200000 };
+int64_t child_slice(int64_t slice);
+/* Sleeps until one of the descriptors is ready or the deadline has passed: 0, -EINTR, -errno. At most
+ * `slice` ns. */
+int child_poll(struct pollfd *fds, size_t n, int64_t deadline, int64_t slice);
 
 /* Waits for a child that is about to end by itself, and forgets it. */
 void child_abandon(struct child *child);

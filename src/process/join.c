@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SLICE_LEAST = 200000, SLICE_MOST = 10000000 };
+enum { SLICE_MOST = 10000000 };
 
 /* ---- one look ---- */
 
@@ -125,17 +125,12 @@ int child_pollable(struct child *child)
     return fd >= 0 ? fd : fd == -1 ? -ENOTSUP : fd;
 }
 
-/* What to poll for the end of a child that runs; below 0 where only looking now and then helps.
- * `told`: its descriptor was readable, and yet it runs: a clean one's server is gone. Asked before
- * each sleep, since the program may have closed the descriptor. */
-static int pollable(struct child *child, short told)
+int child_to_poll(struct child *child, short told)
 {
     return told && child->kind == CLEAN ? -1 : child_pollable(child);
 }
 
-/* Sleeps until one of the descriptors is readable or the deadline has passed: 0, -EINTR. At most
- * `slice` ns. */
-static int poll_until(struct pollfd *fds, size_t n, int64_t deadline, int64_t slice)
+int child_poll(struct pollfd *fds, size_t n, int64_t deadline, int64_t slice)
 {
     int64_t left = deadline == SHOAL_FOREVER ? INT64_MAX : deadline - os_now();
     int error = errno;
@@ -150,7 +145,7 @@ static int poll_until(struct pollfd *fds, size_t n, int64_t deadline, int64_t sl
     return result;
 }
 
-static int64_t longer(int64_t slice)
+int64_t child_slice(int64_t slice)
 {
     return slice < SLICE_MOST ? 2 * slice : slice;
 }
@@ -205,15 +200,15 @@ static int join(struct child *child, int64_t deadline)
             return fail(rc, "shoal_process_join: a signal handler ran");
     }
     struct pollfd p = {.fd = -1, .events = POLLIN};
-    for (int64_t slice = SLICE_LEAST; !child_look(child); slice = longer(slice)) {
+    for (int64_t slice = CHILD_SLICE; !child_look(child); slice = child_slice(slice)) {
         rc = late(deadline);
         if (rc) {
             char who[NAME + 32];
             snprintf(who, sizeof who, "process %s (pid %d)", child->name, (int)child->pid);
             return still_runs(rc, "shoal_process_join", who, deadline);
         }
-        p.fd = pollable(child, p.revents);
-        rc = poll_until(&p, 1, deadline, p.fd >= 0 ? SHOAL_FOREVER : slice);
+        p.fd = child_to_poll(child, p.revents);
+        rc = child_poll(&p, 1, deadline, p.fd >= 0 ? SHOAL_FOREVER : slice);
         if (rc)
             return fail(rc, "shoal_process_join: %s", shoal_strerror(rc));
     }
@@ -288,7 +283,7 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
             goto out;
         fds[i] = (struct pollfd){.fd = -1, .events = POLLIN};
     }
-    for (int64_t slice = SLICE_LEAST;; slice = longer(slice)) {
+    for (int64_t slice = CHILD_SLICE;; slice = child_slice(slice)) {
         rc = count_ended(all, n, NULL);
         if (rc) {
             rc = count_ended(all, n, ended); /* only now, as a failure leaves it as it was */
@@ -303,10 +298,10 @@ int shoal_process_wait(shoal_process *const processes[], size_t n, int ended[], 
         }
         bool every = true;
         for (size_t i = 0; i < n; i++) {
-            fds[i].fd = pollable(all[i], fds[i].revents);
+            fds[i].fd = child_to_poll(all[i], fds[i].revents);
             every = every && fds[i].fd >= 0;
         }
-        rc = poll_until(fds, n, deadline, every ? SHOAL_FOREVER : slice);
+        rc = child_poll(fds, n, deadline, every ? SHOAL_FOREVER : slice);
         if (rc) {
             fail_detail("shoal_process_wait: %s", shoal_strerror(rc));
             goto out;
