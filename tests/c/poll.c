@@ -110,6 +110,15 @@ static void poll_by(int (*take)(void))
     ASSERT_OK(take());
 }
 
+static int take_view(void)
+{
+    shoal_message message;
+    int rc = shoal_queue_view(queue, &message, SHOAL_NOW);
+    if (!rc)
+        shoal_message_release(&message);
+    return rc;
+}
+
 static int take_bytes(void)
 {
     void *bytes;
@@ -142,6 +151,7 @@ TEST(poll_each_way_to_take_in_vain_makes_a_queue_unreadable)
         ASSERT_OK(shoal_queue_create(&queue, &(shoal_queue_options){.kind = kind}));
         poll_by(take_bytes);
         poll_by(take_many);
+        poll_by(take_view);
         poll_by(take_late);
         shoal_any *any;
         int fd = (int)ASSERT_OK(shoal_queue_fileno(queue));
