@@ -78,7 +78,8 @@ static inline struct segment *newest(struct lane *lane)
     return &lane->segments[atomic_load_explicit(&lane->last, memory_order_acquire)];
 }
 
-/* The segment that a position lies in. */
+/* The segment that a position lies in. (The newest one's place may be empty where older ones are not: who
+ * died while he made it, before he led there, has had it given back.) */
 static inline struct segment *segment_of(struct lane *lane, uint64_t at)
 {
     uint32_t last = atomic_load_explicit(&lane->last, memory_order_acquire);

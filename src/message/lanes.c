@@ -39,7 +39,7 @@
 /* ---- waiting ---- */
 
 _Thread_local struct pace lanes_pace __attribute__((tls_model("initial-exec")));
-enum { STREAM = 2, PROBE = 64, LET_COME = 40 /* pauses, about half a microsecond */ };
+enum { STREAM = 2, PROBE = 64, LET_COME = 40 /* pauses, about a microsecond */ };
 
 void lanes_let_come(void)
 {

@@ -163,7 +163,8 @@ static inline int take_or_wait(struct lanes *q, const struct place *p, int64_t d
 static inline bool take_at_once(struct lanes *q, const struct place *p, void *buffer,
                                 size_t capacity, struct taken *ret)
 {
-    if (unlikely(!self_known() || q->maxsize))
+    if (unlikely(!self_known() || q->maxsize ||
+                 atomic_load_explicit(&q->high, memory_order_relaxed) != 1))
         return false;
     uint64_t was = reading_begin(p->id);
     struct lane *lane = &q->first[0];
@@ -173,12 +174,12 @@ static inline bool take_at_once(struct lanes *q, const struct place *p, void *bu
                  !atomic_load_explicit(&s->payload, memory_order_acquire)))
         goto no;
     struct record_header *record = record_in(s, head);
-    __builtin_prefetch((const char *)record + AHEAD);
     uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);
     size_t size = word_length(word);
     if (unlikely((word & 0xff) != KIND_BYTES || size > capacity || size > INLINE_MOST ||
                  atomic_load_explicit(&q->high, memory_order_acquire) != 1))
         goto no;
+    __builtin_prefetch((const char *)record + AHEAD);
     copy(buffer, record + 1, size);
     if (MUTANT(122))
         atomic_store(&lane->head, head + record_size(size));
