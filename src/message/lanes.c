@@ -218,14 +218,39 @@ void lanes_shut(struct lanes *q)
     wait_wake(&q->finished, INT_MAX);
 }
 
-bool lanes_holds(struct lanes *q, uint32_t i, uint64_t position)
+/* Whether the record at a position names the message. While reading; of any content. */
+static bool record_names(struct lane *lane, uint64_t position, uint32_t id, uint32_t generation)
+{
+    const struct segment *s = segment_of(lane, position);
+    uint64_t payload = s ? atomic_load_explicit(&s->payload, memory_order_relaxed) : 0;
+    uint64_t offset = s ? (position - atomic_load_explicit(&s->base, memory_order_relaxed)) &
+                              (segment_size(s) - 1)
+                        : 0;
+    uint64_t at = (payload - 1) * 64 + offset;
+    struct named named;
+    if (!payload || position % RECORD || at + RECORD + sizeof named > view.at.size)
+        return false;
+    const struct record_header *record = (const void *)(view.heap + at);
+    uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);
+    memcpy(&named, record + 1, sizeof named);
+    return (word & 0xff) == KIND_OBJECT && named.id == id && named.generation == generation;
+}
+
+bool lanes_holds(struct lanes *q, uint32_t id, uint32_t i, uint64_t position, uint32_t message,
+                 uint32_t generation)
 {
     struct lane *lane = i < atomic_load(&q->high) ? lane_at(q, i) : NULL;
     if (!lane)
         return false;
-    /* Committed? Until its owner has noted it, the owner holds it itself. */
+    /* Committed? Until its owner has noted it, the owner holds it itself. Who died before he committed
+     * has left the position to another, who may have put something else there by now. */
     uint64_t end = q->maxsize ? atomic_load(&lane->tail) : atomic_load(&lane->write);
-    return position < end && position >= atomic_load(&lane->head);
+    if (position >= end || position < atomic_load(&lane->head))
+        return false;
+    uint64_t was = reading_begin(id);
+    bool names = MUTANT(163) || record_names(lane, position, message, generation);
+    reading_end(was);
+    return names && position >= atomic_load(&lane->head);
 }
 
 /* ---- for the types ---- */

@@ -140,8 +140,10 @@ uint64_t lanes_size(struct lanes *q, const struct place *p);
 uint64_t lanes_puts(struct lanes *q); /* messages ever put, with those under way */
 void lanes_shut(struct lanes *q);
 
-/* Whether the message that was committed at this position has not been taken. */
-bool lanes_holds(struct lanes *q, uint32_t lane, uint64_t position);
+/* Whether this message was committed at this position, and has not been taken. `id`: of the object that
+ * the lanes lie in. May be asked of any content. */
+bool lanes_holds(struct lanes *q, uint32_t id, uint32_t lane, uint64_t position, uint32_t message,
+                 uint32_t generation);
 
 /* What a lane holds in place of a long message. */
 struct named {

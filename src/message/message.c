@@ -308,7 +308,8 @@ static struct header *lies_in(struct header *h, uint32_t *generation)
         return queue;
     if ((queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE) ||
         queue->size / sizeof(struct lanes) <= m->which ||
-        !lanes_holds((struct lanes *)header_payload(queue) + m->which, m->lane, m->position))
+        !lanes_holds((struct lanes *)header_payload(queue) + m->which, id, m->lane, m->position,
+                     header_id(h), state_generation(atomic_load(&h->state))))
         return NULL;
     /* What nobody will receive any more is nobody's: of a pipe's message it is the end that counts. */
     return queue->type == TYPE_PIPE ? pipe_reader(queue, m->which, generation) : queue;

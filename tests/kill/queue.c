@@ -4,6 +4,7 @@
 #include "family.h"
 
 #include "message/lanes.h"
+#include "message/message.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -827,6 +828,62 @@ KILL_SCENARIO(queue_get_meets_two_producers, .setup = setup_empty, .prepare = fa
               .victim = take_the_earlier, .partner = one_after_the_other, .partners = 2,
               .stopped = await_both, .survivors = 1, .final = finish_order,
               .flags = KILL_EVERY_INSTRUCTION);
+/* ---- the place of a long message that was not put ---- */
+
+/* All of a put, but for the step that it is. */
+static void nearly_put(void *p)
+{
+    struct state *s = p;
+    struct lanes *q = lanes_of(s);
+    struct header *h = handle_of(s->queue)->header;
+    struct place place = {h, header_id(h), handle_of(s->queue)->generation, 0, "nearly_put"};
+    struct shortage shortage = shortage_of(q, &place, SHOAL_NOW);
+    unsigned char *bytes;
+    void *message;
+    struct room room;
+
+    put(s, 0); /* so that the lane keeps its memory, and nobody needs the guard */
+    ASSERT_OK(message_create(&message, s->size, &shortage, &bytes));
+    ASSERT_OK(lanes_begin(q, &place, &room, sizeof(struct named), true, SHOAL_NOW));
+    struct message *m = message_body(handle_of(message)->header);
+    m->position = room.record;
+    m->lane = (uint16_t)room.index;
+    m->which = 0;
+    m->generation = place.generation;
+    m->queue = place.id + 1;
+}
+
+static void *setup_nearly_put(void)
+{
+    struct state *s = begin(16, 0);
+
+    s->first = 1;
+    s->many = 0;
+    family_die_after(nearly_put, s);
+    ready(s);
+    s->note->before--; /* it ends with its maker */
+    family_prepare(s); /* nobody else's fork meets the dead */
+    return s;
+}
+
+static void repair_it(void *p)
+{
+    struct state *s = p;
+
+    family_look();
+    s->note->entered = 2;
+}
+
+/* In its maker's lane, as soon as that is nobody's. */
+static void put_in_its_place(void *p, int i)
+{
+    (void)i;
+    put_another(p);
+}
+
+KILL_SCENARIO(queue_put_where_another_nearly_did, .setup = setup_nearly_put,
+              .prepare = family_prepare, .victim = repair_it, .survivor = put_in_its_place,
+              .survivors = 1, .stopped = put_in_its_place, .final = finish_put);
 /* ---- where they lie ---- */
 KILL_SCENARIO(queue_commit, .setup = setup_empty, .prepare = family_prepare, .victim = commit_once,
               .survivor = survive, .stopped = take_beside, .state = family_state, .repair = look,
