@@ -235,103 +235,17 @@ void object_disown(owner_t owner)
     }
 }
 
-/* ---- quota ---- */
+/* ---- sizes ---- */
 
 uint64_t object_room(const struct header *h)
 {
     return h->units ? (uint64_t)h->units * UNIT : group_at(header_id(h) / GROUP)->size - 1;
 }
 
-static uint64_t cost_of(const struct header *h)
-{
-    return sizeof *h + object_room(h);
-}
-
-/* What a process is charged with is a hint that is never too low. It grows before there is anything, and
- * shrinks when the process itself frees its objects; what others free, and what its lanes give back, is
- * found out by counting, when the quota seems to be used up. */
-static _Atomic uint64_t coming; /* of this process: charged, and not to be counted yet */
-
-static uint64_t charged(uint32_t slot, uint32_t generation)
-{
-    uint64_t sum = atomic_load(&coming); /* first: what is there later is counted, perhaps twice */
-    uint32_t high = atomic_load(&view.region->groups_high);
-    for (uint32_t id = 0; id < high * GROUP; id++) {
-        struct header *h = header_at(id);
-        enum object_status status = OBJECT_FREE;
-        if (region_is_populated(h))
-            status = state_status(atomic_load(&h->state));
-        const struct type_repair *type = status == OBJECT_LIVE ? life_type(h->type) : NULL;
-        if (type && type->charged)
-            sum += type->charged(h, slot);
-        if (status != OBJECT_FREE && h->creator == slot && h->creator_generation == generation)
-            sum += cost_of(h);
-    }
-    return sum;
-}
-
-static uint64_t cost_for(size_t content)
+uint64_t object_cost(size_t content)
 {
     return sizeof(struct header) +
            (content > LARGE ? (content + UNIT - 1) / UNIT * UNIT : class_size[class_of(content)]);
-}
-
-static uint64_t quota_of_self(void)
-{
-    return atomic_load_explicit(&slot_at(process_self.slot)->quota, memory_order_relaxed);
-}
-
-bool object_may_fit(size_t content)
-{
-    uint64_t quota = quota_of_self();
-    return content <= (uint64_t)view.at.max_units * UNIT && (!quota || cost_for(content) <= quota);
-}
-
-/* Unless another thread is charged meanwhile. */
-static void count_anew(_Atomic uint64_t *charge)
-{
-    uint64_t was = atomic_load(charge);
-    atomic_compare_exchange_strong(charge, &was,
-                                   charged(process_self.slot, process_self.generation));
-}
-
-int object_charge(uint64_t bytes)
-{
-    _Atomic uint64_t *charge = &slot_at(process_self.slot)->charged;
-    uint64_t quota = quota_of_self();
-    if (likely(!quota))
-        return 0;
-    if (atomic_load(charge) + bytes > quota)
-        count_anew(charge);
-    uint64_t now = atomic_load(charge);
-    if (now + bytes > quota)
-        return fail(-ENOSPC,
-                    "the process's quota of %llu bytes is used up (%llu used, %llu more asked for)",
-                    (unsigned long long)quota, (unsigned long long)now, (unsigned long long)bytes);
-    atomic_fetch_add(&coming, bytes);
-    atomic_fetch_add(charge, bytes);
-    return 0;
-}
-
-void object_uncharge(uint64_t bytes)
-{
-    if (quota_of_self())
-        atomic_fetch_sub(&slot_at(process_self.slot)->charged, bytes);
-}
-
-void object_charge_end(uint64_t bytes)
-{
-    uint64_t c = atomic_load(&coming); /* less, if the quota was set meanwhile */
-    while (unlikely(c) && !atomic_compare_exchange_weak(&coming, &c, c > bytes ? c - bytes : 0))
-        ;
-}
-
-int object_set_quota(uint64_t bytes)
-{
-    struct slot *slot = slot_at(process_self.slot);
-    atomic_store(&slot->quota, bytes);
-    atomic_store(&slot->charged, charged(process_self.slot, process_self.generation));
-    return 0;
 }
 
 /* ---- creating ---- */
@@ -364,9 +278,9 @@ static void finish(uint32_t id, uint32_t slot, bool marked)
     const struct type_repair *type = life_type(h->type);
     if (unlikely(type && type->destroy) && state_status(s) == OBJECT_DEAD)
         type->destroy(h, slot);
-    if (unlikely(quota_of_self()) && h->creator == process_self.slot &&
+    if (unlikely(object_quota()) && h->creator == process_self.slot &&
         h->creator_generation == process_self.generation) /* before it is not counted any more */
-        atomic_fetch_sub(&slot_at(process_self.slot)->charged, cost_of(h));
+        object_uncharge(sizeof *h + object_room(h));
     if (unlikely(h->units)) {
         unit_free(&h->payload, h->units);
         h->units = 0;
@@ -389,7 +303,7 @@ static int make(struct header **ret, enum type type, size_t size, const char *na
     unsigned c = class_of(content);
     int rc = take_id(c, &id);
     if (unlikely(rc)) {
-        object_uncharge(cost_for(content));
+        object_uncharge(object_cost(content));
         return rc;
     }
 
@@ -474,13 +388,13 @@ int object_try_create(struct header **ret, enum type type, size_t size, const ch
     if (content > view.at.size)
         return fail(-ENOMEM, "%zu bytes are more than the region's %llu", size,
                     (unsigned long long)view.at.size);
-    if (likely(!quota_of_self()))
+    if (likely(!object_quota()))
         return make(ret, type, size, name, name_at, content, zero);
-    rc = object_charge(cost_for(content));
+    rc = object_charge(object_cost(content));
     if (rc)
         return rc;
     rc = make(ret, type, size, name, name_at, content, zero);
-    object_charge_end(cost_for(content));
+    object_charge_end(object_cost(content));
     return rc;
 }
 
@@ -952,7 +866,7 @@ int object_copy_holds(uint32_t from, uint32_t to)
 
 void object_check_handles(bool raw)
 {
-    atomic_store(&coming, 0);
+    object_charge_none();
     uint32_t high = atomic_load(&view.region->groups_high);
     for (uint32_t g = 0; g < high; g++) {
         const unsigned char *row = object_row(g, process_self.slot);
@@ -990,18 +904,4 @@ int object_attach(void)
         return -ENOMEM;
     handles = table;
     return 0;
-}
-
-void object_count(uint32_t *objects, uint64_t *used)
-{
-    uint32_t high = atomic_load(&view.region->groups_high);
-    *objects = 0;
-    *used = 0;
-    for (uint32_t id = 0; id < high * GROUP; id++) {
-        struct header *h = header_at(id);
-        if (region_is_populated(h) && state_status(atomic_load(&h->state)) == OBJECT_LIVE) {
-            (*objects)++;
-            *used += cost_of(h);
-        }
-    }
 }

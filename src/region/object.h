@@ -110,6 +110,8 @@ bool object_part(struct header *header, shoal_reference *ret, enum type *type);
 void object_sent(uint32_t id);
 /* Bytes that there are behind its payload's beginning. */
 uint64_t object_room(const struct header *header);
+/* What an object of so many bytes takes of the region. */
+uint64_t object_cost(size_t content);
 
 /* Whether the process of another slot than `but` holds it. */
 bool object_held(uint32_t id, uint32_t but);
@@ -149,12 +151,20 @@ void object_check_handles(bool raw);
 /* All handles of this process become bad. */
 void object_forget(void);
 int object_attach(void); /* makes the handle table */
+
+/* ---- quota.c ---- */
 int object_set_quota(uint64_t bytes);
+static inline uint64_t object_quota(void) /* the caller's process's; 0: none */
+{
+    return atomic_load_explicit(&slot_at(process_self.slot)->quota, memory_order_relaxed);
+}
 /* Counts so many bytes more against the caller's quota: 0, or -ENOSPC: it is used up. Then what is charged is
  * made, or uncharge; then in any case charge_end: from now on it is seen by who counts. */
 int object_charge(uint64_t bytes);
 void object_uncharge(uint64_t bytes);
 void object_charge_end(uint64_t bytes);
+/* In a fresh child: what its parent's other threads were about to be charged with is not its own. */
+void object_charge_none(void);
 void object_count(uint32_t *objects, uint64_t *used);
 /* Groups that `owner` owned become ownerless. */
 void object_disown(owner_t owner);
