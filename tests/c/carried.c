@@ -8,13 +8,6 @@ static shoal_queue *queue, *other;
 static shoal_connection *here, *there;
 static _Atomic long *words;
 
-static uint32_t objects(void)
-{
-    shoal_statistics s;
-    ASSERT_OK(shoal_memory_statistics(&s));
-    return s.objects;
-}
-
 /* Deaths may have to be noticed first. */
 static void until_objects(uint32_t n)
 {

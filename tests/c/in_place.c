@@ -20,13 +20,6 @@ static void done(void)
     words_close();
 }
 
-static uint32_t objects(void)
-{
-    shoal_statistics s;
-    ASSERT_OK(shoal_memory_statistics(&s));
-    return s.objects;
-}
-
 static shoal_message reserved(size_t size, int fill)
 {
     shoal_message m = {NULL, 0, NULL};
@@ -237,7 +230,7 @@ TEST(in_place_messages_are_put_once_by_forked_processes)
 static void await(int which)
 {
     while (!shared[which])
-        usleep(1000);
+        nap();
 }
 
 static void hold_and_release(void)

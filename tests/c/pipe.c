@@ -8,13 +8,6 @@ static shoal_connection *here, *there;
 static _Atomic long *shared;
 static uint32_t before;
 
-static uint32_t objects(void)
-{
-    shoal_statistics s;
-    ASSERT_OK(shoal_memory_statistics(&s));
-    return s.objects;
-}
-
 static void setup_with(unsigned flags)
 {
     shared = words_open();

@@ -83,6 +83,13 @@ static inline bool memory_can_be_removed(void)
     return removed;
 }
 
+static inline uint32_t objects(void)
+{
+    shoal_statistics s;
+    ASSERT_OK(shoal_memory_statistics(&s));
+    return s.objects;
+}
+
 static inline void nap(void)
 {
     nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);

@@ -63,13 +63,6 @@ static uint64_t used(void)
     return s.populated;
 }
 
-static uint32_t objects(void)
-{
-    shoal_statistics s;
-    ASSERT_OK(shoal_memory_statistics(&s));
-    return s.objects;
-}
-
 /* Bytes that depend on where they stand and on the message. */
 static void fill(unsigned char *bytes, size_t size, size_t seed)
 {

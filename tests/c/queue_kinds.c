@@ -23,13 +23,6 @@ static void done(void)
     words_close();
 }
 
-static uint32_t objects(void)
-{
-    shoal_statistics s;
-    ASSERT_OK(shoal_memory_statistics(&s));
-    return s.objects;
-}
-
 /* What is put most here: big-endian numbers, so that memcmp compares them. */
 static int put(uint64_t number, int64_t deadline)
 {

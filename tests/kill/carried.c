@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { DEEP = 20 };
+enum { DEEP = 7 };
 
 struct state {
     struct note *note;
