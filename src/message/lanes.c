@@ -222,13 +222,14 @@ void lanes_shut(struct lanes *q)
 static bool record_names(struct lane *lane, uint64_t position, uint32_t id, uint32_t generation)
 {
     const struct segment *s = segment_of(lane, position);
-    uint64_t payload = s ? atomic_load_explicit(&s->payload, memory_order_relaxed) : 0;
-    uint64_t offset = s ? (position - atomic_load_explicit(&s->base, memory_order_relaxed)) &
-                              (segment_size(s) - 1)
-                        : 0;
-    uint64_t at = (payload - 1) * 64 + offset;
     struct named named;
-    if (!payload || position % RECORD || at + RECORD + sizeof named > view.at.size)
+    if (!s)
+        return false;
+    uint64_t payload = atomic_load_explicit(&s->payload, memory_order_relaxed);
+    uint64_t base = atomic_load_explicit(&s->base, memory_order_relaxed);
+    uint64_t offset = (position - base) & (segment_size(s) - 1), at = (payload - 1) * 64 + offset;
+    if (!payload || offset % RECORD || offset >= view.at.size ||
+        at + RECORD + sizeof named > view.at.size)
         return false;
     const struct record_header *record = (const void *)(view.heap + at);
     uint64_t word = atomic_load_explicit(&record->word, memory_order_acquire);

@@ -34,7 +34,7 @@ static struct cargo *cargo_of(const struct header *h)
 
 /* What is to be made. */
 struct wish {
-    size_t size, key, objects, whole;
+    size_t whole;
     const struct shortage *shortage;
     struct header *header;
 };
@@ -53,13 +53,13 @@ static int try_create(struct lanes *none, const struct place *p, void *argument)
 static int create(void **ret, size_t size, size_t key, size_t objects,
                   const struct shortage *shortage, unsigned char **bytes)
 {
-    if (size > view.at.size || key > view.at.size - size)
-        return fail(-EMSGSIZE, "%s: a message of %zu bytes is longer than the region (%llu)",
-                    shortage->place->call, size, (unsigned long long)view.at.size);
     size_t whole = size + key;
     if (objects)
         whole = padded(whole) + sizeof(struct cargo) + objects * sizeof(struct carried);
-    struct wish w = {size, key, objects, whole ? whole : 1, shortage, NULL};
+    if (size > view.at.size || whole > view.at.size)
+        return fail(-EMSGSIZE, "%s: a message of %zu bytes is longer than the region (%llu)",
+                    shortage->place->call, size, (unsigned long long)view.at.size);
+    struct wish w = {whole ? whole : 1, shortage, NULL};
     int rc = object_try_create(&w.header, TYPE_MESSAGE, w.whole, NULL, OBJECT_RAW);
     if (unlikely(rc == -ENOSPC)) {
         if (!object_may_fit(whole))
