@@ -32,6 +32,8 @@ int shoal_queue_reserve(shoal_queue *queue, shoal_message *ret, size_t size, int
     struct heap *heap = heap_of(&p);
     struct shortage shortage = heap ? (struct shortage){&p, &heap->space, &heap->closed, deadline}
                                     : shortage_of(q, &p, deadline);
+    if (atomic_load(shortage.closed) & LANES_SHUT)
+        return fail(-EPIPE, "shoal_queue_reserve: nothing is put any more: it was shut down");
     rc = message_create(&message, size, &shortage, &bytes);
     if (rc)
         return rc;
