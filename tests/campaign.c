@@ -1,4 +1,4 @@
-/* campaign.c: a random load of many processes on all objects, random kills, and conservation.
+/* campaign.c: a random load of many processes on all objects, random kills, and conservation. Messages are in campaign_messages.c.
  *
  *     shoal-campaign [--kills N] [--workers N] [--seed N] [--spin]
  *
@@ -10,9 +10,11 @@
  *     memory     a reference is good or stale, never something else; at the end every object, unit, slot and record is free again
  *     nobody hangs: the waiting net is off, and a worker that does nothing for long fails the campaign
  *
- * Last line: "N passed, N failed".
+ * The root starts the workers, kills them, and judges; if it fails itself, main says so. Last line: "N passed, N failed".
  */
 #define _GNU_SOURCE
+#include "campaign.h"
+
 #include "kill/audit.h"
 #include "region/self.h"
 #include "runner/check.h"
@@ -30,7 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LOCKS = 4, PERMITS = 3, SIGNALS = 20, BOARD = 16, MOST_WORKERS = 64 };
+enum { LOCKS = 4, PERMITS = 3, SIGNALS = 20, BOARD = 16 };
 #define HANG_SECONDS 20.0
 
 /* In the region, each pair under its lock. */
@@ -50,6 +52,7 @@ struct line {
 
 struct shared {
     int stop;
+    int judged, passed, failed;         /* for main */
     struct line line[MOST_WORKERS + 1]; /* the last is the root's */
     /* by the root, when it has reaped a killed one */
     uint64_t unknown[LOCKS], unknown_acquired, unknown_released;
@@ -73,7 +76,7 @@ static shoal_condition *condition;
 static shoal_memory *memory;
 static struct data *data;
 
-static uint32_t random_below(uint32_t n)
+uint32_t random_below(uint32_t n)
 {
     seed ^= seed << 13;
     seed ^= seed >> 7;
@@ -96,8 +99,7 @@ static void nap(double seconds)
     nanosleep(&t, NULL);
 }
 
-/* Sometimes long, mostly not: so that others come to wait and to be killed while they do. */
-static void linger(void)
+void linger(void)
 {
     uint32_t n = random_below(20);
 
@@ -107,7 +109,7 @@ static void linger(void)
         sched_yield();
 }
 
-static int64_t some_deadline(void)
+int64_t some_deadline(void)
 {
     switch (random_below(4)) {
     case 0: return SHOAL_NOW;
@@ -116,9 +118,14 @@ static int64_t some_deadline(void)
     }
 }
 
-static int came_to_nothing(int rc)
+bool came_to_nothing(int rc)
 {
     return rc == -EAGAIN || rc == -ETIMEDOUT;
+}
+
+void doing(const char *what)
+{
+    mine->doing = what;
 }
 
 /* What we hold is ours: if it is not, it is told whether we are taken for dead. */
@@ -356,12 +363,16 @@ static void work(int number)
                                          use_owned,   use_owned,     use_plain,   use_plain,
                                          use_event,   use_condition, make_memory, make_memory,
                                          open_memory, open_memory,   make_lock};
+    bool sends = random_below(2); /* it does, or uses the objects, all its life */
 
     mine = &shared->line[number];
+    messages_begin(number);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* if the root fails */
     while (!__atomic_load_n(&shared->stop, __ATOMIC_SEQ_CST)) {
-        if (!random_below(60))
+        if (!random_below(sends ? 600 : 60)) /* it takes as long as many messages */
             fork_one();
+        else if (sends)
+            messages_use();
         else
             uses[random_below(sizeof uses / sizeof *uses)]();
         __atomic_add_fetch(&mine->progress, 1, __ATOMIC_SEQ_CST);
@@ -407,6 +418,7 @@ static void bury(int number)
         shared->unknown[line->under_way - 1]++;
     shared->unknown_acquired += (uint64_t)line->acquiring;
     shared->unknown_released += (uint64_t)line->releasing;
+    messages_bury(number);
     pids[number] = 0;
 }
 
@@ -440,6 +452,7 @@ static void feed(void)
     ASSERT_OK(shoal_event_set(event));
     if (shoal_semaphore_value(plain) < SIGNALS / 2)
         give_signal();
+    messages_feed();
 }
 
 static void create_all(void)
@@ -474,18 +487,18 @@ static void reap_orphans(int workers)
     }
 }
 
-static int failures;
-
-static void verdict(int good, const char *what)
+void verdict(bool good, const char *what)
 {
     printf("%s  %s\n", good ? "passed" : "FAILED", what);
-    failures += !good;
+    shared->passed += good;
+    shared->failed += !good;
 }
 
-static void judge(uint32_t objects, int workers)
+static void judge(const shoal_statistics *before, int workers)
 {
-    int good = 1;
+    bool good = true;
     uint64_t acquired = 0, released = 0, steps = 0;
+    shoal_statistics after;
 
     for (int i = 0; i < LOCKS; i++) {
         uint64_t sum = 0, got = (uint64_t)data->left[i];
@@ -495,7 +508,7 @@ static void judge(uint32_t objects, int workers)
             printf("lock %d: %llu increments, %llu counted, %llu unknown\n", i,
                    (unsigned long long)got, (unsigned long long)sum,
                    (unsigned long long)shared->unknown[i]);
-            good = 0;
+            good = false;
         }
     }
     verdict(good, "what was done under locks is there");
@@ -518,43 +531,28 @@ static void judge(uint32_t objects, int workers)
         printf("%d owned permits of %d, %d holders\n", shoal_semaphore_value(owned), PERMITS,
                shoal_semaphore_holders(owned, NULL, 0));
     verdict(good, "owned permits have come back");
-    audit_check(objects); /* ends the program if it finds something */
-    verdict(1, "nothing is left of those who died");
+    messages_judge();
+    audit_check(before->objects); /* ends the root if it finds something */
+    ASSERT_OK(shoal_memory_statistics(&after));
+    good = after.used == before->used && after.charged == before->charged;
+    if (!good)
+        printf("%llu bytes used, %llu charged; in the beginning %llu and %llu\n",
+               (unsigned long long)after.used, (unsigned long long)after.charged,
+               (unsigned long long)before->used, (unsigned long long)before->charged);
+    verdict(good, "nothing is left of those who died");
     shared->operations = steps;
 }
 
-int main(int argc, char **argv)
+/* The root's whole life. */
+static void campaign(int workers, long kills)
 {
-    long kills = 300, workers = 12, killed = 0;
-    int spin = 0;
+    long killed = 0;
+    shoal_statistics before, after;
 
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    seed = 0x9e3779b97f4a7c15u;
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "";
-        if (!strcmp(argv[i], "--spin"))
-            spin = 1;
-        else if (!strcmp(argv[i], "--kills") && atol(value) > 0)
-            kills = atol(argv[++i]);
-        else if (!strcmp(argv[i], "--workers") && atol(value) > 0 && atol(value) <= MOST_WORKERS)
-            workers = atol(argv[++i]);
-        else if (!strcmp(argv[i], "--seed") && atol(value) > 0)
-            seed += (uint64_t)atol(argv[++i]) * 2;
-        else {
-            fprintf(stderr, "usage: %s [--kills N] [--workers N] [--seed N] [--spin]\n", argv[0]);
-            return 2;
-        }
-    }
-    setenv("SHOAL_TEST_NET", "0", 1);
-    if (!spin)
-        setenv("SHOAL_TEST_SPIN", "0", 1);
-    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ASSERT_TRUE(shared != MAP_FAILED);
-    check_report = &shared->report;
     ASSERT_SYS(prctl(PR_SET_CHILD_SUBREAPER, 1)); /* children of the killed are ours to reap */
     create_all();
-    shoal_statistics statistics;
-    ASSERT_OK(shoal_memory_statistics(&statistics));
+    ASSERT_OK(shoal_memory_statistics(&before));
+    messages_create();
 
     double begun = now();
     for (int i = 0; i < workers; i++)
@@ -582,8 +580,8 @@ int main(int argc, char **argv)
             killed++;
             start(burst[k]);
         }
-        reap_orphans((int)workers);
-        watch((int)workers);
+        reap_orphans(workers);
+        watch(workers);
     }
     __atomic_store_n(&shared->stop, 1, __ATOMIC_SEQ_CST);
     for (int i = 0; i < workers; i++) {
@@ -591,7 +589,7 @@ int main(int argc, char **argv)
         while (!waitpid(pids[i], &status, WNOHANG)) {
             feed();
             nap(0.001);
-            watch((int)workers);
+            watch(workers);
         }
         if (!WIFEXITED(status) || WEXITSTATUS(status))
             FAIL("worker %d ended with status %#x, doing %s", i, (unsigned)status,
@@ -600,15 +598,60 @@ int main(int argc, char **argv)
     }
     while (wait(NULL) > 0)
         ;
-    verdict(1, "nobody hung");
+    verdict(true, "nobody hung");
     audit_settle(0);
-    judge(statistics.objects, (int)workers);
-    ASSERT_OK(shoal_memory_statistics(&statistics));
+    judge(&before, workers);
+    ASSERT_OK(shoal_memory_statistics(&after));
     printf("%ld killed, %llu operations, %llu told of a dead holder, %llu deaths, %llu repairs "
            "(%.1f s)\n",
            killed, (unsigned long long)shared->operations, (unsigned long long)shared->told,
-           (unsigned long long)statistics.deaths, (unsigned long long)statistics.repairs,
-           now() - begun);
-    printf("%d passed, %d failed\n", 5 - failures, failures);
-    return failures > 0;
+           (unsigned long long)after.deaths, (unsigned long long)after.repairs, now() - begun);
+    shared->judged = 1;
+}
+
+int main(int argc, char **argv)
+{
+    long kills = 300, workers = 12, chosen = 0;
+    int spin = 0, status;
+
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (!strcmp(argv[i], "--spin"))
+            spin = 1;
+        else if (!strcmp(argv[i], "--kills") && atol(value) > 0)
+            kills = atol(argv[++i]);
+        else if (!strcmp(argv[i], "--workers") && atol(value) > 0 && atol(value) <= MOST_WORKERS)
+            workers = atol(argv[++i]);
+        else if (!strcmp(argv[i], "--seed") && atol(value) > 0)
+            chosen = atol(argv[++i]);
+        else {
+            fprintf(stderr, "usage: %s [--kills N] [--workers N] [--seed N] [--spin]\n", argv[0]);
+            return 2;
+        }
+    }
+    seed = 0x9e3779b97f4a7c15u + (uint64_t)chosen * 2;
+    setenv("SHOAL_TEST_NET", "0", 1);
+    if (!spin)
+        setenv("SHOAL_TEST_SPIN", "0", 1);
+    shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ASSERT_TRUE(shared != MAP_FAILED);
+    check_report = &shared->report;
+    pid_t root = fork();
+    ASSERT_SYS(root);
+    if (!root) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        campaign((int)workers, kills);
+        exit(0);
+    }
+    ASSERT_EQ_INT(waitpid(root, &status, 0), root);
+    if (!shared->judged) {
+        printf("FAILED  it ended early, with status %#x: %s\n", (unsigned)status,
+               shared->report.text);
+        shared->failed++;
+    }
+    if (shared->failed)
+        printf("--seed %ld (0: none was given)\n", chosen);
+    printf("%d passed, %d failed\n", shared->passed, shared->failed);
+    return shared->failed > 0;
 }
