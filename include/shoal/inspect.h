@@ -6,11 +6,12 @@
  *
  *     {'processes': [{'pid', 'name', 'slot', 'parent' (its pid; 0: none, or it has ended),
  *                     'status' ('starting': its pid may be 0 yet; 'running'; 'leaving';
-                      'dead': what it left is not given back yet), 'daemon',
+ *                     'dead': what it left is not given back yet), 'daemon',
  *                     'threads' (that have called shoal), 'charged', 'quota' (bytes; 0: no limit),
  *                     'waits_for' (ids of objects)}],
  *      'objects': [{'id', 'generation', 'type', 'name' ('': none), 'bytes' (of content),
- *                   'holders' (pids that have it open), 'owners', 'waiters',
+ *                   'holders' (pids that have it open), 'owners', 'waiters', 'messages' (ids of those
+ *                   that hold it, until they have been taken; a message's first 100 objects count),
  *                   … and what its type tells: 'locked', 'levels' (rlock), 'value', 'bound', 'owned'
  *                   (semaphore), 'written', 'readers' (rwlock), 'set', 'sets' (event), 'parties',
  *                   'waiting', 'broken', 'phase' (barrier), 'waiting', 'notified', 'lock' (condition),

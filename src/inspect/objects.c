@@ -204,7 +204,53 @@ static void build_facts(struct build *b, shoal_any *dict, const struct descripti
     }
 }
 
-static shoal_any *build_object(struct build *b, const struct seen_object *o, shoal_any *waiters)
+/* An object, and a message that holds it. */
+struct link {
+    uint32_t object, message;
+};
+
+static int by_object(const void *a, const void *b)
+{
+    const struct link *x = a, *y = b;
+    if (x->object != y->object)
+        return x->object < y->object ? -1 : 1;
+    return x->message < y->message ? -1 : x->message > y->message;
+}
+
+/* In the order of objects' ids, and one more that is none's. NULL: no memory. */
+static struct link *find_links(const struct snapshot *s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s->objects_count; i++)
+        n += s->objects[i].more.carries_count;
+    struct link *links = malloc((n + 1) * sizeof *links);
+    if (!links)
+        return NULL;
+    n = 0;
+    for (size_t i = 0; i < s->objects_count; i++) {
+        const struct seen_object *o = &s->objects[i];
+        for (size_t k = 0; k < o->more.carries_count; k++)
+            links[n++] = (struct link){o->more.carries[k], o->id};
+    }
+    qsort(links, n, sizeof *links, by_object);
+    links[n] = (struct link){UINT32_MAX, 0};
+    return links;
+}
+
+/* The messages that hold an object; *next: the first link that may be its. */
+static shoal_any *build_messages(struct build *b, uint32_t id, const struct link **next)
+{
+    shoal_any *list = shoal_any_list();
+    while ((*next)->object < id)
+        ++*next;
+    for (; (*next)->object == id; ++*next)
+        if ((*next)[1].object != id || (*next)[1].message != (*next)->message)
+            build_append(b, list, shoal_any_int((*next)->message));
+    return list;
+}
+
+static shoal_any *build_object(struct build *b, const struct seen_object *o, shoal_any *waiters,
+                               const struct link **links)
 {
     shoal_any *dict = shoal_any_dict(), *holders = shoal_any_list();
     for (size_t i = 0; i < o->holders_count; i++)
@@ -218,6 +264,7 @@ static shoal_any *build_object(struct build *b, const struct seen_object *o, sho
     build_put(b, dict, "holders", holders);
     build_put(b, dict, "owners", build_owners(b, &o->more));
     build_put(b, dict, "waiters", waiters);
+    build_put(b, dict, "messages", build_messages(b, o->id, links));
     build_facts(b, dict, &o->more);
     return dict;
 }
@@ -238,7 +285,11 @@ shoal_any *build_objects(struct build *b)
     shoal_any *list = shoal_any_list();
     size_t n = 0, next = 0;
     const struct seen_thread **waiting = malloc((s->threads_count + 1) * sizeof(void *));
-    if (!waiting) {
+    struct link *links = find_links(s);
+    const struct link *link = links;
+    if (!waiting || !links) {
+        free(waiting);
+        free(links);
         b->rc = -ENOMEM;
         return list;
     }
@@ -253,8 +304,9 @@ shoal_any *build_objects(struct build *b)
             next++;
         for (; next < n && waiting[next]->frame == frame; next++)
             build_append(b, waiters, build_thread(b, waiting[next]));
-        build_append(b, list, build_object(b, &s->objects[i], waiters));
+        build_append(b, list, build_object(b, &s->objects[i], waiters, &link));
     }
+    free(links);
     free(waiting);
     return list;
 }

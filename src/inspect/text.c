@@ -163,8 +163,8 @@ static void put_waits(FILE *to, const shoal_any *waits)
 /* What the type tells, in the order in which it does: the keys that are not known to all. */
 static void put_facts(FILE *to, const shoal_any *object)
 {
-    static const char *const known[] = {"id",      "generation", "type",    "name",
-                                        "holders", "owners",     "waiters", "bytes"};
+    static const char *const known[] = {"id",     "generation", "type",     "name", "holders",
+                                        "owners", "waiters",    "messages", "bytes"};
     const shoal_any *key, *value;
     for (int64_t i = 0; !shoal_any_entry(object, i, &key, &value); i++) {
         const char *name;
@@ -196,6 +196,9 @@ static void put_objects(FILE *to, const shoal_any *objects)
         fprintf(to, "  ");
         put_object(to, o, "id");
         fprintf(to, ": open in %" PRId64 ", ", shoal_any_count(list(o, "holders")));
+        int64_t in = shoal_any_count(list(o, "messages"));
+        if (in)
+            fprintf(to, "in %" PRId64 " message%s, ", in, in == 1 ? "" : "s");
         put_bytes(to, number(o, "bytes"));
         put_facts(to, o);
         fputc('\n', to);

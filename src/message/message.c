@@ -355,6 +355,16 @@ void message_describe(struct description *d, const struct header *h)
 {
     const struct message *m = (const void *)h->body;
     uint32_t queue = atomic_load(&m->queue);
+    uint64_t from = padded(h->size + m->key), count = 0;
     if (queue)
         describe_number(d, "in", queue - 1);
+    if (!(h->flags & OBJECT_CARRIES) || !look_payload(d->look, h, from, &count, sizeof count))
+        return;
+    from += sizeof(struct cargo);
+    for (uint64_t i = 0; i < count && i < MOST_CARRIED; i++) {
+        struct carried one;
+        if (!look_payload(d->look, h, from + i * sizeof one, &one, sizeof one))
+            break;
+        describe_carried(d, one.id);
+    }
 }

@@ -151,9 +151,21 @@ bool describe_share(struct description *d, owner_t owner, const char *as)
     return share->lives;
 }
 
+void describe_carried(struct description *d, uint32_t id)
+{
+    if (d->carries_count == MOST_CARRIED)
+        return;
+    if (!d->carries && !(d->carries = malloc(MOST_CARRIED * sizeof *d->carries)))
+        d->short_of_memory = true;
+    else
+        d->carries[d->carries_count++] = id;
+}
+
 void description_free(struct description *d)
 {
     free(d->shares);
+    free(d->carries);
     d->shares = NULL;
-    d->count = d->room = 0;
+    d->carries = NULL;
+    d->count = d->room = d->carries_count = 0;
 }

@@ -61,7 +61,7 @@ struct share {
     const char *as; /* "holder", "writer", … */
     bool lives;     /* when it was looked at */
 };
-enum { FACTS = 12 };
+enum { FACTS = 12, MOST_CARRIED = 100 };
 /* How shares keep others waiting. */
 enum blocking {
     BLOCKS_NOT, /* who waits does not wait for those who have shares */
@@ -72,8 +72,10 @@ struct description {
     const struct look *look;
     struct fact facts[FACTS];
     unsigned n;
-    struct share *shares; /* freed by description_free */
+    struct share *shares; /* freed by description_free, as is carries */
     size_t count, room;
+    uint32_t *carries; /* ids of the objects that a message holds; not more than MOST_CARRIED */
+    size_t carries_count;
     enum blocking blocking;
     bool first;     /* there is a first share, and its owner lives */
     bool owner_too; /* which keeps its owner waiting too, if that one comes again */
@@ -84,6 +86,7 @@ void describe_flag(struct description *d, const char *name, bool flag);
 void describe_letter(struct description *d, const char *name, char letter);
 /* True if the owner lives. An owner of 0 is nobody: false, and no share. */
 bool describe_share(struct description *d, owner_t owner, const char *as);
+void describe_carried(struct description *d, uint32_t id);
 void description_free(struct description *d);
 /* Each type's, defined beside the type and declared by its layer: `header` is a copy. */
 typedef void describe(struct description *d, const struct header *header);

@@ -285,3 +285,36 @@ TEST(inspect_shows_pipes_values_and_arrays)
     shoal_connection_close(first);
     shoal_connection_close(second);
 }
+
+TEST(inspect_shows_that_an_object_is_held_by_a_message)
+{
+    shoal_queue *all;
+    shoal_value *value;
+    ASSERT_OK(shoal_queue_create(&all, &(shoal_queue_options){.name = "queue"}));
+    ASSERT_OK(shoal_value_create(&value, 'i', NULL, 0, &(shoal_value_options){.name = "value"}));
+    shoal_any *snapshot = look();
+    const shoal_any *held = find(snapshot, "objects", "name", "value"), *id;
+    ASSERT_EQ_INT(shoal_any_count(get(held, "messages")), 0);
+    shoal_any_free(snapshot);
+    for (int i = 0; i < 2; i++) {
+        shoal_any *any = shoal_any_list(shoal_any_object(value), shoal_any_object(value));
+        ASSERT_OK(shoal_queue_put(all, any, SHOAL_NOW));
+        shoal_any_free(any);
+    }
+    shoal_value_close(value);
+    snapshot = look();
+    held = find(snapshot, "objects", "name", "value");
+    const shoal_any *messages = get(held, "messages");
+    ASSERT_EQ_INT(shoal_any_count(get(held, "holders")), 0);
+    ASSERT_EQ_INT(shoal_any_count(messages), 2);
+    for (int i = 0; i < 2; i++) {
+        int64_t n;
+        ASSERT_OK(shoal_any_at(messages, i, &id));
+        ASSERT_OK(shoal_any_as_int(id, &n));
+        const shoal_any *message = find_number(snapshot, "objects", "id", n);
+        ASSERT_STR(text(message, "type"), "message");
+        ASSERT_EQ_INT(number(message, "in"), of_object(snapshot, "queue", "id"));
+    }
+    shoal_any_free(snapshot);
+    shoal_queue_close(all);
+}
