@@ -15,6 +15,7 @@ struct state {
     shoal_queue *victim; /* the victim's own */
     shoal_connection *one, *two;
     shoal_value *value;
+    shoal_memory *memory;
     shoal_any *any;
     int first; /* messages that there are from the beginning */
 };
@@ -313,18 +314,20 @@ static void hold_the_other(void *p, int i)
 
 /* ---- what holds it is handed on while its closer looks ---- */
 
-/* A value in a queue in the queue of all. */
+/* Memory in a queue in the queue of all. */
 static void *setup_in_queue(void)
 {
     struct state *s = begin(0);
     shoal_queue *inner;
+    shoal_memory *memory;
 
     family_ready(s->note);
     ASSERT_OK(shoal_queue_create(&inner, NULL));
-    make(s);
-    ASSERT_OK(shoal_value_reference(s->value, &s->note->reference));
-    put_and_close(s, inner);
+    ASSERT_OK(shoal_memory_create(&memory, 100, NULL));
+    ASSERT_OK(shoal_memory_reference(memory, &s->note->reference));
+    put_into(inner, memory);
     put_into(s->queue, inner);
+    shoal_memory_close(memory);
     shoal_queue_close(inner);
     return s;
 }
@@ -334,14 +337,14 @@ static void prepare_to_close(void *p)
     struct state *s = p;
 
     family_prepare(p);
-    ASSERT_OK(shoal_value_open(&s->value, &s->note->reference));
+    ASSERT_OK(shoal_memory_open(&s->memory, &s->note->reference));
 }
 
-static void close_value(void *p)
+static void close_memory(void *p)
 {
     struct state *s = p;
 
-    s->value = shoal_value_close(s->value);
+    s->memory = shoal_memory_close(s->memory);
 }
 
 /* Takes the queue out of the queue while the victim stands, and puts it back when it is over. */
@@ -370,22 +373,27 @@ static void await_kept(void *p, int i)
 static void finish_kept(void *p)
 {
     struct state *s = p;
-    shoal_queue *all = s->queue;
     shoal_reference reference;
+    shoal_queue *inner;
 
     family_settle();
-    ASSERT_OK(shoal_queue_get(all, &s->any, SHOAL_NOW));
+    ASSERT_OK(shoal_queue_get(s->queue, &s->any, SHOAL_NOW));
     ASSERT_OK(shoal_any_as_reference(s->any, &reference));
-    ASSERT_OK(shoal_queue_open(&s->queue, &reference));
+    ASSERT_OK(shoal_queue_open(&inner, &reference));
     shoal_any_free(s->any);
-    ASSERT_OK(get(s));
-    shoal_queue_close(s->queue);
+    ASSERT_OK(shoal_queue_get(inner, &s->any, SHOAL_NOW));
+    ASSERT_OK(shoal_any_as_reference(s->any, &reference));
+    ASSERT_OK(shoal_memory_open(&s->memory, &reference));
+    shoal_any_free(s->any);
+    shoal_memory_close(s->memory);
+    shoal_queue_close(inner);
     family_check(s->note->before);
 }
 
 KILL_SCENARIO(carried_moved_meanwhile, .setup = setup_in_queue, .prepare = prepare_to_close,
-              .victim = close_value, .partner = keep_meanwhile, .partners = 1,
-              .stopped = await_kept, .survivors = 1, .final = finish_kept);
+              .victim = close_memory, .partner = keep_meanwhile, .partners = 1,
+              .stopped = await_kept, .survivors = 1, .final = finish_kept,
+              .flags = KILL_EVERY_INSTRUCTION | KILL_UNNOTICED);
 KILL_SCENARIO(carried_put, .setup = setup_empty, .prepare = prepare_put, .victim = put_it,
               .stopped = look_beside, .state = family_state, .repair = look, .final = finish_put);
 KILL_SCENARIO(carried_put_by_all, .setup = setup_empty, .prepare = prepare_put, .victim = put_it,

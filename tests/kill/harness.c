@@ -289,7 +289,10 @@ static struct member start(struct playing *p, enum role role, int number)
         birth_gate = pair[0];
         birth_other_end = pair[1];
     }
-    m.pid = fork();
+    if (role == ROLE_STOPPED && p->request->scenario->flags & KILL_UNNOTICED)
+        m.pid = (pid_t)syscall(SYS_fork);
+    else
+        m.pid = fork();
     birth_gate = -1;
     if (m.pid < 0)
         case_end(CASE_FAILED, "fork: %s", strerror(errno));

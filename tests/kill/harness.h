@@ -129,6 +129,8 @@ enum kill_flag {
     KILL_NO_BREAKPOINT = 4,     /* single steps in each run (for ways that are sensitive to time) */
     KILL_FROM_BIRTH =
         8, /* the victim's way begins in its fork, with the handlers of others; no prepare */
+    /* stopped() is forked past the handlers of others, so its birth changes nothing */
+    KILL_UNNOTICED = 16,
 };
 
 #define KILL_MAX_PARTNERS 16

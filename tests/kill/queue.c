@@ -177,6 +177,14 @@ static void *setup_large_chain(void) /* the last leads into the next segment, an
     return ready(s);
 }
 
+static void *setup_end_of_chain(void) /* the same, and the victim takes one of the four */
+{
+    struct state *s = setup_large_chain();
+
+    s->many = 1;
+    return s;
+}
+
 static void *setup_many(void)
 {
     struct state *s = begin(16, 0);
@@ -376,6 +384,14 @@ static void count_beside(void *p, int i)
 
     (void)i;
     ASSERT_OK(shoal_queue_qsize(s->queue));
+}
+
+/* What lies in the older segment, and what leads on from there. */
+static void take_three(void *p, int i)
+{
+    (void)i;
+    for (int k = 0; k < 3; k++)
+        ASSERT_OK(get(p, SHOAL_NOW));
 }
 
 static void look(void *p)
@@ -808,6 +824,9 @@ KILL_SCENARIO(queue_get_bounded, .setup = setup_bounded_two, .prepare = family_p
 KILL_SCENARIO(queue_get_that_frees, .setup = setup_large_chain, .prepare = family_prepare,
               .victim = get_several, .survivor = survive, .stopped = count_beside,
               .state = family_state, .repair = look, .final = finish_get);
+KILL_SCENARIO(queue_get_where_memory_is_given_back, .setup = setup_end_of_chain,
+              .prepare = family_prepare, .victim = get_once, .survivor = survive, .survivors = 1,
+              .stopped = take_three, .final = finish_get, .flags = KILL_EVERY_INSTRUCTION);
 KILL_SCENARIO(queue_get_many, .setup = setup_two, .prepare = family_prepare, .victim = get_many,
               .survivor = survive, .stopped = survive, .final = finish_get);
 KILL_SCENARIO(queue_get_waits, .setup = setup_empty, .prepare = family_prepare, .victim = get_once,
