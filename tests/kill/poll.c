@@ -49,14 +49,19 @@ static int take(struct state *s, shoal_queue *queue)
     return rc;
 }
 
-/* Takes as long as it is readable; then there is nothing. */
-static void take_all(struct state *s, shoal_queue *queue, int fd)
+static void take_while_readable(struct state *s, shoal_queue *queue, int fd)
 {
     while (readable(fd, 0)) {
         int rc = take(s, queue);
         if (rc)
             ASSERT_ERR(rc, -EAGAIN);
     }
+}
+
+/* Then there is nothing. Only while nobody puts: a message is there a moment before it is readable. */
+static void take_all(struct state *s, shoal_queue *queue, int fd)
+{
+    take_while_readable(s, queue, fd);
     ASSERT_EQ_INT(shoal_queue_qsize(queue), 0);
 }
 
@@ -163,7 +168,7 @@ static void sleep_on_descriptor(void *p, int i)
     (void)i;
     open_descriptor(s);
     for (int k = 0; k < 25; k++) { /* longer than a slice: the victim is watched by then */
-        take_all(s, s->queue, s->fd);
+        take_while_readable(s, s->queue, s->fd);
         nap();
     }
     family_deafen();
