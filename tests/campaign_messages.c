@@ -32,7 +32,8 @@ enum {
     LONGEST = 70000,
     SEVERAL = 6,
     MOST_MESSAGES = 1 << 26, /* with half of them workers have done enough */
-    PHASE = 14,              /* 1 << so many messages long more are put, then more taken */
+    /* until there are so many more are put, then more taken until there are few */
+    MOST_WAITING = 2000,
     RUN = 300,
 };
 
@@ -81,6 +82,8 @@ struct line {
 
 static struct shared {
     uint32_t lives, begun;
+    uint32_t over; /* refused or taken, but for what killed ones did */
+    bool takes;    /* more than is put */
     /* by the root: what killed ones had under way */
     uint64_t unknown_put[CHANNELS], unknown_taken[CHANNELS];
     struct line line[MOST_WORKERS + 1];
@@ -234,12 +237,15 @@ static void end_put(const struct channel *c, uint32_t first, int n, int rc, int 
     for (int i = 0; i < n; i++) {
         struct fate *f = &shared->fate[first + (uint32_t)i];
         if (__atomic_load_n(&f->flags, __ATOMIC_RELAXED) & EMPTY) {
+            __atomic_add_fetch(&shared->over, 1, __ATOMIC_RELAXED); /* of those nothing is known */
             mine->put_empty[number_of(c)] += i < put;
             continue;
         }
         if (i < put)
             __atomic_store_n(&f->returned, begun, __ATOMIC_SEQ_CST);
         int flags = __atomic_fetch_or(&f->flags, i < put ? REPORTED : REFUSED, __ATOMIC_SEQ_CST);
+        if (i >= put)
+            __atomic_add_fetch(&shared->over, 1, __ATOMIC_RELAXED);
         if (i >= put && flags & TAKEN)
             FAIL("%s: message %u was taken, and its put told %d", c->name, first + (uint32_t)i, rc);
     }
@@ -293,6 +299,7 @@ static void write_down(const struct channel *c, uint32_t number, size_t size)
         FAIL("%s: message %u has %zu bytes; it was put into %s, with %u", c->name, number, size,
              channels[f->channel].name, f->size);
     int flags = __atomic_fetch_or(&f->flags, TAKEN, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&shared->over, 1, __ATOMIC_RELAXED);
     if (flags & TAKEN)
         FAIL("%s: message %u was taken twice", c->name, number);
     if (flags & REFUSED)
@@ -548,7 +555,11 @@ void messages_use(void)
 {
     const struct channel *c = &channels[random_below(CHANNELS)];
     uint32_t begun = __atomic_load_n(&shared->begun, __ATOMIC_RELAXED);
-    bool puts = random_below(100) < (begun >> PHASE & 1 ? 40u : 55u);
+    int32_t waiting = (int32_t)(begun - __atomic_load_n(&shared->over, __ATOMIC_RELAXED));
+    bool takes = __atomic_load_n(&shared->takes, __ATOMIC_RELAXED);
+    if (takes ? waiting < MOST_WAITING / 10 : waiting > MOST_WAITING)
+        __atomic_store_n(&shared->takes, takes = !takes, __ATOMIC_RELAXED);
+    bool puts = random_below(100) < (takes ? 35u : 55u);
 
     if (begun > MOST_MESSAGES / 2)
         return;
@@ -667,14 +678,14 @@ static bool conserved(const struct channel *c, const struct tally *t)
 {
     uint64_t gone = shared->unknown_taken[number_of(c)], put = shared->unknown_put[number_of(c)];
     uint64_t lost_empty = t->put_empty > t->took_empty ? t->put_empty - t->took_empty : 0;
+    uint64_t reported = t->reported + t->put_empty;
     bool good = true;
 
     if (t->lost + lost_empty > gone) {
         printf("%s: %llu messages and %llu empty ones of %llu were put and not taken, number %u "
                "for one; %llu can have gone with killed ones\n",
                c->name, (unsigned long long)t->lost, (unsigned long long)lost_empty,
-               (unsigned long long)(t->reported + t->put_empty), t->a_lost_one,
-               (unsigned long long)gone);
+               (unsigned long long)reported, t->a_lost_one, (unsigned long long)gone);
         good = false;
     }
     if (t->took_empty > t->put_empty + put) {
