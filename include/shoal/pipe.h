@@ -106,8 +106,8 @@ SHOAL_API shoal_connection *shoal_connection_close(shoal_connection *connection)
  * pipe. What was sent before is still received, then -EPIPE; who sends gets -EPIPE. Of a peer that
  * was killed who only sends may learn some sends later, 64 at most: nobody but who waits is told.
  *   A message is there as a whole when its send returns, whatever dies next; killed inside, it was
- * sent or nothing has happened. Unlike a socket's: a send waits only while the region is full, and
- * SHOAL_UNDER_WAY never comes; recv's -ENOMEM takes the message along; set_limit is for all who have
+ * sent or nothing has happened. A send waits while more than `room` bytes of the calling thread's
+ * are on their way, or the region is full. Unlike a socket's: SHOAL_UNDER_WAY never comes; recv's -ENOMEM takes the message along; set_limit is for all who have
  * that end; and no other thread of the process may be in a call on an end when it
  * is closed. */
 #define SHOAL_ONE_WAY 1u /* the first end only receives, the second only sends; otherwise -EBADF */
@@ -115,6 +115,9 @@ SHOAL_API shoal_connection *shoal_connection_close(shoal_connection *connection)
 typedef struct shoal_pipe_options {
     unsigned flags;   /* SHOAL_ONE_WAY or 0: both send and receive */
     const char *name; /* at most 47 bytes; NULL: none */
+    size_t
+        room; /* bytes that each thread may have on their way, about; 0: 1 MiB; at least 16 KiB. A
+                    longer message is sent when nothing else is */
 } shoal_pipe_options;
 
 /* options may be NULL. 0, -EINVAL, -ENOMEM. */

@@ -184,14 +184,17 @@ static inline uint64_t behind_skip(const struct segment *s, uint64_t at, uint64_
     return need > rest ? at + rest : at;
 }
 
-/* Whether the lane may be written up to `end`: what lies a ring's length behind it has been taken. */
-static inline bool fits(struct lane *lane, const struct segment *s, uint64_t end)
+/* Whether the lane may be written up to `end`: what lies a ring's length behind it has been taken, and
+ * what lies `limit` bytes behind it (0: no limit). */
+static inline bool fits(struct lane *lane, const struct segment *s, uint64_t end, uint64_t limit)
 {
     if (likely(end <= lane->room_end))
         return true;
     uint64_t head = atomic_load_explicit(&lane->head, memory_order_acquire);
     uint64_t base = atomic_load_explicit(&s->base, memory_order_relaxed);
     lane->room_end = (head > base ? head : base) + segment_size(s);
+    if (limit && lane->room_end > head + limit)
+        lane->room_end = head + limit;
     return end <= lane->room_end;
 }
 

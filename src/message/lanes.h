@@ -13,6 +13,7 @@ enum {
     LANES_FIRST = 4,    /* lie beside the queue; further ones in chunks */
     LANE_CHUNKS = 6,    /* of 1, 4, 16 … units */
     INLINE_MOST = 4096, /* bytes; a longer message is an object of its own, and the lane names it */
+    LEAST_LIMIT = 4 * INLINE_MOST,
 };
 
 /* A ring of memory, a power of two of units. A lane writes into the newest; older ones hold what is
@@ -35,6 +36,8 @@ struct segment {
  *   tail      bounded only: records below it can be taken; by the owner or whoever helps it
  *   puts      {under way:16, messages put:48}; by the owner, before and after each commit
  *   room_end  the owner's: up to where it may write without looking at head
+ *   far, near  the owner's, where there is a limit: bytes of the long messages up to far_end, and of
+ *              those from there to near_end; what has been taken is not counted, sooner or later
  *   gone      the owner's: how many messages had been taken when it last looked (bounded only)
  *   head      the next record to take; CAS by consumers, the one step that takes
  *   last      the newest segment; by the owner. Like the segments, all read it and it changes
@@ -51,7 +54,8 @@ struct lane {
     uint64_t unused2[7];
     _Alignas(64) _Atomic uint64_t next;
     _Atomic uint64_t tail;
-    uint64_t unused3[6];
+    uint64_t far_end, near_end, far, near;
+    uint64_t unused3[2];
     _Alignas(64) struct segment segments[LANE_SEGMENTS];
     _Atomic uint32_t last;
     uint32_t unused4[3];
@@ -61,7 +65,7 @@ static_assert(sizeof(struct lane) == 448, "a line for each writer, and the segme
 /*   high      lanes below it were used; grows before a new lane's first put
  *   closed    LANES_…; set, never cleared
  *   maxsize   messages; 0: no bound. Constant, as is limit
- *   limit     bytes that may lie in a lane, beyond which a put waits; 0: no limit
+ *   limit     bytes that may lie in a lane, about, beyond which a put waits; 0: no limit. LEAST_LIMIT or more
  *   items, space, finished  eventcounts: who sleeps until there is something, room, nothing unfinished
  *   chunks    the runs of further lanes; written once, under the unit guard
  *   ticket    bounded only: {tickets given:48, lane + 1 whose put is under way:16}; CAS
@@ -103,10 +107,16 @@ struct place {
     const char *call; /* of the program's, for sentences; NULL: of a repair */
 };
 
+/* What a lane holds in place of a long message. */
+struct named {
+    uint32_t id, generation;
+    uint64_t size;
+};
+
 /* Makes room for a message of `size` (at most INLINE_MOST) bytes: 0; -EPIPE, -EDEADLK, -ENOMEM,
- * or as the deadline says. `object`: it names an object (struct named) that is longer. */
-int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t size, bool object,
-                int64_t deadline);
+ * or as the deadline says. `named`: it will be this, which names an object; NULL: plain bytes. */
+int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t size,
+                const struct named *named, int64_t deadline);
 /* begin, a copy of the bytes, commit. */
 int lanes_put(struct lanes *q, const struct place *p, const void *bytes, size_t size,
               int64_t deadline);
@@ -144,12 +154,6 @@ void lanes_shut(struct lanes *q);
  * the lanes lie in. May be asked of any content. */
 bool lanes_holds(struct lanes *q, uint32_t id, uint32_t lane, uint64_t position, uint32_t message,
                  uint32_t generation);
-
-/* What a lane holds in place of a long message. */
-struct named {
-    uint32_t id, generation;
-    uint64_t size;
-};
 
 /* For the types: */
 void lanes_repair(struct lanes *q, const struct place *p);

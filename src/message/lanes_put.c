@@ -57,6 +57,7 @@ static int new_lane(struct lanes *q, const struct place *p, struct mine *m)
             }
             lane->room_end = 0;
             lane->gone = 0;
+            lane->far_end = lane->near_end = lane->far = lane->near = 0;
             atomic_store(&lane->owner, shoal_thread.me);
         }
         *m = (struct mine){q, lane, p->generation, i};
@@ -183,8 +184,30 @@ struct begin {
     struct room *room;
     struct lane *lane;
     size_t size;
-    unsigned kind;
+    const struct named *named;
+    bool over; /* there is memory, but as much on its way as may be */
 };
+
+/* Whether this much more, up to a record's end, is more than may be on its way. */
+static bool over_limit(struct lanes *q, struct lane *lane, uint64_t end, const struct named *named)
+{
+    uint64_t head = atomic_load_explicit(&lane->head, memory_order_acquire);
+    if (end > head + q->limit)
+        return true;
+    if (!named || MUTANT(181))
+        return false;
+    if (head >= lane->far_end) /* all of these have been taken */
+        lane->far = 0;
+    if (head >= lane->near_end)
+        lane->near = 0;
+    if (!lane->far && lane->near > q->limit / 2) {
+        lane->far_end = lane->near_end;
+        lane->far = lane->near;
+        lane->near = 0;
+    }
+    uint64_t bytes = lane->far + lane->near;
+    return bytes && bytes + named->size > q->limit;
+}
 
 /* 0, -EAGAIN: no room now; -EPIPE, -ENOMEM. */
 static inline int find_room(struct lanes *q, const struct place *p, void *argument)
@@ -192,6 +215,7 @@ static inline int find_room(struct lanes *q, const struct place *p, void *argume
     struct begin *b = argument;
     struct lane *lane = b->lane;
     uint64_t need = record_size(b->size);
+    b->over = false;
     if (unlikely(atomic_load_explicit(&q->closed, memory_order_acquire) & LANES_SHUT))
         return -EPIPE;
     for (bool smaller = false;;) {
@@ -199,15 +223,15 @@ static inline int find_room(struct lanes *q, const struct place *p, void *argume
         uint64_t from = atomic_load_explicit(&lane->write, memory_order_relaxed);
         if (likely(atomic_load_explicit(&s->payload, memory_order_relaxed))) {
             uint64_t at = behind_skip(s, from, need), end = at + need;
-            if (unlikely(q->limit)) {
-                uint64_t used = from - atomic_load(&lane->head);
-                if (used && used + need > q->limit)
-                    return -EAGAIN;
+            if (unlikely(q->limit && (b->named || end + RECORD > lane->room_end)) &&
+                over_limit(q, lane, end + RECORD, b->named)) {
+                b->over = true;
+                return -EAGAIN;
             }
             smaller = lane_too_large(lane, s, end + RECORD);
             /* and the header behind it */
             if (likely(need + RECORD <= segment_size(s)) && !smaller &&
-                fits(lane, s, end + RECORD)) {
+                fits(lane, s, end + RECORD, q->limit)) {
                 struct record_header *record = record_in(s, at);
                 uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed);
                 *b->room = (struct room){.lane = lane,
@@ -215,22 +239,46 @@ static inline int find_room(struct lanes *q, const struct place *p, void *argume
                                          .at = at,
                                          .end = end,
                                          .record = at,
-                                         .word = word_make(puts, b->size, b->kind),
+                                         .word = word_make(puts, b->size,
+                                                           b->named ? KIND_OBJECT : KIND_BYTES),
                                          .bytes = (unsigned char *)(record + 1),
                                          .count = 1};
+                if (unlikely(q->limit && b->named)) {
+                    lane->near += b->named->size;
+                    lane->near_end = end;
+                }
                 return 0;
             }
         }
         int rc = lane_grow(lane, p->id, need + RECORD, smaller);
+        if (unlikely(q->limit))
+            lane->room_end = 0; /* it may be nearer than the segment's end */
         if (rc == -ENOSPC && smaller)
-            fits(lane, s, UINT64_MAX); /* it stays as it is for another round */
+            fits(lane, s, UINT64_MAX, q->limit); /* it stays as it is for another round */
         else if (rc)
             return rc == -ENOSPC ? -EAGAIN : rc;
     }
 }
 
-int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t size, bool object,
-                int64_t deadline)
+/* For who waits until enough has been taken, which is told; -ENOSPC: now it is memory that lacks. */
+static int find_room_below(struct lanes *q, const struct place *p, void *argument)
+{
+    int rc = find_room(q, p, argument);
+    return rc == -EAGAIN && !((struct begin *)argument)->over ? -ENOSPC : rc;
+}
+
+static int await_room(struct lanes *q, const struct place *p, struct begin *b, int64_t deadline)
+{
+    int rc;
+    do
+        rc = b->over ? lanes_await(q, p, &q->space, deadline, 0, find_room_below, b)
+                     : lanes_await(q, p, &q->space, deadline, SHORTAGE_SLICE, find_room, b);
+    while (rc == -ENOSPC);
+    return rc;
+}
+
+int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t size,
+                const struct named *named, int64_t deadline)
 {
     owner_t me;
     int rc = self(&me);
@@ -248,10 +296,10 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
     }
     putting = q;
     atomic_signal_fence(memory_order_seq_cst);
-    struct begin b = {r, m->lane, size, object ? KIND_OBJECT : KIND_BYTES};
+    struct begin b = {r, m->lane, size, named, false};
     rc = find_room(q, p, &b);
     if (unlikely(rc == -EAGAIN))
-        rc = lanes_await(q, p, &q->space, deadline, SHORTAGE_SLICE, find_room, &b);
+        rc = await_room(q, p, &b, deadline);
     if (unlikely(rc)) {
         putting = NULL;
         return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut down", p->call)
@@ -271,8 +319,7 @@ static inline bool put_at_once(struct lanes *q, const struct place *p, const voi
 {
     const struct mine *m = mine_of(p);
     owner_t me = self_known();
-    if (unlikely(m->q != q || m->generation != p->generation || q->maxsize || q->limit ||
-                 putting == q || !me))
+    if (unlikely(m->q != q || m->generation != p->generation || q->maxsize || putting == q || !me))
         return false;
     struct lane *lane = m->lane;
     if (unlikely(atomic_load_explicit(&lane->owner, memory_order_relaxed) != me ||
@@ -310,7 +357,7 @@ int lanes_put(struct lanes *q, const struct place *p, const void *bytes, size_t 
     struct room r;
     if (likely(put_at_once(q, p, bytes, size)))
         return 0;
-    int rc = lanes_begin(q, p, &r, size, false, deadline);
+    int rc = lanes_begin(q, p, &r, size, NULL, deadline);
     if (rc)
         return rc;
     copy(r.bytes, bytes, size);
@@ -322,8 +369,8 @@ bool lanes_more(struct lanes *q, struct room *r, size_t size)
     struct lane *lane = r->lane;
     const struct segment *s = newest(lane);
     uint64_t need = record_size(size), at = behind_skip(s, r->end, need);
-    if (q->limit || r->count == UINT16_MAX || need + RECORD > segment_size(s) ||
-        !fits(lane, s, at + need + RECORD))
+    if (r->count == UINT16_MAX || need + RECORD > segment_size(s) ||
+        !fits(lane, s, at + need + RECORD, q->limit))
         return false;
     if (at != r->end) {
         struct record_header *skip = record_in(s, r->end);

@@ -110,7 +110,7 @@ int message_put(void *message, struct lanes *q, const struct place *p, int64_t d
     struct handle *handle = handle_of(message);
     struct header *h = handle->header;
     struct named named = {header_id(h), handle->generation, h->size};
-    int rc = lanes_begin(q, p, &r, sizeof named, true, deadline);
+    int rc = lanes_begin(q, p, &r, sizeof named, &named, deadline);
     if (rc)
         return rc;
     memcpy(r.bytes, &named, sizeof named);
@@ -242,7 +242,7 @@ int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any
         return rc ? rc : end_long(message, q, p, deadline);
     }
     struct room r;
-    rc = lanes_begin(q, p, &r, size, false, deadline);
+    rc = lanes_begin(q, p, &r, size, NULL, deadline);
     if (rc)
         return rc;
     pickle_write(any, r.bytes);

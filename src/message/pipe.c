@@ -34,6 +34,7 @@ struct pipe {
 static_assert(sizeof(struct pipe) <= BODY, "fits in the header");
 
 enum { NONE = 0xff /* in place of a lane: it goes that way only */ };
+enum { ROOM = 1 << 20 };
 
 /* Of an end; constant, but for told and limit. */
 struct end {
@@ -93,6 +94,7 @@ int shoal_pipe(shoal_connection **first, shoal_connection **second,
 {
     struct header *h, *ends[2] = {NULL, NULL};
     unsigned flags = options ? options->flags : 0;
+    size_t room = options && options->room ? options->room : ROOM;
     if (!first || !second)
         return fail(-EINVAL, "shoal_pipe: nowhere to write an end (NULL)");
     if (flags & ~SHOAL_ONE_WAY)
@@ -103,6 +105,8 @@ int shoal_pipe(shoal_connection **first, shoal_connection **second,
     if (rc)
         return rc;
     h->flags = OBJECT_LOOKED_AT;
+    for (unsigned i = 0; i < lanes_count(h); i++)
+        lanes_in(h, i)->limit = MUTANT(180) ? 0 : room < LEAST_LIMIT ? LEAST_LIMIT : room;
     void *pipe = object_publish(h);
     ends[0] = new_end(h, 0, duplex ? 1 : NONE, &rc);
     if (!rc)
@@ -188,14 +192,16 @@ static int in_vain_here(shoal_connection *c, struct way *w, int rc)
 
 static int sent(int rc, const char *what)
 {
-    return rc == -EPIPE ? fail(rc, "%s: the peer has closed its end", what) : rc;
+    return rc == -EPIPE ? fail(rc, "%s: the peer is gone: its end is open nowhere any more", what)
+                        : rc;
 }
 
 static int received(int rc, const char *what, size_t size, size_t most)
 {
     if (rc == -EMSGSIZE)
         return fail(rc, "%s: a message of %zu bytes is longer than %zu", what, size, most);
-    return rc == -EPIPE ? fail(rc, "%s: the peer has closed its end", what) : rc;
+    return rc == -EPIPE ? fail(rc, "%s: the peer is gone: its end is open nowhere any more", what)
+                        : rc;
 }
 
 static int pipe_send_any(shoal_connection *c, const shoal_any *any, int64_t deadline)

@@ -70,7 +70,7 @@ static int put_run(struct lanes *q, const struct place *p, const shoal_bytes *m,
                    int64_t deadline, unsigned *put)
 {
     struct room r;
-    int rc = lanes_begin(q, p, &r, m->size, false, deadline);
+    int rc = lanes_begin(q, p, &r, m->size, NULL, deadline);
     if (rc)
         return rc;
     if (m->size)

@@ -63,7 +63,7 @@ static void expect_end(shoal_connection *c)
         ASSERT_ERR(shoal_connection_recv_bytes_into(c, buffer, 4, &size, SHOAL_NOW), -EPIPE);
         ASSERT_ERR(shoal_connection_recv(c, &any, SHOAL_FOREVER), -EPIPE);
     }
-    ASSERT_TRUE(strstr(shoal_error_detail(), "the peer has closed its end"));
+    ASSERT_TRUE(strstr(shoal_error_detail(), "the peer is gone"));
     ASSERT_NULL(got);
     ASSERT_NULL(any);
     ASSERT_EQ_INT(size, 77);
@@ -446,6 +446,120 @@ TEST(pipe_killed_reader_is_told_to_the_writer)
     ASSERT_ERR(rc, -EPIPE);
     expect_nobody(there);
     done();
+}
+
+/* ---- how much may be on its way ---- */
+
+enum { ROOM = 100000 };
+
+static void setup_room(void)
+{
+    shared = words_open();
+    before = objects();
+    ASSERT_OK(shoal_pipe(&here, &there, &(shoal_pipe_options){.room = ROOM}));
+}
+
+/* How many of these can be sent; the last one cannot. */
+static int fill_with(size_t size)
+{
+    static unsigned char bytes[LONG];
+    int rc, n = 0;
+    for (; !(rc = shoal_connection_send_bytes(there, bytes, size, SHOAL_NOW)); n++)
+        ASSERT_LE_INT(n, 1000000);
+    ASSERT_ERR(rc, -EAGAIN);
+    return n;
+}
+
+static void receive(int n, size_t size)
+{
+    for (int i = 0; i < n; i++) {
+        void *got;
+        size_t n_bytes;
+        ASSERT_OK(shoal_connection_recv_bytes(here, &got, &n_bytes, SHOAL_FOREVER));
+        ASSERT_EQ_INT(n_bytes, size);
+        free(got);
+    }
+}
+
+TEST(pipe_has_room_for_so_many_bytes_of_each_sender)
+{
+    static const size_t sizes[] = {10, 1000, 4096, 5000, 30000};
+    setup_room();
+    for (int round = 0; round < 3; round++)
+        for (unsigned i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            size_t each = sizes[i] > 4096 ? sizes[i] : 16 + (sizes[i] + 15) / 16 * 16;
+            int n = fill_with(sizes[i]);
+            ASSERT_LE_INT(n * each, ROOM);
+            ASSERT_LE_INT(ROOM / 2, n * each);
+            receive(n / 2 + 1, sizes[i]);
+            ASSERT_LE_INT(n / 4, fill_with(sizes[i]));
+            while (!shoal_connection_poll(here, SHOAL_NOW))
+                receive(1, sizes[i]);
+        }
+    for (int round = 0; round < 3; round++) { /* a longer one when there is no other */
+        ASSERT_EQ_INT(fill_with(LONG), 1);
+        receive(1, LONG);
+    }
+    done();
+}
+
+static void receive_all(void)
+{
+    there = shoal_connection_close(there);
+    receive(N, 1000);
+    receive(20, LONG);
+}
+
+TEST(pipe_send_waits_until_there_is_room)
+{
+    static unsigned char bytes[LONG];
+    setup_room();
+    pid_t pid = child(receive_all);
+    for (int i = 0; i < N; i++)
+        ASSERT_OK(shoal_connection_send_bytes(there, bytes, 1000, SHOAL_FOREVER));
+    for (int i = 0; i < 20; i++)
+        ASSERT_OK(shoal_connection_send_bytes(there, bytes, LONG, SHOAL_FOREVER));
+    ends_well(pid);
+    done();
+}
+
+static void stay_to_receive(void)
+{
+    there = shoal_connection_close(there);
+    atomic_store(shared, 1);
+    pause();
+}
+
+static void send_until_the_end(void)
+{
+    char byte[1000] = {0};
+    int rc;
+    here = shoal_connection_close(here);
+    while (!(rc = shoal_connection_send_bytes(there, byte, sizeof byte, SHOAL_FOREVER)))
+        ;
+    ASSERT_ERR(rc, -EPIPE);
+}
+
+TEST(pipe_killed_or_closed_reader_wakes_who_waits_for_room)
+{
+    for (int killed = 0; killed < 2; killed++) {
+        setup_room();
+        pid_t holder = killed ? child(stay_to_receive) : 0;
+        if (killed)
+            until_word(shared, 1);
+        pid_t writers[3];
+        for (int i = 0; i < 3; i++)
+            writers[i] = child(send_until_the_end);
+        there = shoal_connection_close(there);
+        for (int i = 0; i < 3; i++)
+            until_asleep(writers[i]);
+        here = shoal_connection_close(here);
+        if (killed)
+            kill_and_reap(holder);
+        for (int i = 0; i < 3; i++)
+            ends_well(writers[i]);
+        done();
+    }
 }
 
 /* ---- handing on ---- */

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 6000 };
+enum { MOST = 6000, FULL = 4 /* of 4000 bytes, and a thread has no room for another one */ };
 
 struct state {
     struct note *note;
@@ -45,7 +45,7 @@ static int receive(struct state *s, int64_t deadline)
 
 /* ---- the case's process has both ends ---- */
 
-static void *setup_with(size_t size, int first)
+static void *setup_with(size_t size, int first, size_t room)
 {
     struct state *s = calloc(1, sizeof(*s));
 
@@ -53,7 +53,7 @@ static void *setup_with(size_t size, int first)
     s->note = family_begin(NET_OFF);
     s->size = size;
     s->first = first;
-    ASSERT_OK(shoal_pipe(&s->here, &s->there, NULL));
+    ASSERT_OK(shoal_pipe(&s->here, &s->there, &(shoal_pipe_options){.room = room}));
     ASSERT_OK(shoal_connection_reference(s->there, &s->note->reference));
     for (int i = 0; i < first; i++)
         send(s);
@@ -64,22 +64,36 @@ static void *setup_with(size_t size, int first)
 
 static void *setup_empty(void)
 {
-    return setup_with(16, 0);
+    return setup_with(16, 0, 0);
 }
 
 static void *setup_long(void)
 {
-    return setup_with(5000, 0);
+    return setup_with(5000, 0, 0);
 }
 
 static void *setup_two(void)
 {
-    return setup_with(16, 2);
+    return setup_with(16, 2, 0);
 }
 
 static void *setup_two_long(void)
 {
-    return setup_with(5000, 2);
+    return setup_with(5000, 2, 0);
+}
+
+static void *setup_small(void)
+{
+    return setup_with(4000, 0, 1);
+}
+
+static void prepare_full(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    for (int i = 0; i < FULL; i++)
+        send(s);
 }
 
 static void send_once(void *p)
@@ -140,6 +154,17 @@ static void receive_beside(void *p, int i)
         ASSERT_ERR(rc, -EAGAIN);
 }
 
+static void receive_when_asleep(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    kill_partner_ready();
+    kill_await_asleep(1);
+    for (int k = 0; k < 2; k++) /* one may leave as little as what a ring's end takes */
+        ASSERT_OK(receive(s, SHOAL_NOW));
+}
+
 static void look(void *p)
 {
     (void)p;
@@ -162,6 +187,13 @@ static void finish_send(void *p)
     struct state *s = p;
 
     finish_with(s, s->note->entered == 2, 1);
+}
+
+static void finish_full(void *p)
+{
+    struct state *s = p;
+
+    finish_with(s, FULL + (s->note->entered == 2), FULL + 1);
 }
 
 static void finish_receive(void *p)
@@ -295,6 +327,9 @@ KILL_SCENARIO(pipe_send, .setup = setup_empty, .prepare = family_prepare, .victi
 KILL_SCENARIO(pipe_send_long, .setup = setup_long, .prepare = family_prepare, .victim = send_once,
               .survivor = survive, .stopped = receive_beside, .state = family_state, .repair = look,
               .final = finish_send);
+KILL_SCENARIO(pipe_send_waits_for_room, .setup = setup_small, .prepare = prepare_full,
+              .victim = send_once, .partner = receive_when_asleep, .survivor = survive,
+              .final = finish_full);
 KILL_SCENARIO(pipe_recv, .setup = setup_two, .prepare = family_prepare, .victim = receive_once,
               .survivor = survive, .stopped = receive_beside, .final = finish_receive);
 KILL_SCENARIO(pipe_recv_long, .setup = setup_two_long, .prepare = family_prepare,

@@ -863,7 +863,7 @@ static void nearly_put(void *p)
 
     put(s, 0); /* so that the lane keeps its memory, and nobody needs the guard */
     ASSERT_OK(message_create(&message, s->size, &shortage, &bytes));
-    ASSERT_OK(lanes_begin(q, &place, &room, sizeof(struct named), true, SHOAL_NOW));
+    ASSERT_OK(lanes_begin(q, &place, &room, sizeof(struct named), &(struct named){0}, SHOAL_NOW));
     struct message *m = message_body(handle_of(message)->header);
     m->position = room.record;
     m->lane = (uint16_t)room.index;
