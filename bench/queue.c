@@ -11,13 +11,17 @@
 #define YARDSTICK __attribute__((unused)) static
 
 enum { SIZE = 64, BATCH = 64, STREAM = 1000000, BOOST_STREAM = 100000, ROUNDS = 31 };
-enum { LARGE = 1 << 20, LARGE_STREAM = 64, RING = 4096 };
+enum { LARGE = 1 << 20, LARGE_STREAM = 512, RING = 4096 };
+
+/* The first has had several producers when the later rows come to it, and looks at a lane of each then;
+ * those that go there and back have had one each. */
+enum { USED, USED_BACK, THERE, BACK, BOUNDED, LARGE_ONES, QUEUES };
 
 static shoal_queue *queue(int which)
 {
-    static shoal_queue *q[4];
-    static const uint64_t maxsize[4] = {0, 0, 1000, 3};
-    for (int i = 0; i < 4 && !q[i]; i++)
+    static shoal_queue *q[QUEUES];
+    static const uint64_t maxsize[QUEUES] = {[BOUNDED] = 1000, [LARGE_ONES] = 3};
+    for (int i = 0; i < QUEUES && !q[i]; i++)
         bench_must(shoal_queue_create(&q[i], &(shoal_queue_options){.maxsize = maxsize[i]}),
                    "shoal_queue_create");
     return q[which];
@@ -56,15 +60,15 @@ static void stream(int who)
 
 static double queue_stream(void)
 {
-    through = 0;
-    queue(0);
+    through = USED;
+    queue(USED);
     return bench_pair(stream) / STREAM;
 }
 
 static double bounded_stream(void)
 {
-    through = 2;
-    queue(2);
+    through = BOUNDED;
+    queue(BOUNDED);
     return bench_pair(stream) / STREAM;
 }
 
@@ -75,8 +79,8 @@ static void stream_batches(int who)
     for (int i = 0; i < BATCH; i++)
         messages[i] = (shoal_bytes){bytes + (size_t)i * SIZE, SIZE};
     for (long done = 0; done < STREAM / BATCH * BATCH;) {
-        int n = who ? shoal_queue_put_many(queue(0), messages, BATCH, SHOAL_FOREVER)
-                    : shoal_queue_get_many(queue(0), messages, BATCH, bytes, sizeof bytes,
+        int n = who ? shoal_queue_put_many(queue(USED), messages, BATCH, SHOAL_FOREVER)
+                    : shoal_queue_get_many(queue(USED), messages, BATCH, bytes, sizeof bytes,
                                            SHOAL_FOREVER);
         bench_must(n, "many");
         done += n;
@@ -85,7 +89,7 @@ static void stream_batches(int who)
 
 static double queue_batches(void)
 {
-    queue(0);
+    queue(USED);
     return bench_pair(stream_batches) / STREAM;
 }
 
@@ -131,6 +135,76 @@ static double ring_batches(void)
     return bench_pair(stream_ring) / STREAM;
 }
 
+/* The same with a header for each message, which is published by writing to it: what a queue does, but for
+ * all that keeps it whole when somebody dies, more producers and consumers, and waiting. */
+enum { BARE = 1 << 16, RECORD = SIZE + 16 };
+struct bare {
+    _Alignas(64) uint64_t tail;
+    uint64_t room_end;
+    _Alignas(64) _Atomic uint64_t head;
+    _Alignas(64) unsigned char bytes[BARE];
+};
+
+static _Atomic uint64_t *bare_header(struct bare *b, uint64_t at)
+{
+    return (_Atomic uint64_t *)(void *)(b->bytes + at);
+}
+
+/* Behind the record at `at`, or at the beginning. */
+static uint64_t bare_next(uint64_t at)
+{
+    return at + RECORD + RECORD > BARE ? 0 : at + RECORD;
+}
+
+static struct bare *bare(void)
+{
+    static struct bare *b;
+    if (!b) {
+        b = mmap(NULL, sizeof *b, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        bench_must(b == MAP_FAILED ? -ENOMEM : 0, "mmap");
+    }
+    return b;
+}
+
+static void bare_put(struct bare *b, const void *message)
+{
+    uint64_t at = b->tail, next = bare_next(at);
+    while (b->room_end == next &&
+           (b->room_end = atomic_load_explicit(&b->head, memory_order_acquire)) == next)
+        os_pause();
+    atomic_store_explicit(bare_header(b, next), 0, memory_order_relaxed);
+    memcpy(b->bytes + at + 16, message, SIZE);
+    atomic_store_explicit(bare_header(b, at), SIZE, memory_order_release);
+    b->tail = next;
+}
+
+static void bare_get(struct bare *b, void *message)
+{
+    uint64_t at = atomic_load_explicit(&b->head, memory_order_relaxed);
+    while (!atomic_load_explicit(bare_header(b, at), memory_order_acquire))
+        for (int i = 0; i < 40; i++) /* as a queue lets some come */
+            os_pause();
+    memcpy(message, b->bytes + at + 16, SIZE);
+    atomic_store_explicit(&b->head, bare_next(at), memory_order_release);
+}
+
+static void stream_bare(int who)
+{
+    struct bare *b = bare();
+    unsigned char message[SIZE] = {0};
+    for (long i = 0; i < STREAM; i++)
+        if (who)
+            bare_put(b, message);
+        else
+            bare_get(b, message);
+}
+
+static double bare_stream(void)
+{
+    memset(bare(), 0, sizeof(struct bare));
+    return bench_pair(stream_bare) / STREAM;
+}
+
 /* ---- Boost.Interprocess ---- */
 
 static void stream_boost(int who)
@@ -162,9 +236,9 @@ static void do_part(int who)
     long n = several / (puts ? producers : consumers);
     for (long i = 0; i < n; i++)
         if (puts)
-            put(0, message, SIZE);
+            put(USED, message, SIZE);
         else
-            get(0, message, SIZE);
+            get(USED, message, SIZE);
 }
 
 static void do_part_boost(int who)
@@ -201,7 +275,7 @@ static void take_here_boost(const int *pids, unsigned n)
 
 static double run_several(int p, int c)
 {
-    queue(0);
+    queue(USED);
     producers = p;
     consumers = c;
     several = STREAM / 4;
@@ -258,22 +332,36 @@ static long trips(void)
     return bench_pinning() == PIN_TWO ? TRIPS : FUTEX_TRIPS;
 }
 
+static int there, back;
+
 static void rally(int who)
 {
     unsigned char message[SIZE] = {0};
     for (long i = 0, n = trips(); i < n; i++) {
         if (!who)
-            put(0, message, SIZE);
-        get(!who, message, SIZE);
+            put(there, message, SIZE);
+        get(who ? there : back, message, SIZE);
         if (who)
-            put(1, message, SIZE);
+            put(back, message, SIZE);
     }
+}
+
+static double round_trip(int to, int from)
+{
+    queue(to);
+    there = to;
+    back = from;
+    return bench_pair(rally) / (double)trips();
 }
 
 static double queue_round_trip(void)
 {
-    queue(0);
-    return bench_pair(rally) / (double)trips();
+    return round_trip(THERE, BACK);
+}
+
+static double used_queue_round_trip(void)
+{
+    return round_trip(USED, USED_BACK);
 }
 
 /* ---- a pipe ---- */
@@ -309,14 +397,14 @@ static void stream_large(int who)
     memset(message, who, sizeof message);
     for (int i = 0; i < LARGE_STREAM; i++)
         if (who)
-            put(3, message, LARGE);
+            put(LARGE_ONES, message, LARGE);
         else
-            get(3, message, LARGE);
+            get(LARGE_ONES, message, LARGE);
 }
 
 static double queue_large(void)
 {
-    queue(3);
+    queue(LARGE_ONES);
     return bench_pair(stream_large) / LARGE_STREAM;
 }
 
@@ -357,7 +445,7 @@ static void commit(int which, shoal_message *m)
 
 static void reserve(shoal_message *m)
 {
-    bench_must(shoal_queue_reserve(queue(0), m, LARGE, SHOAL_FOREVER), "reserve");
+    bench_must(shoal_queue_reserve(queue(USED), m, LARGE, SHOAL_FOREVER), "reserve");
 }
 
 /* One message there and back, which nobody fills. */
@@ -368,10 +456,10 @@ static void hand_over(int who)
         reserve(&m);
     for (int i = 0; i < TRIPS; i++) {
         if (!who)
-            commit(0, &m);
-        view(!who, &m);
+            commit(THERE, &m);
+        view(who ? THERE : BACK, &m);
         if (who)
-            commit(1, &m);
+            commit(BACK, &m);
     }
     if (!who)
         shoal_message_release(&m);
@@ -380,7 +468,7 @@ static void hand_over(int who)
 /* Against messages of 64 bytes that are copied. */
 static double large_handed_over(void)
 {
-    queue(0);
+    queue(USED);
     double large = bench_pair(hand_over) / TRIPS;
     return large / queue_round_trip();
 }
@@ -395,9 +483,9 @@ static void fill_and_sum(int who)
         if (who) {
             reserve(&m);
             memset(m.bytes, i + 1, LARGE);
-            commit(3, &m);
+            commit(LARGE_ONES, &m);
         } else {
-            view(3, &m);
+            view(LARGE_ONES, &m);
             s += sum(m.bytes, LARGE);
             shoal_message_release(&m);
         }
@@ -406,7 +494,7 @@ static void fill_and_sum(int who)
 
 static double large_filled_and_summed(void)
 {
-    queue(3);
+    queue(LARGE_ONES);
     return bench_pair(fill_and_sum) / LARGE_STREAM;
 }
 
@@ -453,7 +541,7 @@ static double memory_of_one(void)
     enum { MANY = 2000 };
     static shoal_queue *many[MANY];
     shoal_statistics before, after;
-    queue(0);
+    queue(USED);
     shoal_memory_statistics(&before);
     for (int i = 0; i < MANY; i++)
         bench_must(shoal_queue_create(&many[i], NULL), "shoal_queue_create");
@@ -472,6 +560,8 @@ static double memory_of_one(void)
 const struct bench bench_queue[] = {
     {"queue, 64 bytes", "ns", queue_stream, FAMILY, BOOST(boost_stream), ALL, PIN_TWO,
      RATIO_AT_MOST, 1 / 14.0, ROUNDS},
+    {"queue, 64 bytes, against a bare ring", "ns", queue_stream, FAMILY, "bare ring, one by one",
+     bare_stream, PIN_TWO, 0, RATIO_AT_MOST, 1, ROUNDS},
     {"queue, 64 bytes, no membarrier", "ns", queue_stream, NO_MEMBARRIER, BOOST(boost_stream),
      PIN_TWO, 0, RATIO_AT_MOST, 1 / 14.0, ROUNDS},
     {"queue, 64 bytes, bounded", "ns", bounded_stream, FAMILY, BOOST(boost_stream), ALL, 0,
@@ -486,6 +576,8 @@ const struct bench bench_queue[] = {
      PIN_TWO | PIN_NONE, PIN_TWO, RATIO_AT_MOST, 1, ROUNDS},
     {"queue, there and back", "ns", queue_round_trip, FAMILY, "cache line, spinning",
      bench_line_round_trip, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 2.2, ROUNDS},
+    {"queue that had two producers, there and back", "ns", used_queue_round_trip, FAMILY,
+     "cache line, spinning", bench_line_round_trip, PIN_TWO, 0, RATIO_AT_MOST, 2.2, ROUNDS},
     {"queue, there and back against futex", "ns", queue_round_trip, FAMILY, "futex",
      bench_futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1, ROUNDS},
     {"pipe, there and back", "ns", pipe_round_trip, FAMILY, "cache line, spinning",
