@@ -42,6 +42,17 @@ bool owner_gone(owner_t owner)
     return leaving && record_slot(atomic_load(&record_at(owner_record(owner))->word)) == leaving;
 }
 
+bool owner_over(owner_t owner)
+{
+    uint32_t i = owner_record(owner);
+    uint64_t word = i < RECORDS ? atomic_load(&record_at(i)->word) : 0;
+    if ((uint32_t)(word >> 32) != owner_generation(owner) || !(word & 0xff))
+        return true;
+    uint64_t slot = atomic_load(&slot_at(record_slot(word))->word);
+    return (slot_status(slot) == SLOT_DEAD || slot_status(slot) == SLOT_LEAVING) &&
+           (uint32_t)slot >> 8 == owner_record(shoal_thread.me);
+}
+
 /* ---- who died ---- */
 
 static void dig_grave(uint32_t s, uint64_t word)
@@ -284,6 +295,8 @@ static void wake_ready(_Atomic uint32_t *event, struct header *header)
 static void wake_all(_Atomic uint32_t *event, struct header *header)
 {
     if (event)
+        wait_wake_slow(event, INT_MAX);
+    for (unsigned i = 1; (event = further_event(header, i)); i++)
         wait_wake_slow(event, INT_MAX);
     if (header && life_types[header->type]->rouse)
         life_types[header->type]->rouse(header);

@@ -22,6 +22,9 @@ static inline bool owner_dead(owner_t owner)
  * `repair` of a type asks. */
 bool owner_gone(owner_t owner);
 
+/* Whether there is nothing to repair any more of the owner, or this thread is who repairs it. */
+bool owner_over(owner_t owner);
+
 /* Whether an owner's process can be seen to have ended, looking at its life word; confirms and
  * repairs if so. Then owner_dead tells. */
 void life_ask(owner_t owner);

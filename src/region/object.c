@@ -434,6 +434,13 @@ const char *object_name(const struct header *h)
     return h->name ? (const char *)header_payload(h) + h->name - 1 : "";
 }
 
+__attribute__((noinline)) bool object_still_open(const void *opaque, enum type type)
+{
+    owner_t me;
+    return !self(&me) && atomic_load(&handle_of(opaque)->check) ==
+                             handle_check(type, (uint32_t)(uintptr_t)opaque);
+}
+
 /* ---- closing ---- */
 
 CHILD_PATH bool object_held(uint32_t id, uint32_t but)

@@ -41,12 +41,18 @@ static inline uint32_t handle_check(enum type type, uint32_t tag)
 {
     return (uint32_t)type << 8 | (tag & TAG_MASK) | 0x80;
 }
+/* Of a process that is attached no more, as a raw fork's child is not: whether the handle is still good
+ * after it has attached anew. */
+bool object_still_open(const void *opaque, enum type type);
 /* The header of an open handle of this type, or NULL. */
 static inline struct header *header_of(const void *opaque, enum type type)
 {
     struct handle *h = handle_of(opaque);
     if (unlikely(!h) || unlikely(atomic_load_explicit(&h->check, memory_order_relaxed) !=
                                  handle_check(type, (uint32_t)(uintptr_t)opaque)))
+        return NULL;
+    if (unlikely(!atomic_load_explicit(&process_self.attached, memory_order_relaxed)) &&
+        !object_still_open(opaque, type))
         return NULL;
     return h->header;
 }
@@ -177,7 +183,11 @@ void object_thread_end(void);
 int unit_alloc(_Atomic uint32_t *payload, uint32_t n);
 /* The same, unless there is one already, and zero: for what several might allocate at once. */
 int unit_alloc_once(_Atomic uint32_t *payload, uint32_t n);
-/* Gives the run back if *word still is `expected`, as seen while the guard is held. */
+/* As unit_alloc, but beside a process that is stopped while it holds the guard: -ENOSPC, after a tenth of
+ * a second. */
+int unit_try_alloc(_Atomic uint32_t *payload, uint32_t n);
+/* Gives the run back if *word still is `expected`, as seen while the guard is held; or not, beside such
+ * a process. */
 void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t *word,
                   uint64_t expected);
 /* Gives the run of *payload back and writes 0 to it. */

@@ -11,6 +11,8 @@
 #include <string.h>
 
 enum { KEEP = 64 << 20 >> 12 /* free units that keep their memory */ };
+/* ns for a guard that may be a stopped process's, where there is something else to do */
+enum { ALLOC_PATIENCE = 100000000, FREE_PATIENCE = 1000000 };
 
 static _Atomic uint64_t *bits(uint32_t unit)
 {
@@ -39,10 +41,22 @@ static void mark(uint32_t unit, uint32_t n, bool used)
     }
 }
 
-static void mark_used(uint32_t payload, uint32_t units, void *argument)
+/* Runs that a type tells of an object. */
+struct told {
+    const struct header *header;
+    uint64_t state, used;
+};
+
+/* It may be another object by now, and what is told anything. */
+static void mark_told(uint32_t payload, uint32_t units, void *argument)
 {
-    mark(unit_of(payload), units, true);
-    *(uint64_t *)argument += units;
+    struct told *told = argument;
+    uint32_t unit = unit_of(payload);
+    if (atomic_load(&told->header->state) != told->state || unit >= view.at.max_units ||
+        units > view.at.max_units - unit)
+        return;
+    mark(unit, units, true);
+    told->used += units;
 }
 
 static void rebuild(void)
@@ -69,12 +83,17 @@ static void rebuild(void)
         }
         for (unsigned i = 0; i < GROUP && region_is_populated(header_at(g * GROUP)); i++) {
             struct header *h = header_at(g * GROUP + i);
+            uint64_t state = atomic_load(&h->state);
+            enum object_status status = state_status(state);
             const struct type_repair *type = life_type(h->type);
-            enum object_status status = state_status(atomic_load(&h->state));
-            if (h->units && atomic_load(&h->payload))
-                mark_used(atomic_load(&h->payload), h->units, &used);
+            if (h->units && atomic_load(&h->payload)) {
+                mark(unit_of(atomic_load(&h->payload)), h->units, true);
+                used += h->units;
+            }
+            struct told told = {h, state, 0};
             if (type && type->runs && (status == OBJECT_LIVE || status == OBJECT_DEAD))
-                type->runs(h, mark_used, &used);
+                type->runs(h, mark_told, &told);
+            used += told.used;
         }
     }
     atomic_store(&view.region->units_used, used);
@@ -89,21 +108,35 @@ struct guarded {
 
 /* While it is held no signal handler runs in this thread: one that waits may repair, and so come
  * here. One that runs after the guard was taken and before signals are blocked finds it to be its
- * own thread's, with nothing done yet: it uses it, but for the bits, which may be a dead one's. */
-static int guard_take(struct guarded *g)
+ * own thread's, with nothing done yet: it uses it, but for the bits, which may be a dead one's.
+ *   -ETIMEDOUT: somebody had it for longer than `patience` ns (0: waits without an end): he is stopped,
+ * perhaps. */
+static int guard_take(struct guarded *g, int64_t patience)
 {
     owner_t me, dead;
+    int64_t deadline = SHOAL_FOREVER;
     int rc = self(&me);
     if (rc)
         return rc;
     g->nested = !MUTANT(95) && atomic_load(&view.region->guard) == me;
     if (g->nested)
         rc = SHOAL_OWNER_DIED;
-    else if (!owner_try(&view.region->guard, me))
+    else if (!owner_try(&view.region->guard, me)) {
+        if (patience)
+            deadline = os_now() + patience;
         while ((rc = owner_acquire_slow(&view.region->guard, &view.region->guard_event, WAIT_GUARD,
-                                        me, SHOAL_FOREVER, &dead)) < 0)
-            if (rc != -EINTR) /* it cannot wait here, so deep in handlers and repairs */
-                os_yield();
+                                        me, deadline, &dead)) < 0) {
+            if (rc == -ETIMEDOUT)
+                return rc;
+            if (rc == -EINTR)
+                continue;
+            /* It cannot wait here, so deep in handlers and repairs, nor be told of a death. */
+            owner_t owner = atomic_load(&view.region->guard);
+            if (owner)
+                life_ask(owner);
+            os_yield();
+        }
+    }
     if (!MUTANT(95))
         os_signals_block(&g->signals);
     if (rc == SHOAL_OWNER_DIED && !MUTANT(35))
@@ -173,10 +206,10 @@ static int alloc(_Atomic uint32_t *payload, uint32_t n, bool zero)
     return 0;
 }
 
-int unit_alloc(_Atomic uint32_t *payload, uint32_t n)
+static int alloc_within(_Atomic uint32_t *payload, uint32_t n, int64_t patience)
 {
     struct guarded g;
-    int rc = guard_take(&g);
+    int rc = guard_take(&g, patience);
     if (rc)
         return rc;
     rc = alloc(payload, n, false);
@@ -184,10 +217,21 @@ int unit_alloc(_Atomic uint32_t *payload, uint32_t n)
     return rc;
 }
 
+int unit_alloc(_Atomic uint32_t *payload, uint32_t n)
+{
+    return alloc_within(payload, n, 0);
+}
+
+int unit_try_alloc(_Atomic uint32_t *payload, uint32_t n)
+{
+    int rc = alloc_within(payload, n, ALLOC_PATIENCE);
+    return rc == -ETIMEDOUT ? -ENOSPC : rc;
+}
+
 int unit_alloc_once(_Atomic uint32_t *payload, uint32_t n)
 {
     struct guarded g;
-    int rc = guard_take(&g);
+    int rc = guard_take(&g, 0);
     if (rc)
         return rc;
     rc = atomic_load(payload) ? 0 : alloc(payload, n, true);
@@ -219,7 +263,7 @@ static void give_back(_Atomic uint32_t *payload, uint32_t n)
 void unit_free(_Atomic uint32_t *payload, uint32_t n)
 {
     struct guarded g;
-    if (guard_take(&g))
+    if (guard_take(&g, 0))
         return; /* only a process that cannot attach at all; its death will give the run back */
     give_back(payload, n);
     guard_give(&g);
@@ -229,7 +273,7 @@ void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t 
                   uint64_t expected)
 {
     struct guarded g;
-    if (guard_take(&g))
+    if (guard_take(&g, FREE_PATIENCE))
         return;
     if (atomic_load(word) == expected)
         give_back(payload, n);
