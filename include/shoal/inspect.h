@@ -15,7 +15,7 @@
  *                   … and what its type tells: 'locked', 'levels' (rlock), 'value', 'bound', 'owned'
  *                   (semaphore), 'written', 'readers' (rwlock), 'set', 'sets' (event), 'parties',
  *                   'waiting', 'broken', 'phase' (barrier), 'waiting', 'notified', 'lock' (condition),
- *                   'done' (once), 'size' (a queue's: messages), 'maxsize', 'closed', 'to first',
+ *                   'done' (once), 'size' (a queue's: messages), 'lifo', 'priority', 'maxsize', 'closed', 'to first',
  *                   'to second' (pipe: messages), 'of', 'length', 'lock' (value and array)}],
  *      'waits': [{'pid', 'process', 'thread', 'object', 'type', 'name', 'held_by'}],
  *      'deadlocks': [[{'pid', 'process', 'thread', 'object', 'type', 'name'}]],

@@ -82,7 +82,8 @@ SHOAL_API int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_
                                     int64_t deadline);
 /* Takes the first message into memory from malloc, which the caller frees; *ret is not NULL for a
  * message of 0 bytes either; no zero byte lies behind it. 0. -EAGAIN, -ETIMEDOUT, -EINTR: there was
- * none. -EPIPE: it was shut down, and is empty. Killed inside: the message is in the queue, or gone. */
+ * none. -EPIPE: it was shut down, and is empty: nothing comes any more. -ENOMEM: it stays in the queue.
+ * Killed inside: the message is in the queue, or gone. */
 SHOAL_API int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t deadline);
 /* The same into memory of the caller's. -EMSGSIZE: it is longer than `capacity`, stays in the
  * queue, and *size says how long it is. */
@@ -127,7 +128,9 @@ SHOAL_API int shoal_queue_reserve(shoal_queue *queue, shoal_message *ret, size_t
                                   int64_t deadline);
 /* Puts a message that was reserved or viewed: as put_bytes. On success it is the queue's, and *message
  * empty; otherwise it stays the caller's. message->size may have been made smaller before, unless it came
- * from shoal_queue_put. -EINVAL: it is empty, larger than it was, or another process put it.
+ * from shoal_queue_put. In a SHOAL_PRIORITY queue what was no object of such a queue before counts as plain
+ * bytes. -EINVAL: it is empty, larger than it was, another process put it, or, of a short one that
+ * was viewed, viewed it.
  * -EBADF: it is no message of this process. */
 SHOAL_API int shoal_queue_commit(shoal_queue *queue, shoal_message *message, int64_t deadline);
 /* Takes the first message: as get_bytes, but that a long or reserved one is not copied. -ENOMEM: it is still
@@ -160,12 +163,15 @@ SHOAL_API int shoal_queue_empty(const shoal_queue *queue); /* 1, 0, -errno */
 SHOAL_API int shoal_queue_full(const shoal_queue *queue);  /* 1, 0, -errno */
 
 /* For who counts what is not finished yet: each message taken is reported finished once. 0. -EINVAL:
- * more than were put. */
+ * more than were put. What a process that was killed had taken, and had not reported, nobody reports: join
+ * waits for it until its deadline. */
 SHOAL_API int shoal_queue_task_done(shoal_queue *queue);
 /* Waits until every message put has been reported finished: 0, -EAGAIN, -ETIMEDOUT, -EINTR. */
 SHOAL_API int shoal_queue_join(shoal_queue *queue, int64_t deadline);
 /* Nothing is put any more (-EPIPE). What is in it is taken as before, then -EPIPE; with `at_once`
- * it is dropped, and counts as finished. 0, also when it was shut down before. */
+ * it is dropped, and all counts as finished. 0, also when it was shut down before. A put that another
+ * process was in the middle of still puts, or gets -EPIPE; who gets waits for that. -EAGAIN, with `at_once`,
+ * not SHOAL_FIFO: somebody is stopped inside; it is shut down, but not all was dropped. */
 SHOAL_API int shoal_queue_shutdown(shoal_queue *queue, int at_once);
 
 /* As shoal_memory_reference, shoal_memory_open and shoal_memory_close. */

@@ -457,9 +457,9 @@ int heap_take(struct heap *q, const struct place *p, size_t most, struct taken *
     return under_lock(q, p, deadline, take, &t, &q->items, await_items);
 }
 
-void heap_shut(struct heap *q)
+void heap_shut(struct heap *q, uint32_t how)
 {
-    atomic_fetch_or(&q->closed, LANES_SHUT);
+    atomic_fetch_or(&q->closed, how);
     wait_wake(&q->items, INT_MAX);
     wait_wake(&q->space, INT_MAX);
     wait_wake(&q->finished, INT_MAX);
@@ -508,4 +508,19 @@ void heap_runs(struct heap *q, void (*visit)(uint32_t payload, uint32_t units, v
 _Atomic uint32_t *heap_event(struct heap *q, unsigned i)
 {
     return i == 1 ? &q->space : i == 2 ? &q->finished : i == 3 ? &q->event : NULL;
+}
+
+/* ---- inspection ---- */
+
+void heap_describe(struct description *d, const struct header *h)
+{
+    struct heap q;
+    if (!look_payload(d->look, h, 0, &q, sizeof q))
+        return;
+    describe_number(d, "size", atomic_load(&q.count));
+    if (q.maxsize)
+        describe_number(d, "maxsize", q.maxsize);
+    if (atomic_load(&q.closed))
+        describe_flag(d, "closed", true);
+    describe_flag(d, heap_kind(h) == SHOAL_LIFO ? "lifo" : "priority", true);
 }

@@ -53,7 +53,8 @@ int heap_put(struct heap *q, const struct place *p, void *message, int64_t deadl
 /* The first message, of at most `most` bytes, as an object: as lanes_take. */
 int heap_take(struct heap *q, const struct place *p, size_t most, struct taken *ret,
               int64_t deadline);
-void heap_shut(struct heap *q);
+void heap_shut(struct heap *q, uint32_t how); /* as lanes_shut */
+void heap_describe(struct description *d, const struct header *h);
 
 /* For the type: */
 bool heap_ready(struct heap *q);

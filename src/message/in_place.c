@@ -55,6 +55,43 @@ static int resize(const shoal_message *message, struct header *h)
     return 0;
 }
 
+/* A short message that was viewed. Its bytes stand behind this, aligned as promised. */
+struct viewed {
+    _Alignas(16) uint64_t process; /* who has it: a copy of its memory, a child's, is no message */
+    uint64_t size;
+};
+
+static uint64_t this_process(void)
+{
+    return (uint64_t)process_self.generation << 32 | process_self.slot;
+}
+
+static struct viewed *viewed_of(const shoal_message *message)
+{
+    return (struct viewed *)message->bytes - 1;
+}
+
+static int put_short(struct lanes *q, const struct place *p, const shoal_message *message,
+                     int64_t deadline)
+{
+    struct viewed *v = viewed_of(message);
+    owner_t me;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    if (v->process != this_process())
+        return fail(-EINVAL, "shoal_queue_commit: another process viewed this short message, and "
+                             "may put it");
+    if (message->size > v->size)
+        return fail(-EINVAL, "shoal_queue_commit: %zu bytes, where there were %llu", message->size,
+                    (unsigned long long)v->size);
+    rc = heap_of(p) ? heap_put_bytes(heap_of(p), p, message->bytes, message->size, deadline)
+                    : lanes_put(q, p, message->bytes, message->size, deadline);
+    if (!rc)
+        free(v);
+    return rc;
+}
+
 static int put(struct lanes *q, const struct place *p, const shoal_message *message,
                int64_t deadline)
 {
@@ -86,13 +123,7 @@ int shoal_queue_commit(shoal_queue *queue, shoal_message *message, int64_t deadl
     if (!message || !message->bytes)
         return fail(-EINVAL,
                     "shoal_queue_commit: no message: it was committed or released, perhaps");
-    if (message->handle) {
-        rc = put(q, &p, message, deadline);
-    } else { /* a short one that was viewed */
-        rc = shoal_queue_put_bytes(queue, message->bytes, message->size, deadline);
-        if (!rc)
-            free(message->bytes);
-    }
+    rc = message->handle ? put(q, &p, message, deadline) : put_short(q, &p, message, deadline);
     if (!rc)
         *message = (shoal_message){NULL, 0, NULL};
     return rc;
@@ -108,21 +139,22 @@ int shoal_queue_view(shoal_queue *queue, shoal_message *ret, int64_t deadline)
     if (!ret)
         return fail(-EINVAL, "shoal_queue_view: nowhere to write the message (NULL)");
     struct heap *heap = heap_of(&p);
-    void *copy = heap ? NULL : malloc(INLINE_MOST);
-    if (!heap && !copy)
+    struct viewed *v = heap ? NULL : malloc(sizeof *v + INLINE_MOST);
+    if (!heap && !v)
         return fail(-ENOMEM, "shoal_queue_view: no memory for a short message");
     int rc = heap ? heap_take(heap, &p, SIZE_MAX, &t, deadline)
-                  : lanes_take(q, &p, copy, INLINE_MOST, SIZE_MAX, &t, deadline);
+                  : lanes_take(q, &p, v + 1, INLINE_MOST, SIZE_MAX, &t, deadline);
     taken(rc, &p);
     if (rc || t.object)
-        free(copy);
+        free(v);
     if (rc)
         return rc;
     if (t.object) {
         atomic_store(&message_body(handle_of(t.object)->header)->queue, 0);
         *ret = (shoal_message){message_bytes(t.object), t.size, t.object};
-    } else {
-        *ret = (shoal_message){copy, t.size, NULL};
+    } else if (v) { /* it is there, but in a heap */
+        *v = (struct viewed){this_process(), t.size};
+        *ret = (shoal_message){v + 1, t.size, NULL};
     }
     return 0;
 }
@@ -133,7 +165,7 @@ void shoal_message_release(shoal_message *message)
         return;
     if (message->handle)
         object_close(message->handle, TYPE_MESSAGE);
-    else
-        free(message->bytes);
+    else if (message->bytes)
+        free(viewed_of(message));
     *message = (shoal_message){NULL, 0, NULL};
 }

@@ -39,9 +39,12 @@ static bool has_readers(uint32_t id)
  * gets there. */
 void lane_free_drained(struct lane *lane, uint32_t id)
 {
-    const struct segment *now = segment_of(lane, atomic_load(&lane->head));
+    uint64_t head = atomic_load(&lane->head);
+    const struct segment *now = segment_of(lane, head);
     uint64_t base = now ? atomic_load(&now->base) : 0, bases[LANE_SEGMENTS];
     unsigned n = 0;
+    if (base > head)
+        return; /* all have moved on: its place is a newer one's */
     for (unsigned i = 0; i < LANE_SEGMENTS; i++) {
         struct segment *s = &lane->segments[i];
         bases[i] = atomic_load(&s->base);
@@ -108,7 +111,7 @@ static int get_run(struct segment *s, uint64_t units)
     int rc = object_charge(units * UNIT);
     if (rc)
         return rc;
-    rc = unit_alloc(&s->payload, (uint32_t)units);
+    rc = unit_try_alloc(&s->payload, (uint32_t)units);
     if (rc)
         object_uncharge(units * UNIT);
     object_charge_end(units * UNIT);

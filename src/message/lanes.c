@@ -23,6 +23,10 @@
  *   put is under way, and what it becomes is written down before (next): so taking a ticket == COMMIT,
  *   and whoever meets it moves tail for it (help). All below tail can be taken.
  *
+ * The end. Who puts says that a put is under way (puts), and then looks whether the lanes were shut. Who finds
+ * them shut and empty looks, after a membarrier, whether a put is under way. So either it is seen, and waited
+ * for, or it sees that they are shut; and after an end was told nothing comes.
+ *
  * Memory. A lane writes into a ring (segment); when it is full, and the lane may grow, into a
  * larger one: a record LINK leads there. What was left behind is given back by who takes the first
  * record beyond it, after a membarrier, if no record's `reading` says that somebody reads in this
@@ -147,11 +151,13 @@ static bool drained(struct lanes *q, struct lane *lane, uint32_t id)
     return !any;
 }
 
-/* Becomes the one that tends the lane, if its owner is gone. */
+/* Becomes the one that tends the lane, if its owner is gone, and has been repaired, or the caller is who
+ * repairs it: before it gives up what the dead held it must have settled the lane, since only then is seen
+ * that a long message was put. */
 bool lanes_tend(struct lane *lane)
 {
     owner_t owner = atomic_load(&lane->owner);
-    if (owner && !owner_gone(owner & ~0xffull))
+    if (owner && !owner_over(owner & ~0xffull))
         return false;
     return atomic_compare_exchange_strong(&lane->owner, &owner, shoal_thread.me | TENDED);
 }
@@ -210,9 +216,9 @@ uint64_t lanes_puts(struct lanes *q)
     return sum;
 }
 
-void lanes_shut(struct lanes *q)
+void lanes_shut(struct lanes *q, uint32_t how)
 {
-    atomic_fetch_or(&q->closed, LANES_SHUT);
+    atomic_fetch_or(&q->closed, how);
     wait_wake(&q->items, INT_MAX);
     wait_wake(&q->space, INT_MAX);
     wait_wake(&q->finished, INT_MAX);
@@ -301,10 +307,19 @@ void lanes_destroy(struct lanes *q, uint32_t slot)
             unit_free(&q->chunks[c], chunk_units(c));
 }
 
+/* Asked of what may just have become something else. */
+static uint32_t plausible_high(struct lanes *q)
+{
+    uint32_t most = LANES_FIRST, high = atomic_load(&q->high);
+    for (unsigned c = 0; c < LANE_CHUNKS; c++)
+        most += chunk_lanes(c);
+    return high < most ? high : most;
+}
+
 void lanes_runs(struct lanes *q, void (*visit)(uint32_t payload, uint32_t units, void *argument),
                 void *argument)
 {
-    uint32_t high = atomic_load(&q->high);
+    uint32_t high = plausible_high(q);
     for (unsigned c = 0; c < LANE_CHUNKS; c++)
         if (atomic_load(&q->chunks[c]))
             visit(atomic_load(&q->chunks[c]), chunk_units(c), argument);
@@ -317,10 +332,9 @@ void lanes_runs(struct lanes *q, void (*visit)(uint32_t payload, uint32_t units,
     }
 }
 
-/* Asked of what may just be gone. */
 uint64_t lanes_charged(struct lanes *q, uint32_t slot)
 {
-    uint32_t high = atomic_load(&q->high);
+    uint32_t high = plausible_high(q);
     uint64_t sum = 0;
     for (uint32_t i = 0; i < high; i++) {
         struct lane *lane = lane_at(q, i);

@@ -85,7 +85,10 @@ struct lanes {
 };
 static_assert(sizeof(struct lanes) == 3 * 64 + LANES_FIRST * 448, "no gaps");
 
-enum { LANES_SHUT = 1 /* nothing is put any more; what is there is taken, then -EPIPE */ };
+enum {
+    LANES_SHUT = 1,    /* nothing is put any more; what is there is taken, then -EPIPE */
+    LANES_DROPPED = 2, /* and what was put counts as finished */
+};
 
 /* Where a message may be written: begin, fill in `bytes`, commit; or just forget it. */
 struct room {
@@ -97,6 +100,7 @@ struct room {
     uint64_t record;      /* the last one's position */
     unsigned char *bytes; /* of the last one */
     unsigned count;
+    const struct lanes *interrupted; /* where a signal handler that puts had come from */
 };
 
 /* The place of a family of lanes: the object it lies in; and who is there. */
@@ -147,8 +151,8 @@ int lanes_poll(struct lanes *q, const struct place *p, int64_t deadline);
 /* there is something to take, or an end */
 bool lanes_ready(struct lanes *q, const struct place *p);
 uint64_t lanes_size(struct lanes *q, const struct place *p);
-uint64_t lanes_puts(struct lanes *q); /* messages ever put, with those under way */
-void lanes_shut(struct lanes *q);
+uint64_t lanes_puts(struct lanes *q);           /* messages ever put, with those under way */
+void lanes_shut(struct lanes *q, uint32_t how); /* LANES_…, all that apply */
 
 /* Whether this message was committed at this position, and has not been taken. `id`: of the object that
  * the lanes lie in. May be asked of any content. */

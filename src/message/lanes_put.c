@@ -77,6 +77,17 @@ static inline void look_for_sleepers(_Atomic uint32_t *event)
         wait_wake_slow(event, 1);
 }
 
+/* After `puts` says that a put is under way: whether it may be committed. */
+static inline bool still_open(struct lanes *q)
+{
+    if (likely(process_self.keep.asymmetric))
+        atomic_signal_fence(memory_order_seq_cst);
+    else
+        atomic_thread_fence(memory_order_seq_cst);
+    return likely(!(atomic_load_explicit(&q->closed, memory_order_acquire) & LANES_SHUT)) ||
+           MUTANT(182);
+}
+
 /* ---- bounded: tickets ---- */
 
 /* How many of the messages that were given tickets up to `ticket` have been taken; never too
@@ -133,6 +144,7 @@ static uint64_t end_of(struct room *r, unsigned n)
 struct commit {
     struct room *room;
     unsigned put;
+    bool more; /* there is place for another one */
 };
 
 /* Takes tickets for as many of the room's messages as there is place for. */
@@ -146,20 +158,22 @@ static int take_tickets(struct lanes *q, const struct place *p, void *argument)
             lanes_help(q, t);
             continue;
         }
-        if (atomic_load_explicit(&q->closed, memory_order_relaxed) & LANES_SHUT)
-            return -EPIPE;
         if (t - lane->gone >= q->maxsize)
             lane->gone = taken_until(q, p->id, t);
         uint64_t place = t - lane->gone < q->maxsize ? q->maxsize - (t - lane->gone) : 0;
         if (atomic_load(&q->ticket) != t)
             continue;
         if (!place)
-            return -EAGAIN;
+            return atomic_load(&q->closed) & LANES_SHUT ? -EPIPE : -EAGAIN;
         unsigned n = place < c->room->count ? (unsigned)place : c->room->count;
         uint64_t end = n == c->room->count ? c->room->end : end_of(c->room, n);
         stamp_records(c->room, t + 1, true);
         uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed) & COUNT_MASK;
         atomic_store(&lane->puts, (uint64_t)n << COUNT_BITS | (puts + n));
+        if (!still_open(q)) {
+            atomic_store(&lane->puts, puts);
+            return -EPIPE;
+        }
         if (!MUTANT(124))
             atomic_store(&lane->next, end);
         uint64_t named = (uint64_t)(c->room->index + 1) << LANE_SHIFT | (t + n);
@@ -174,6 +188,9 @@ static int take_tickets(struct lanes *q, const struct place *p, void *argument)
         atomic_store(&lane->puts, puts + n);
         atomic_store(&lane->write, end);
         c->put = n;
+        c->more =
+            t + n - lane->gone < q->maxsize || (atomic_load(&q->space) & SLEEPERS &&
+                                                t + n - taken_until(q, p->id, t + n) < q->maxsize);
         return 0;
     }
 }
@@ -274,6 +291,7 @@ static int await_room(struct lanes *q, const struct place *p, struct begin *b, i
         rc = b->over ? lanes_await(q, p, &q->space, deadline, 0, find_room_below, b)
                      : lanes_await(q, p, &q->space, deadline, SHORTAGE_SLICE, find_room, b);
     while (rc == -ENOSPC);
+    wait_wake(&q->space, 1); /* there may be room for the next one, too */
     return rc;
 }
 
@@ -294,6 +312,7 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
         if (rc)
             return rc;
     }
+    const struct lanes *interrupted = putting;
     putting = q;
     atomic_signal_fence(memory_order_seq_cst);
     struct begin b = {r, m->lane, size, named, false};
@@ -301,10 +320,11 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
     if (unlikely(rc == -EAGAIN))
         rc = await_room(q, p, &b, deadline);
     if (unlikely(rc)) {
-        putting = NULL;
+        putting = interrupted;
         return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut down", p->call)
                             : rc;
     }
+    r->interrupted = interrupted;
     r->index = m->index;
     r->stamp = 0;
     if (!q->maxsize && atomic_load_explicit(&q->high, memory_order_acquire) != 1)
@@ -322,19 +342,21 @@ static inline bool put_at_once(struct lanes *q, const struct place *p, const voi
     if (unlikely(m->q != q || m->generation != p->generation || q->maxsize || putting == q || !me))
         return false;
     struct lane *lane = m->lane;
-    if (unlikely(atomic_load_explicit(&lane->owner, memory_order_relaxed) != me ||
-                 atomic_load_explicit(&q->closed, memory_order_acquire)))
+    if (unlikely(atomic_load_explicit(&lane->owner, memory_order_relaxed) != me))
         return false;
+    const struct lanes *interrupted = putting;
+    putting = q; /* before anything is read that a put changes */
+    atomic_signal_fence(memory_order_seq_cst);
     const struct segment *s = newest(lane);
     uint64_t need = record_size(size),
              at = atomic_load_explicit(&lane->write, memory_order_relaxed);
     uint64_t end = at + need, mask = segment_size(s) - 1;
     uint64_t base = atomic_load_explicit(&s->base, memory_order_relaxed);
     /* Memory is there, for this and the header behind it, and not over the ring's end. */
-    if (unlikely(end + RECORD > lane->room_end || ((at - base) & mask) + need > mask))
+    if (unlikely(end + RECORD > lane->room_end || ((at - base) & mask) + need > mask)) {
+        putting = interrupted;
         return false;
-    putting = q;
-    atomic_signal_fence(memory_order_seq_cst);
+    }
     struct record_header *record = record_in(s, at);
     bool alone = atomic_load_explicit(&q->high, memory_order_acquire) == 1;
     uint64_t puts = atomic_load_explicit(&lane->puts, memory_order_relaxed);
@@ -342,11 +364,16 @@ static inline bool put_at_once(struct lanes *q, const struct place *p, const voi
     copy(record + 1, bytes, size);
     atomic_store_explicit(&record_in(s, end)->word, 0, memory_order_relaxed);
     atomic_store_explicit(&lane->puts, 1ull << COUNT_BITS | (puts + 1), memory_order_relaxed);
+    if (!still_open(q)) {
+        atomic_store(&lane->puts, puts);
+        putting = interrupted;
+        return false;
+    }
     atomic_store_explicit(&record->word, word_make(puts, size, KIND_BYTES), memory_order_release);
     atomic_store_explicit(&lane->puts, puts + 1, memory_order_relaxed);
     atomic_store_explicit(&lane->write, end, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
-    putting = NULL;
+    putting = interrupted;
     look_for_sleepers(&q->items);
     return true;
 }
@@ -409,15 +436,19 @@ int lanes_commit(struct lanes *q, const struct place *p, struct room *r, int64_t
     if (put)
         *put = r->count;
     if (q->maxsize) {
-        struct commit c = {r, 0};
+        struct commit c = {r, 0, false};
         atomic_store_explicit(&record->word, r->word, memory_order_relaxed);
         if (r->at != r->from)
             write_skip(s, r);
         rc = take_tickets(q, p, &c);
-        if (rc == -EAGAIN)
+        if (rc == -EAGAIN) {
             rc = lanes_await(q, p, &q->space, deadline, 0, take_tickets, &c);
-        else
+            c.more |= rc != 0; /* woken, perhaps, for a place that it did not take */
+        } else {
             lanes_pace.run++;
+        }
+        if (c.more && !MUTANT(189))
+            wait_wake(&q->space, 1);
         if (put)
             *put = c.put;
     } else {
@@ -431,15 +462,21 @@ int lanes_commit(struct lanes *q, const struct place *p, struct room *r, int64_t
         /* counted before it can be seen, so that nobody finishes what was not counted */
         atomic_store_explicit(&lane->puts, (uint64_t)r->count << COUNT_BITS | (puts + r->count),
                               memory_order_relaxed);
-        atomic_store_explicit(&record->word, r->word, memory_order_release);
-        atomic_store_explicit(&lane->puts, puts + r->count, memory_order_relaxed);
-        atomic_store_explicit(&lane->write, r->end, memory_order_release);
+        if (still_open(q)) {
+            atomic_store_explicit(&record->word, r->word, memory_order_release);
+            atomic_store_explicit(&lane->puts, puts + r->count, memory_order_relaxed);
+            atomic_store_explicit(&lane->write, r->end, memory_order_release);
+        } else {
+            atomic_store(&lane->puts, puts);
+            rc = -EPIPE;
+        }
     }
     atomic_signal_fence(memory_order_seq_cst);
-    putting = NULL;
+    putting = r->interrupted;
+    if (!rc || rc == -EPIPE) /* who waits for what was under way learns that it does not come */
+        look_for_sleepers(&q->items);
     if (unlikely(rc))
         return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut down", p->call)
                             : rc;
-    look_for_sleepers(&q->items);
     return 0;
 }

@@ -3,11 +3,25 @@
 #include "message/message.h"
 #include <limits.h>
 
+/* It grows with each message that is taken. */
+static uint64_t sum_of_heads(struct lanes *q, uint32_t high)
+{
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < high; i++) {
+        struct lane *lane = lane_at(q, i);
+        sum += lane ? atomic_load(&lane->head) : 0;
+    }
+    return sum;
+}
+
+/* That there is none was true at the moment when the first lane was looked at, if nothing was taken from the
+ * others since; otherwise all are looked at again. */
 static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best, bool any)
 {
     bool again = true;
     while (again) {
         bool first = !any, empty = false, better = false;
+        uint64_t heads = any ? 0 : sum_of_heads(q, high);
         for (uint32_t i = 0; i < high; i++) {
             struct lane *lane = lane_at(q, i);
             struct found f;
@@ -23,6 +37,8 @@ static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best, b
         /* Lanes that had something had it before the smallest was found; empty ones are looked at
          * again. */
         again = any && (first ? empty : better) && !MUTANT(117);
+        if (!any)
+            again = sum_of_heads(q, high) != heads && !MUTANT(187);
     }
     return any;
 }
@@ -105,6 +121,25 @@ static inline int take_bytes(struct found *f, struct take *t)
     return 0;
 }
 
+/* Of lanes that are shut, and were found empty: whether nothing can come any more but what is there by
+ * now. A dead owner's put does not come; a living one's is waited for. */
+static bool nobody_puts(struct lanes *q)
+{
+    if (process_self.keep.asymmetric)
+        os_membarrier();
+    atomic_thread_fence(memory_order_seq_cst);
+    uint32_t high = atomic_load(&q->high);
+    for (uint32_t i = 0; i < high; i++) {
+        struct lane *lane = lane_at(q, i);
+        if (!lane || !(atomic_load(&lane->puts) >> COUNT_BITS))
+            continue;
+        owner_t owner = atomic_load(&lane->owner);
+        if (owner && !owner_dead(owner & ~0xffull) && !MUTANT(183))
+            return false;
+    }
+    return true;
+}
+
 static inline int take_one(struct lanes *q, const struct place *p, void *argument)
 {
     struct take *t = argument;
@@ -113,11 +148,13 @@ static inline int take_one(struct lanes *q, const struct place *p, void *argumen
     uint64_t was = reading_begin(p->id);
     int rc;
     do {
+        rc = -ENOENT;
         if (!lanes_choose(q, &f)) {
-            rc = shut ? -EPIPE : 0;
-            if (!rc)
-                rc = -ENOENT;
-            break;
+            if (!shut || !nobody_puts(q))
+                break;
+            rc = -EPIPE;
+            if (!lanes_choose(q, &f))
+                break;
         }
         rc = (f.word & 0xff) == KIND_OBJECT ? take_object(&f, t) : take_bytes(&f, t);
     } while (rc == -EAGAIN);
@@ -148,10 +185,13 @@ static inline int take_or_wait(struct lanes *q, const struct place *p, int64_t d
     if (unlikely(rc))
         return rc;
     rc = try(q, p, t);
-    if (unlikely(rc == -EAGAIN))
+    if (unlikely(rc == -EAGAIN)) {
         rc = lanes_await(q, p, &q->items, deadline, 0, try, t);
-    else
+        if (rc && !MUTANT(188)) /* woken, perhaps, for what another can take */
+            wait_wake(&q->items, 1);
+    } else {
         pace_on(q, p);
+    }
     if (unlikely(rc == -EPIPE)) {
         wait_wake(&q->items, INT_MAX); /* who shut it may have died before it woke all */
         return fail(rc, "%s: there is nothing any more: it was shut down", p->call);
@@ -234,6 +274,7 @@ static int take_several(struct lanes *q, const struct place *p, void *argument)
             used += size;
             t->ret[t->got++] = (struct taken){.size = size};
             end = at = next.end;
+            f.linked |= next.linked;
             if (unlikely(atomic_load_explicit(&f.lane->head, memory_order_acquire) != f.head))
                 break;
         } while (t->got < t->n && record_from(f.lane, &at, until, &next));

@@ -440,7 +440,7 @@ static void end_destroy(struct header *h, uint32_t slot)
     struct header *pipe = header_at(e->pipe);
     if (!atomic_load(&e->told)) {
         for (unsigned i = 0; i < lanes_count(pipe); i++)
-            lanes_shut(lanes_in(pipe, i));
+            lanes_shut(lanes_in(pipe, i), LANES_SHUT);
         if (e->in != NONE && !MUTANT(164))
             lanes_drop(lanes_in(pipe, e->in), e->pipe, slot);
         atomic_store(&e->told, 1);

@@ -145,32 +145,35 @@ static inline int take(struct lanes *q, struct place *p, void *buffer, size_t ca
     return taken(rc, p);
 }
 
+/* Memory first, as what was taken cannot be put back to where it was. */
 int shoal_queue_get_bytes(shoal_queue *queue, void **ret, size_t *size, int64_t deadline)
 {
     struct place p;
     struct taken t;
-    unsigned char buffer[INLINE_MOST];
     struct lanes *q = queue_of(queue, "shoal_queue_get_bytes", &p);
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_get_bytes");
     if (unlikely(!ret || !size))
         return fail(-EINVAL,
                     "shoal_queue_get_bytes: nowhere to write the message or its size (NULL)");
-    int rc = take(q, &p, buffer, sizeof buffer, SIZE_MAX, &t, deadline);
-    if (rc)
+    unsigned char *copy = NULL;
+    int rc = -EMSGSIZE;
+    for (size_t room = INLINE_MOST; rc == -EMSGSIZE; room = t.size) {
+        free(copy);
+        copy = malloc(room);
+        if (!copy)
+            return fail(-ENOMEM, "%s: no memory for a message of %zu bytes; it is still there",
+                        p.call, room);
+        rc = take(q, &p, copy, room, room, &t, deadline);
+    }
+    if (rc) {
+        free(copy);
         return rc;
-    void *copy = malloc(t.size ? t.size : 1);
-    if (!copy) { /* it was taken, and cannot be put back to where it was */
-        if (t.object)
-            object_close(t.object, TYPE_MESSAGE);
-        return fail(-ENOMEM, "%s: no memory for a message of %zu bytes, which is lost", p.call,
-                    t.size);
     }
     if (t.object)
         message_unpack(t.object, copy);
-    else
-        memcpy(copy, buffer, t.size);
-    *ret = copy;
+    void *smaller = realloc(copy, t.size ? t.size : 1);
+    *ret = smaller ? smaller : copy;
     *size = t.size;
     return 0;
 }
@@ -308,6 +311,14 @@ static _Atomic uint32_t *finished_of(const struct place *p)
     return heap ? &heap->finished : &lanes_of(p->header)->finished;
 }
 
+/* Also if what was left has been dropped. */
+static bool all_finished(const struct place *p)
+{
+    struct heap *heap = heap_of(p);
+    uint32_t closed = atomic_load(heap ? &heap->closed : &lanes_of(p->header)->closed);
+    return closed & LANES_DROPPED || atomic_load(done_of(p)) >= puts_of(p);
+}
+
 static int64_t count(const shoal_queue *queue, const char *call)
 {
     struct place p;
@@ -366,7 +377,7 @@ static int wait_finished(const struct place *p, int64_t deadline)
         return rc;
     for (;;) {
         uint32_t seen = wait_announce(&w, finished_of(p));
-        if (atomic_load(done_of(p)) >= puts_of(p))
+        if (all_finished(p))
             break;
         rc = wait_park(&w, finished_of(p), seen, deadline);
         if (rc)
@@ -383,7 +394,7 @@ int shoal_queue_join(shoal_queue *queue, int64_t deadline)
     if (!queue_of(queue, "shoal_queue_join", &p))
         return bad_handle(queue, "shoal_queue_join");
     int rc = self(&me);
-    if (rc || atomic_load(done_of(&p)) >= puts_of(&p))
+    if (rc || all_finished(&p))
         return rc;
     return waited(wait_finished(&p, deadline), p.call, queue, TYPE_QUEUE, deadline);
 }
@@ -396,19 +407,19 @@ int shoal_queue_shutdown(shoal_queue *queue, int at_once)
     struct taken t;
     if (!q)
         return bad_handle(queue, "shoal_queue_shutdown");
+    uint32_t how = LANES_SHUT | (at_once ? LANES_DROPPED : 0);
     if (heap_of(&p))
-        heap_shut(heap_of(&p));
+        heap_shut(heap_of(&p), how);
     else
-        lanes_shut(q);
+        lanes_shut(q, how);
     while (at_once) {
         int rc = take(q, &p, buffer, sizeof buffer, SIZE_MAX, &t, SHOAL_NOW);
-        if (rc == -EPIPE || rc == -EAGAIN)
+        if (rc == -EPIPE || (rc == -EAGAIN && !heap_of(&p)))
             break;
         if (rc)
             return rc;
         if (t.object)
             object_close(t.object, TYPE_MESSAGE);
-        shoal_queue_task_done(queue);
     }
     return 0;
 }
@@ -500,5 +511,8 @@ const struct type_repair queue_repair = {.repair = repair,
 
 void queue_describe(struct description *d, const struct header *h)
 {
-    lanes_describe(d, h, 0, "size");
+    if (heap_kind(h))
+        heap_describe(d, h);
+    else
+        lanes_describe(d, h, 0, "size");
 }

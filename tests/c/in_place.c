@@ -208,6 +208,36 @@ TEST(in_place_bad_input_is_refused)
     done();
 }
 
+TEST(in_place_short_messages_that_were_viewed_are_put_as_they_are_or_shorter)
+{
+    shoal_message m;
+    for (unsigned k = 0; k < 3; k++) {
+        setup(kinds[k], 0);
+        ASSERT_OK(shoal_queue_put_bytes(queue, "hello", 5, SHOAL_NOW));
+        ASSERT_OK(shoal_queue_view(queue, &m, SHOAL_NOW));
+        m.size = 6;
+        ASSERT_ERR(shoal_queue_commit(queue, &m, SHOAL_NOW), -EINVAL);
+        m.size = 60000;
+        ASSERT_ERR(shoal_queue_commit(queue, &m, SHOAL_NOW), -EINVAL);
+        m.size = 4;
+        shoal_message twin = m;
+        pid_t pid = (pid_t)ASSERT_SYS(fork());
+        if (!pid) { /* one of them puts it: of a copy that is the one that viewed it */
+            int rc = k == SHOAL_FIFO ? shoal_queue_commit(queue, &twin, SHOAL_NOW) : -EINVAL;
+            shoal_message_release(&twin);
+            _exit(-rc != EINVAL);
+        }
+        ends_well(pid);
+        commit(&m);
+        ASSERT_OK(shoal_queue_view(queue, &m, SHOAL_NOW));
+        ASSERT_EQ_INT(m.size, 4);
+        ASSERT_TRUE(!memcmp(m.bytes, "hell", 4));
+        shoal_message_release(&m);
+        ASSERT_ERR(shoal_queue_view(queue, &m, SHOAL_NOW), -EAGAIN);
+        done();
+    }
+}
+
 TEST(in_place_messages_are_put_once_by_forked_processes)
 {
     setup(SHOAL_FIFO, 0);

@@ -254,6 +254,37 @@ TEST(inspect_shows_how_many_messages_lie_in_a_bounded_queue)
     queue_shows(100);
 }
 
+TEST(inspect_shows_lifo_and_priority_queues)
+{
+    static const struct {
+        unsigned kind;
+        const char *name;
+    } kinds[] = {{SHOAL_LIFO, "lifo"}, {SHOAL_PRIORITY, "priority"}};
+    for (int i = 0; i < 2; i++) {
+        shoal_queue *heap;
+        ASSERT_OK(shoal_queue_create(&heap, &(shoal_queue_options){.kind = kinds[i].kind,
+                                                                   .name = "queue",
+                                                                   .maxsize = i ? 10 : 0}));
+        for (int n = 0; n < 5; n++)
+            ASSERT_OK(shoal_queue_put_bytes(heap, "x", 1, SHOAL_NOW));
+        for (int shut = 0; shut < 2; shut++) {
+            shoal_any *snapshot = look();
+            const shoal_any *shown = find(snapshot, "objects", "name", "queue"), *none;
+            ASSERT_EQ_INT(number(shown, "size"), 5);
+            get(shown, kinds[i].name);
+            ASSERT_ERR(shoal_any_get_str(shown, kinds[!i].name, &none), -ENOENT);
+            if (i)
+                ASSERT_EQ_INT(number(shown, "maxsize"), 10);
+            else
+                ASSERT_ERR(shoal_any_get_str(shown, "maxsize", &none), -ENOENT);
+            ASSERT_EQ_INT(shoal_any_get_str(shown, "closed", &none), shut ? 0 : -ENOENT);
+            shoal_any_free(snapshot);
+            ASSERT_OK(shoal_queue_shutdown(heap, 0));
+        }
+        shoal_queue_close(heap);
+    }
+}
+
 TEST(inspect_shows_pipes_values_and_arrays)
 {
     shoal_connection *first, *second;

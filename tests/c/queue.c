@@ -4,6 +4,7 @@
 #include "region/life.h"
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 
 enum { LONG = 1 << 20, PRODUCERS = 4 };
 
@@ -834,6 +835,189 @@ TEST(queue_shutdown_at_once_drops_the_rest)
     ASSERT_OK(shoal_queue_join(queue, SHOAL_NOW));
     ASSERT_EQ_INT(objects(), before);
     done();
+}
+
+/* ---- who is woken, and does not take ---- */
+
+/* Whoever is not woken sleeps on: nobody looks by himself now and then, or is told of the end of others. */
+static void setup_without_net(uint64_t maxsize)
+{
+    setenv("SHOAL_TEST_NET", "0", 1);
+    setup_with(maxsize);
+}
+
+static void stay_until_all_are_through(void)
+{
+    atomic_fetch_add(&shared[1], 1);
+    until_word(&shared[2], 1);
+}
+
+static void put_one_more(void)
+{
+    ASSERT_OK(put(1, 0, SHOAL_FOREVER));
+    stay_until_all_are_through();
+}
+
+TEST(queue_get_of_several_wakes_all_for_whom_there_is_place)
+{
+    for (int many = 0; many < 2; many++) {
+        struct mail mails[3];
+        shoal_bytes got[3];
+        pid_t pids[3];
+        setup_without_net(3);
+        for (int i = 0; i < 3; i++)
+            ASSERT_OK(put(0, i, SHOAL_NOW));
+        for (int i = 0; i < 3; i++)
+            pids[i] = child(put_one_more);
+        for (int i = 0; i < 3; i++)
+            until_asleep(pids[i]);
+        if (many)
+            ASSERT_EQ_INT(shoal_queue_get_many(queue, got, 3, mails, sizeof mails, SHOAL_NOW), 3);
+        for (int i = 0; i < 3 && !many; i++)
+            ASSERT_OK(get(&mails[i], SHOAL_NOW));
+        until_word(&shared[1], 3);
+        atomic_store(&shared[2], 1);
+        for (int i = 0; i < 3; i++)
+            ends_well(pids[i]);
+        done();
+    }
+}
+
+static void get_into_too_little(void)
+{
+    char byte;
+    size_t size;
+    ASSERT_ERR(shoal_queue_get_bytes_into(queue, &byte, 1, &size, SHOAL_FOREVER), -EMSGSIZE);
+    stay_until_all_are_through();
+}
+
+static void get_one(void)
+{
+    struct mail m;
+    ASSERT_OK(get(&m, SHOAL_FOREVER));
+    stay_until_all_are_through();
+}
+
+/* Those who began to sleep first are woken first. */
+TEST(queue_message_that_is_too_long_for_one_wakes_another)
+{
+    setup_without_net(0);
+    pid_t small = child(get_into_too_little);
+    until_asleep(small);
+    pid_t large = child(get_one);
+    until_asleep(large);
+    ASSERT_OK(put(0, 0, SHOAL_NOW));
+    while (shoal_queue_qsize(queue)) /* the one for whom it is short enough takes it */
+        nap();
+    ASSERT_OK(put(0, 0, SHOAL_NOW)); /* if the other was not woken for the first */
+    until_word(&shared[1], 2);
+    atomic_store(&shared[2], 1);
+    ends_well(large);
+    ends_well(small);
+    done();
+}
+
+static void put_and_get(void)
+{
+    enum { TIMES = 200000 };
+    struct mail m;
+    for (int i = 0; i < TIMES; i++) {
+        ASSERT_OK(put(0, 0, SHOAL_NOW));
+        ASSERT_OK(get(&m, SHOAL_NOW));
+    }
+}
+
+TEST(queue_is_never_empty_where_each_puts_before_it_takes)
+{
+    for (int round = 0; round < 2; round++) {
+        pid_t pids[2];
+        setup_with(round ? 100 : 0);
+        for (int i = 0; i < 2; i++)
+            pids[i] = child(put_and_get);
+        for (int i = 0; i < 2; i++)
+            ends_well(pids[i]);
+        done();
+    }
+}
+
+/* It holds nothing before its first call, which must not reach what lies there by then. */
+TEST(queue_that_is_gone_is_a_bad_handle_in_a_raw_fork)
+{
+    for (int puts = 0; puts < 2; puts++) {
+        shoal_memory *memory[20];
+        setup();
+        ASSERT_OK(put(0, 0, SHOAL_NOW));
+        pid_t pid = (pid_t)ASSERT_SYS(syscall(SYS_fork));
+        if (!pid) {
+            struct mail m;
+            until_word(shared, 1);
+            ASSERT_ERR(puts ? put(0, 0, SHOAL_NOW) : get(&m, SHOAL_NOW), -EBADF);
+            _exit(0);
+        }
+        queue = shoal_queue_close(queue);
+        for (int i = 0; i < 20; i++) {
+            ASSERT_OK(shoal_memory_create(&memory[i], 2000, NULL));
+            memset(shoal_memory_address(memory[i]), 0, 2000);
+        }
+        atomic_store(shared, 1);
+        ends_well(pid);
+        for (int i = 0; i < 20; i++) {
+            const unsigned char *bytes = shoal_memory_address(memory[i]);
+            for (int k = 0; k < 2000; k++)
+                ASSERT_EQ_INT(bytes[k], 0);
+            shoal_memory_close(memory[i]);
+        }
+        done();
+    }
+}
+
+/* ---- the end ---- */
+
+/* Who puts says how many it put. */
+static void put_all_the_time(void)
+{
+    long n = 0;
+    int rc;
+    while (!(rc = shoal_queue_put_bytes(queue, "x", 1, SHOAL_FOREVER)))
+        if (++n == 100)
+            atomic_fetch_add(&shared[1], 1);
+    ASSERT_ERR(rc, -EPIPE);
+    atomic_fetch_add(&shared[0], n);
+}
+
+/* Shut down while one or two put: after its end was told there is nothing, now and later. */
+TEST(queue_that_was_shut_down_has_an_end)
+{
+    enum { ROUNDS = 60 };
+    char byte;
+    size_t size;
+    for (int round = 0; round < 4 * ROUNDS; round++) {
+        int producers = 1 + round % 2, at_once = round / 2 % 2, rc;
+        long got = 0;
+        pid_t pids[2];
+        setup_with(round % 3 ? 0 : 1000);
+        for (int i = 0; i < producers; i++)
+            pids[i] = child(put_all_the_time);
+        while (shared[1] < producers) {
+            rc = shoal_queue_get_bytes_into(queue, &byte, 1, &size, SHOAL_NOW);
+            if (rc)
+                ASSERT_ERR(rc, -EAGAIN);
+            got += !rc;
+        }
+        ASSERT_OK(shoal_queue_shutdown(queue, at_once));
+        while (!(rc = shoal_queue_get_bytes_into(queue, &byte, 1, &size, SHOAL_FOREVER)))
+            got++;
+        ASSERT_ERR(rc, -EPIPE);
+        for (int i = 0; i < producers; i++)
+            ends_well(pids[i]);
+        ASSERT_EQ_INT(shoal_queue_qsize(queue), 0);
+        ASSERT_ERR(shoal_queue_get_bytes_into(queue, &byte, 1, &size, SHOAL_NOW), -EPIPE);
+        if (at_once)
+            ASSERT_OK(shoal_queue_join(queue, SHOAL_NOW));
+        else
+            ASSERT_EQ_INT(got, shared[0]);
+        done();
+    }
 }
 
 static void get_until_shut(void)

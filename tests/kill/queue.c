@@ -847,6 +847,61 @@ KILL_SCENARIO(queue_get_meets_two_producers, .setup = setup_empty, .prepare = fa
               .victim = take_the_earlier, .partner = one_after_the_other, .partners = 2,
               .stopped = await_both, .survivors = 1, .final = finish_order,
               .flags = KILL_EVERY_INSTRUCTION);
+/* ---- a put that meets the end ---- */
+
+static void put_or_come_too_late(void *p)
+{
+    struct state *s = p;
+    unsigned char message[16];
+
+    memset(message, VICTIMS, sizeof(message));
+    int rc = shoal_queue_put_bytes(s->queue, message, sizeof(message), SHOAL_FOREVER);
+    if (rc)
+        ASSERT_ERR(rc, -EPIPE);
+    else
+        s->note->entered = 2;
+}
+
+/* Whether that is the end; after it nothing comes. */
+static void shut_and_take(void *p, int i)
+{
+    struct state *s = p;
+    int rc;
+
+    (void)i;
+    ASSERT_OK(shoal_queue_shutdown(s->queue, 0));
+    while (!(rc = get(s, SHOAL_NOW)))
+        ASSERT_EQ_INT(s->note->at[4], 0);
+    if (rc == -EPIPE)
+        s->note->at[4] = 1;
+    else
+        ASSERT_ERR(rc, -EAGAIN);
+}
+
+static void finish_shut_beside(void *p)
+{
+    struct state *s = p;
+    int rc, more = 0;
+
+    family_settle();
+    while (!(rc = get(s, SHOAL_NOW)))
+        more++;
+    ASSERT_ERR(rc, -EPIPE);
+    if (s->note->at[4])
+        ASSERT_EQ_INT(more, 0);
+    ASSERT_LE_INT(s->counts[VICTIMS], 1);
+    if (s->note->entered == 2)
+        ASSERT_EQ_INT(s->counts[VICTIMS], 1);
+    ASSERT_EQ_INT(shoal_queue_qsize(s->queue), 0);
+    family_check(s->note->before);
+}
+
+KILL_SCENARIO(queue_put_meets_shutdown, .setup = setup_empty, .prepare = prepare_lane,
+              .victim = put_or_come_too_late, .survivor = shut_and_take, .stopped = shut_and_take,
+              .survivors = 1, .final = finish_shut_beside, .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(queue_put_bounded_meets_shutdown, .setup = setup_bounded, .prepare = prepare_lane,
+              .victim = put_or_come_too_late, .survivor = shut_and_take, .stopped = shut_and_take,
+              .survivors = 1, .final = finish_shut_beside, .flags = KILL_EVERY_INSTRUCTION);
 /* ---- the place of a long message that was not put ---- */
 
 /* All of a put, but for the step that it is. */
