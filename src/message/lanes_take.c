@@ -15,13 +15,13 @@ static uint64_t sum_of_heads(struct lanes *q, uint32_t high)
 }
 
 /* That there is none was true at the moment when the first lane was looked at, if nothing was taken from the
- * others since; otherwise all are looked at again. */
+ * others since; so who finds none counts, and looks once more. */
 static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best, bool any)
 {
-    bool again = true;
+    bool again = true, counted = false;
+    uint64_t heads = 0;
     while (again) {
         bool first = !any, empty = false, better = false;
-        uint64_t heads = any ? 0 : sum_of_heads(q, high);
         for (uint32_t i = 0; i < high; i++) {
             struct lane *lane = lane_at(q, i);
             struct found f;
@@ -37,8 +37,12 @@ static bool choose_of_many(struct lanes *q, uint32_t high, struct found *best, b
         /* Lanes that had something had it before the smallest was found; empty ones are looked at
          * again. */
         again = any && (first ? empty : better) && !MUTANT(117);
-        if (!any)
-            again = sum_of_heads(q, high) != heads && !MUTANT(187);
+        if (!any && !MUTANT(187)) {
+            uint64_t now = sum_of_heads(q, high);
+            again = !counted || now != heads;
+            heads = now;
+            counted = true;
+        }
     }
     return any;
 }
