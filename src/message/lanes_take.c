@@ -52,12 +52,13 @@ bool lanes_choose(struct lanes *q, struct found *f)
 {
     uint32_t high = atomic_load_explicit(&q->high, memory_order_acquire);
     bool any = high == 1 ? peek(&q->first[0], q->maxsize, f) : choose_of_many(q, high, f, false);
-    /* A lane that was opened before the one found was begun may hold an older one. */
+    /* A lane that was opened before the one found was begun may hold an older one; and if none was found,
+     * the one that has taken what was here may have put before, into a lane of its own. */
     for (uint32_t now;
-         unlikely(any && (now = atomic_load_explicit(&q->high, memory_order_acquire)) != high &&
+         unlikely((now = atomic_load_explicit(&q->high, memory_order_acquire)) != high &&
                   !MUTANT(118));) {
         high = now;
-        choose_of_many(q, high, f, true);
+        any = choose_of_many(q, high, f, any);
     }
     return any;
 }
