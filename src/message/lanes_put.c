@@ -367,6 +367,7 @@ static inline bool put_at_once(struct lanes *q, const struct place *p, const voi
     if (!still_open(q)) {
         atomic_store(&lane->puts, puts);
         putting = interrupted;
+        look_for_sleepers(&q->items); /* who waits for it learns that it does not come */
         return false;
     }
     atomic_store_explicit(&record->word, word_make(puts, size, KIND_BYTES), memory_order_release);
