@@ -161,21 +161,25 @@ static void move_down(_Atomic uint64_t *array, uint64_t name, uint64_t n, uint64
 
 /* ---- the array's memory ---- */
 
-/* What one who died had not come to give back, or not come to move to. */
+/* What one who died had not come to give back, or not come to move to. It stays, beside a process that is
+ * stopped while it holds the units' guard. */
 static void free_other(struct heap *q)
 {
     unsigned other = !q->now;
     if (atomic_load(&q->runs[other].payload))
-        unit_free(&q->runs[other].payload, atomic_load(&q->runs[other].units));
+        unit_try_free(&q->runs[other].payload, atomic_load(&q->runs[other].units));
 }
 
-/* Moves the array to a run of so many units: 0, -ENOSPC (the region has none) or -ENOMEM. */
+/* Moves the array to a run of so many units: 0, -ENOSPC (the region has none now) or -ENOMEM. */
 static int resize(struct heap *q, uint32_t units)
 {
     unsigned now = q->now, other = !now;
     uint64_t n = names_of(q);
+    free_other(q);
+    if (atomic_load(&q->runs[other].payload))
+        return -ENOSPC;
     atomic_store(&q->runs[other].units, units);
-    int rc = unit_alloc(&q->runs[other].payload, units);
+    int rc = unit_try_alloc(&q->runs[other].payload, units);
     if (rc)
         return rc;
     _Atomic uint64_t *to = array_of(q, other);

@@ -150,7 +150,8 @@ int shoal_queue_view(shoal_queue *queue, shoal_message *ret, int64_t deadline)
     if (rc)
         return rc;
     if (t.object) {
-        atomic_store(&message_body(handle_of(t.object)->header)->queue, 0);
+        if (!heap) /* which has done so under its lock */
+            atomic_store(&message_body(handle_of(t.object)->header)->queue, 0);
         *ret = (shoal_message){message_bytes(t.object), t.size, t.object};
     } else if (v) { /* it is there, but in a heap */
         *v = (struct viewed){this_process(), t.size};

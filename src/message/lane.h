@@ -103,12 +103,11 @@ static inline uint64_t reading_begin(uint32_t id)
     uint64_t now = ((was >> 32) + 1) << 32 | (id + 1);
     if (unlikely((uint32_t)was))
         now = (uint32_t)was == id + 1 ? was : was | READS_ANY;
-    if (likely(process_self.keep.asymmetric)) {
-        atomic_store_explicit(reading, now, memory_order_relaxed);
+    atomic_store_explicit(reading, now, memory_order_relaxed);
+    if (likely(process_self.keep.asymmetric))
         atomic_signal_fence(memory_order_seq_cst);
-    } else {
-        atomic_exchange(reading, now);
-    }
+    else
+        atomic_thread_fence(memory_order_seq_cst);
     return was;
 }
 

@@ -40,59 +40,6 @@
 #include "message/lanes_inner.h"
 #include <limits.h>
 
-/* ---- waiting ---- */
-
-_Thread_local struct pace lanes_pace __attribute__((tls_model("initial-exec")));
-enum { STREAM = 2, PROBE = 64, LET_COME = 40 /* pauses, about a microsecond */ };
-
-void lanes_let_come(void)
-{
-    if (!shoal_thread.shares_core && process_self.keep.spin)
-        for (int i = 0; i < LET_COME; i++)
-            os_pause();
-}
-
-/* Tries until it is not -EAGAIN. `slice`: tries again after so many ns without being woken, too; an attempt
- * may be dear then. */
-static int await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,
-                 int64_t slice, attempt *try, void *argument)
-{
-    int rc = -EAGAIN;
-    if (deadline <= SHOAL_NOW)
-        return not_now(deadline);
-    if (lanes_pace.run >= STREAM || ++lanes_pace.waits % PROBE == 0)
-        lanes_let_come();
-    lanes_pace.run = 0;
-    for (struct spin s = spin_begin(); !slice && spin_once(&s);)
-        if ((rc = try(q, p, argument)) != -EAGAIN)
-            return rc;
-    struct waiter w;
-    rc = wait_begin(&w, p->id);
-    if (rc)
-        return rc;
-    for (;;) {
-        uint32_t seen = wait_announce(&w, event);
-        rc = try(q, p, argument);
-        if (rc != -EAGAIN)
-            break;
-        int64_t until = slice ? os_now() + slice : INT64_MAX;
-        rc = wait_park(&w, event, seen, deadline < until ? deadline : until);
-        if (rc && !(rc == -ETIMEDOUT && deadline > until))
-            break;
-    }
-    wait_end(&w);
-    return rc;
-}
-
-int lanes_await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,
-                int64_t slice, attempt *try, void *argument)
-{
-    int rc = await(q, p, event, deadline, slice, try, argument);
-    /* A pipe's handle is open in no process: its name is not told. */
-    const void *handle = (unsigned char *)&handles[p->id] + (p->generation & TAG_MASK);
-    return waited(rc, p->call, handle, p->header->type, deadline);
-}
-
 /* ---- tending a lane whose owner is gone ---- */
 
 /* Finishes the put that the ticket word names. */
@@ -138,6 +85,7 @@ static void settle_puts(struct lanes *q, struct lane *lane)
 void lanes_settle(struct lanes *q, struct lane *lane)
 {
     settle_puts(q, lane);
+    wait_wake(&q->finished, INT_MAX); /* perhaps fewer were put than was thought */
     lane_free_unlinked(lane);
 }
 
@@ -186,6 +134,75 @@ void lanes_repair(struct lanes *q, const struct place *p)
             atomic_store(&lane->owner, 0); /* nobody's, with what it holds */
         }
     }
+}
+
+/* Who finds nothing, and has time, gives back the memory of lanes that are nobody's any more. */
+static void sweep(struct lanes *q, const struct place *p)
+{
+    uint32_t high = atomic_load(&q->high);
+    for (uint32_t i = 0; i < high; i++) {
+        struct lane *lane = lane_at(q, i);
+        if (!lane || !atomic_load(&newest(lane)->payload) || MUTANT(250) || !lanes_tend(lane))
+            continue;
+        lanes_settle(q, lane);
+        lanes_clear(q, lane, p->id);
+        atomic_store(&lane->owner, 0);
+    }
+}
+
+/* ---- waiting ---- */
+
+_Thread_local struct pace lanes_pace __attribute__((tls_model("initial-exec")));
+enum { STREAM = 2, PROBE = 64, LET_COME = 40 /* pauses, about a microsecond */ };
+
+void lanes_let_come(void)
+{
+    if (!shoal_thread.shares_core && process_self.keep.spin)
+        for (int i = 0; i < LET_COME; i++)
+            os_pause();
+}
+
+/* Tries until it is not -EAGAIN. `slice`: tries again after so many ns without being woken, too; an attempt
+ * may be dear then. */
+static int await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,
+                 int64_t slice, attempt *try, void *argument)
+{
+    int rc = -EAGAIN;
+    if (deadline <= SHOAL_NOW)
+        return not_now(deadline);
+    if (lanes_pace.run >= STREAM || ++lanes_pace.waits % PROBE == 0)
+        lanes_let_come();
+    lanes_pace.run = 0;
+    for (struct spin s = spin_begin(); !slice && spin_once(&s);)
+        if ((rc = try(q, p, argument)) != -EAGAIN)
+            return rc;
+    if (q && event == &q->items)
+        sweep(q, p);
+    struct waiter w;
+    rc = wait_begin(&w, p->id);
+    if (rc)
+        return rc;
+    for (;;) {
+        uint32_t seen = wait_announce(&w, event);
+        rc = try(q, p, argument);
+        if (rc != -EAGAIN)
+            break;
+        int64_t until = slice ? os_now() + slice : INT64_MAX;
+        rc = wait_park(&w, event, seen, deadline < until ? deadline : until);
+        if (rc && !(rc == -ETIMEDOUT && deadline > until))
+            break;
+    }
+    wait_end(&w);
+    return rc;
+}
+
+int lanes_await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,
+                int64_t slice, attempt *try, void *argument)
+{
+    int rc = await(q, p, event, deadline, slice, try, argument);
+    /* A pipe's handle is open in no process: its name is not told. */
+    const void *handle = (unsigned char *)&handles[p->id] + (p->generation & TAG_MASK);
+    return waited(rc, p->call, handle, p->header->type, deadline);
 }
 
 /* ---- looking ---- */

@@ -83,8 +83,14 @@ static uint64_t free_mask(uint32_t g)
     return mask;
 }
 
+/* `waits`: for the guard, however long; or else -ENOSPC beside a process that is stopped there. */
+static int get_run(_Atomic uint32_t *payload, uint32_t units, bool waits)
+{
+    return waits || MUTANT(251) ? unit_alloc(payload, units) : unit_try_alloc(payload, units);
+}
+
 /* Memory behind the group's parts that this process writes, and its payload run. */
-static int group_ready(uint32_t g, unsigned c)
+static int group_ready(uint32_t g, unsigned c, bool waits)
 {
     note_group(g);
     struct group *group = group_at(g);
@@ -92,7 +98,7 @@ static int group_ready(uint32_t g, unsigned c)
     if (!rc)
         rc = region_populate(hold_row(g, process_self.slot), GROUP);
     if (!rc && c && !atomic_load(&group->payload))
-        rc = unit_alloc(&group->payload, class_size[c] * GROUP / UNIT);
+        rc = get_run(&group->payload, class_size[c] * GROUP / UNIT, waits);
     return rc ? fail(rc, "no memory for another object") : 0;
 }
 
@@ -136,7 +142,7 @@ static bool is_of_class(struct group *group, unsigned c)
 /* A group of this class that is mine with something freed, or nobody's: looks at `most`, beginning
  * where the last one found something, or else stopped: so there are few new groups while there are
  * such. */
-static int find_group(unsigned c, uint32_t most)
+static int find_group(unsigned c, uint32_t most, bool waits)
 {
     struct thread *t = &shoal_thread;
     atomic_store(&process_self.creates, true); /* before it owns a group */
@@ -157,7 +163,7 @@ static int find_group(unsigned c, uint32_t most)
         }
         if (!is_of_class(group, c))
             continue;
-        int rc = group_ready(g, c);
+        int rc = group_ready(g, c, waits);
         if (rc)
             return rc;
         if (use_group(g, c)) {
@@ -169,7 +175,7 @@ static int find_group(unsigned c, uint32_t most)
     return -ENOENT;
 }
 
-static int new_group(unsigned c)
+static int new_group(unsigned c, bool waits)
 {
     uint32_t g = atomic_load(&view.region->groups_high);
     for (;;) {
@@ -186,7 +192,7 @@ static int new_group(unsigned c)
         uint32_t high = g;
         atomic_compare_exchange_strong(&view.region->groups_high, &high, g + 1);
         if (mine) {
-            rc = group_ready(g, c);
+            rc = group_ready(g, c, waits);
             if (!rc)
                 use_group(g, c);
             else
@@ -197,7 +203,7 @@ static int new_group(unsigned c)
     }
 }
 
-static int take_id(unsigned c, uint32_t *ret)
+static int take_id(unsigned c, bool waits, uint32_t *ret)
 {
     struct thread *t = &shoal_thread;
     for (;;) {
@@ -212,11 +218,11 @@ static int take_id(unsigned c, uint32_t *ret)
         }
         if (t->group[c] && atomic_load(&group_at(g)->freed) && use_group(g, c))
             continue;
-        int rc = find_group(c, SEARCH);
+        int rc = find_group(c, SEARCH, waits);
         if (rc == -ENOENT) {
-            rc = new_group(c);
+            rc = new_group(c, waits);
             if ((rc == -ENOMEM || rc == -ENOSPC) &&
-                !find_group(c, UINT32_MAX)) /* full, but for what lies further on */
+                !find_group(c, UINT32_MAX, waits)) /* full, but for what lies further on */
                 rc = 0;
         }
         if (rc)
@@ -297,11 +303,11 @@ static void finish(uint32_t id, uint32_t slot, bool marked)
 
 /* `content`: with the name, which lies behind the `size` bytes, at name_at - 1. */
 static int make(struct header **ret, enum type type, size_t size, const char *name,
-                uint32_t name_at, size_t content, enum object_content zero)
+                uint32_t name_at, size_t content, enum object_content zero, bool waits)
 {
     uint32_t id;
     unsigned c = class_of(content);
-    int rc = take_id(c, &id);
+    int rc = take_id(c, waits, &id);
     if (unlikely(rc)) {
         object_uncharge(object_cost(content));
         return rc;
@@ -329,7 +335,7 @@ static int make(struct header **ret, enum type type, size_t size, const char *na
         atomic_store_explicit(&h->payload, 0, memory_order_relaxed);
         /* before the run is taken: together they are the truth */
         h->units = MUTANT(34) ? 0 : (uint32_t)units;
-        rc = unit_alloc(&h->payload, (uint32_t)units);
+        rc = get_run(&h->payload, (uint32_t)units, waits);
         if (MUTANT(34))
             h->units = (uint32_t)units;
         if (!rc && zero != OBJECT_SPARSE)
@@ -367,8 +373,8 @@ static int make(struct header **ret, enum type type, size_t size, const char *na
     return 0;
 }
 
-int object_try_create(struct header **ret, enum type type, size_t size, const char *name,
-                      enum object_content zero)
+static int create(struct header **ret, enum type type, size_t size, const char *name,
+                  enum object_content zero, bool waits)
 {
     owner_t me;
     int rc = self(&me);
@@ -389,19 +395,25 @@ int object_try_create(struct header **ret, enum type type, size_t size, const ch
         return fail(-ENOMEM, "%zu bytes are more than the region's %llu", size,
                     (unsigned long long)view.at.size);
     if (likely(!object_quota()))
-        return make(ret, type, size, name, name_at, content, zero);
+        return make(ret, type, size, name, name_at, content, zero, waits);
     rc = object_charge(object_cost(content));
     if (rc)
         return rc;
-    rc = make(ret, type, size, name, name_at, content, zero);
+    rc = make(ret, type, size, name, name_at, content, zero, waits);
     object_charge_end(object_cost(content));
     return rc;
+}
+
+int object_try_create(struct header **ret, enum type type, size_t size, const char *name,
+                      enum object_content zero)
+{
+    return create(ret, type, size, name, zero, false);
 }
 
 int object_create(struct header **ret, enum type type, size_t size, const char *name,
                   enum object_content zero)
 {
-    int rc = object_try_create(ret, type, size, name, zero);
+    int rc = create(ret, type, size, name, zero, true);
     return unlikely(rc == -ENOSPC) ? -ENOMEM : rc;
 }
 

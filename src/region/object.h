@@ -190,6 +190,7 @@ int unit_try_alloc(_Atomic uint32_t *payload, uint32_t n);
  * a process. */
 void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t *word,
                   uint64_t expected);
+void unit_try_free(_Atomic uint32_t *payload, uint32_t n); /* as that, without a condition */
 /* Gives the run of *payload back and writes 0 to it. */
 void unit_free(_Atomic uint32_t *payload, uint32_t n);
 uint64_t unit_used(void);

@@ -263,7 +263,7 @@ static void give_back(_Atomic uint32_t *payload, uint32_t n)
 void unit_free(_Atomic uint32_t *payload, uint32_t n)
 {
     struct guarded g;
-    if (guard_take(&g, 0))
+    if (!atomic_load(payload) || guard_take(&g, 0))
         return; /* only a process that cannot attach at all; its death will give the run back */
     give_back(payload, n);
     guard_give(&g);
@@ -277,6 +277,15 @@ void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t 
         return;
     if (atomic_load(word) == expected)
         give_back(payload, n);
+    guard_give(&g);
+}
+
+void unit_try_free(_Atomic uint32_t *payload, uint32_t n)
+{
+    struct guarded g;
+    if (guard_take(&g, FREE_PATIENCE))
+        return;
+    give_back(payload, n);
     guard_give(&g);
 }
 
