@@ -94,6 +94,16 @@ static inline struct segment *segment_of(struct lane *lane, uint64_t at)
 
 /* ---- reading in memory that others give back ---- */
 
+/* What is read there may be written over meanwhile, which who reads finds out before it uses that. So
+ * ThreadSanitizer looks at what was written, and in which order, but not at these reads. */
+#ifdef __SANITIZE_THREAD__
+void AnnotateIgnoreReadsBegin(const char *file, int line);
+void AnnotateIgnoreReadsEnd(const char *file, int line);
+#else
+#define AnnotateIgnoreReadsBegin(file, line) ((void)0)
+#define AnnotateIgnoreReadsEnd(file, line) ((void)0)
+#endif
+
 /* A signal handler that interrupts a reader does not touch its count, which would say that it has
  * gone on; one that reads in another queue besides says that it may read in any. */
 static inline uint64_t reading_begin(uint32_t id)
@@ -108,6 +118,7 @@ static inline uint64_t reading_begin(uint32_t id)
         atomic_signal_fence(memory_order_seq_cst);
     else
         atomic_thread_fence(memory_order_seq_cst);
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
     return was;
 }
 
@@ -115,6 +126,7 @@ static inline uint64_t reading_begin(uint32_t id)
 static inline void reading_end(uint64_t was)
 {
     uint64_t now = likely(!(uint32_t)was) ? ((was >> 32) + 2) << 32 : was;
+    AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
     atomic_store_explicit(&shoal_thread.record->reading, now, memory_order_release);
 }
 

@@ -370,7 +370,8 @@ static inline bool put_at_once(struct lanes *q, const struct place *p, const voi
         look_for_sleepers(&q->items); /* who waits for it learns that it does not come */
         return false;
     }
-    atomic_store_explicit(&record->word, word_make(puts, size, KIND_BYTES), memory_order_release);
+    atomic_store_explicit(&record->word, word_make(puts, size, KIND_BYTES),
+                          MUTANT(252) ? memory_order_relaxed : memory_order_release);
     atomic_store_explicit(&lane->puts, puts + 1, memory_order_relaxed);
     atomic_store_explicit(&lane->write, end, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
