@@ -1,13 +1,16 @@
-/* queue.c - queues, beside Boost's message queue, bare memory, and what a cache line costs. */
+/* queue.c - queues and pipes, beside Boost's message queue, ZeroMQ, sockets, bare memory, and what a cache line costs. */
 #include "bench.h"
 #include "boost.h"
 #include "os/os.h"
+#include "zeromq.h"
 #include <errno.h>
 #include <shoal/shoal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
-/* Where Boost is not installed nothing is measured with it. */
+/* Where Boost or ZeroMQ is not installed nothing is measured with it. */
 #define YARDSTICK __attribute__((unused)) static
 
 enum { SIZE = 64, BATCH = 64, STREAM = 1000000, BOOST_STREAM = 100000, ROUNDS = 31 };
@@ -389,6 +392,73 @@ static double pipe_round_trip(void)
     return bench_pair(rally_pipe) / (double)trips();
 }
 
+/* ---- a Unix socket; ZeroMQ ---- */
+
+static int sockets[2];
+
+static void rally_socket(int who)
+{
+    unsigned char message[SIZE] = {0};
+    for (int i = 0; i < FUTEX_TRIPS; i++) {
+        if (!who && write(sockets[0], message, SIZE) != SIZE)
+            bench_must(-errno, "write");
+        if (read(sockets[who], message, SIZE) != SIZE)
+            bench_must(-errno, "read");
+        if (who && write(sockets[1], message, SIZE) != SIZE)
+            bench_must(-errno, "write");
+    }
+}
+
+static double socket_round_trip(void)
+{
+    if (!sockets[0] && socketpair(AF_UNIX, SOCK_SEQPACKET, 0, sockets))
+        bench_must(-errno, "socketpair");
+    return bench_pair(rally_socket) / FUTEX_TRIPS;
+}
+
+#if HAVE_ZEROMQ
+enum { ZEROMQ_STREAM = 200000 };
+static unsigned zeromq_rounds;
+
+static void rally_zeromq(int who)
+{
+    unsigned char message[SIZE] = {0};
+    zeromq_open(who, (unsigned)getpgrp() + zeromq_rounds);
+    for (int i = 0; i < FUTEX_TRIPS; i++) {
+        if (!who)
+            zeromq_put(message, SIZE);
+        zeromq_get(message, SIZE);
+        if (who)
+            zeromq_put(message, SIZE);
+    }
+    zeromq_close();
+}
+
+static double zeromq_round_trip(void)
+{
+    zeromq_rounds++;
+    return bench_pair(rally_zeromq) / FUTEX_TRIPS;
+}
+
+static void stream_zeromq(int who)
+{
+    unsigned char message[SIZE] = {0};
+    zeromq_open(who, (unsigned)getpgrp() + zeromq_rounds);
+    for (int i = 0; i < ZEROMQ_STREAM; i++)
+        if (who)
+            zeromq_put(message, SIZE);
+        else
+            zeromq_get(message, SIZE);
+    zeromq_close();
+}
+
+static double zeromq_stream(void)
+{
+    zeromq_rounds++;
+    return bench_pair(stream_zeromq) / ZEROMQ_STREAM;
+}
+#endif
+
 /* ---- 1 MiB ---- */
 
 static void stream_large(int who)
@@ -556,6 +626,11 @@ static double memory_of_one(void)
 #else
 #define BOOST(f) NULL, NULL
 #endif
+#if HAVE_ZEROMQ
+#define ZEROMQ(f) "ZeroMQ", f
+#else
+#define ZEROMQ(f) NULL, NULL
+#endif
 #define ALL (PIN_ONE | PIN_TWO | PIN_NONE)
 const struct bench bench_queue[] = {
     {"queue, 64 bytes", "ns", queue_stream, FAMILY, BOOST(boost_stream), ALL, PIN_TWO,
@@ -566,6 +641,8 @@ const struct bench bench_queue[] = {
      PIN_TWO, 0, RATIO_AT_MOST, 1 / 14.0, ROUNDS},
     {"queue, 64 bytes, bounded", "ns", bounded_stream, FAMILY, BOOST(boost_stream), ALL, 0,
      RATIO_AT_MOST, 1, ROUNDS},
+    {"queue, 64 bytes, against ZeroMQ", "ns", queue_stream, FAMILY, ZEROMQ(zeromq_stream),
+     PIN_TWO | PIN_NONE, 0, RATIO_AT_MOST, 1, 5},
     {"queue, put_many and get_many", "ns", queue_batches, FAMILY, "bare ring, in batches",
      ring_batches, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 2, ROUNDS},
     {"queue, two producers", "ns", two_and_one, FAMILY, BOOST(boost_two_and_one),
@@ -580,10 +657,14 @@ const struct bench bench_queue[] = {
      "cache line, spinning", bench_line_round_trip, PIN_TWO, 0, RATIO_AT_MOST, 2.2, ROUNDS},
     {"queue, there and back against futex", "ns", queue_round_trip, FAMILY, "futex",
      bench_futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1, ROUNDS},
+    {"queue, there and back against ZeroMQ", "ns", queue_round_trip, FAMILY,
+     ZEROMQ(zeromq_round_trip), PIN_TWO | PIN_NONE, 0, RATIO_AT_MOST, 1, 5},
     {"pipe, there and back", "ns", pipe_round_trip, FAMILY, "cache line, spinning",
      bench_line_round_trip, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 2.2, ROUNDS},
     {"pipe, there and back against futex", "ns", pipe_round_trip, FAMILY, "futex",
      bench_futex_round_trip, PIN_ONE | PIN_NONE, PIN_ONE, RATIO_AT_MOST, 1, ROUNDS},
+    {"pipe, there and back against a socket", "ns", pipe_round_trip, FAMILY, "Unix socket",
+     socket_round_trip, PIN_TWO | PIN_NONE, 0, RATIO_AT_MOST, 1, ROUNDS},
     {"queue, 1 MiB copied in and out", "ns", queue_large, FAMILY, "copied twice by one process",
      copy_large, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 1 / 1.5, ROUNDS},
     {"queue, 1 MiB handed over, against 64 bytes", "x", large_handed_over, FAMILY, NULL, NULL,
