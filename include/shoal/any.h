@@ -118,8 +118,8 @@ SHOAL_API int shoal_any_add(shoal_any *set, shoal_any *member); /* not to a froz
 /* SHOAL_ANY_…, or -EINVAL. */
 SHOAL_API int shoal_any_kind(const shoal_any *any);
 
-/* All of these: 0, or -EINVAL for another kind, in words ("is a str, not an int"). Only the ret of
- * sizes may be NULL. */
+/* All of these: 0, or -EINVAL for another kind, in words ("is a str, not an int"), or for NULL. Only
+ * `size` may be NULL. */
 SHOAL_API int shoal_any_as_bool(const shoal_any *any, bool *ret);
 /* An int or a bool. -ERANGE: it needs more than 64 bits. */
 SHOAL_API int shoal_any_as_int(const shoal_any *any, int64_t *ret);
@@ -159,7 +159,8 @@ SHOAL_API int shoal_any_contains(const shoal_any *any, const shoal_any *item);
 SHOAL_API int shoal_any_equal(const shoal_any *a, const shoal_any *b);
 /* Python's repr, as text that the caller frees. Different: beyond Latin-1 every character is taken
  * for printable but those that Unicode calls formats, separators, surrogates or private; ints of
- * more than 4300 digits are hexadecimal; exceptions show all their arguments. 0 or -ENOMEM. */
+ * more than 4300 digits are hexadecimal; exceptions show all their arguments. 0, -ENOMEM, or -EINVAL
+ * for NULL. */
 SHOAL_API int shoal_any_repr(const shoal_any *any, char **ret);
 
 /* ---- bytes ---- */
