@@ -68,7 +68,8 @@ SHOAL_API shoal_any *shoal_any_str(const char *text);
 SHOAL_API shoal_any *shoal_any_str_sized(const char *text, size_t size); /* zero bytes are text */
 SHOAL_API shoal_any *shoal_any_bytes(const void *bytes, size_t size);    /* a copy */
 
-/* Up to 64 items, also none: shoal_any_list(a, b, c), shoal_any_dict(key, value, key, value).
+/* Up to 64 items, also none (in C; more do not compile; in C++ any number): shoal_any_list(a, b, c),
+ * shoal_any_dict(key, value, key, value).
  * Keys and members of sets are what Python can hash: no lists, dicts, sets (but frozensets) or
  * bytearrays, nor tuples with such inside. Of equal keys the first stays, with the last one's
  * value; of equal members the first. */
@@ -214,11 +215,13 @@ template <class... T> inline shoal_any *shoal_any_frozenset(T... items)
     return shoal_any_frozenset_from(all + 1, sizeof...(items));
 }
 #else
-/* An empty list of items counts as one item, an empty one; its text tells. */
+/* An empty list of items counts as one item, an empty one; its text tells. The 65th item instead of a
+ * number would be no size of an array: so more than 64 do not compile. */
 #define SHOAL_ANY_MAKE_(kind, text, ...)                                                           \
     shoal_any_##kind##_from(sizeof(text) > 1 ? (shoal_any *const[]){NULL, __VA_ARGS__} + 1 : NULL, \
-                            sizeof(text) > 1 ? SHOAL_ANY_COUNT_(__VA_ARGS__, SHOAL_ANY_NUMBERS_)   \
-                                             : 0)
+                            sizeof(text) > 1                                                       \
+                                ? sizeof(char[SHOAL_ANY_COUNT_(__VA_ARGS__, SHOAL_ANY_NUMBERS_)])  \
+                                : 0)
 #define SHOAL_ANY_COUNT_(...) SHOAL_ANY_65TH_(__VA_ARGS__)
 #define SHOAL_ANY_65TH_(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16,     \
                         _17, _18, _19, _20, _21, _22, _23, _24, _25, _26, _27, _28, _29, _30, _31, \
