@@ -53,6 +53,10 @@ enum {
 #define SHOAL_ANY_DEPTH 1000
 #define SHOAL_ANY_SETS 32
 
+/* How many values are read from one message, unless a limit (below) says otherwise. An any with more
+ * in it is not put into a queue or sent through a pipe: -EMSGSIZE. */
+#define SHOAL_ANY_NODES 67108864u
+
 /* ---- building: NULL on failure, shoal_error_detail says why ---- */
 
 SHOAL_API shoal_any *shoal_any_none(void);
@@ -166,12 +170,14 @@ SHOAL_API int shoal_any_repr(const shoal_any *any, char **ret);
 
 /* ---- bytes ---- */
 
-/* What decoding may cost; NULL or zero fields mean the default. What a message refers to several
- * times counts as often. */
+/* What decoding may cost; a zero field means the default, and so does NULL instead of all of them.
+ * What a message refers to several times counts each time. */
 typedef struct shoal_any_limits {
     unsigned depth; /* at most SHOAL_ANY_DEPTH, which is the default */
-    size_t nodes;   /* values, each item and key too; default 64 Mi */
-    size_t bytes;   /* of memory; default 1 GiB and 64 times the size of the message */
+    size_t nodes;   /* values, each item, key and entry's value; default SHOAL_ANY_NODES */
+    /* of memory; default 1 GiB + 64 times the size of the message, which is not enough for one of more
+     * than 2^24 empty lists, say */
+    size_t bytes;
 } shoal_any_limits;
 
 /* Bytes that Python's pickle.loads reads (protocol 4); the caller frees them. -EINVAL: an object is

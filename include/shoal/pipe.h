@@ -47,7 +47,8 @@ typedef struct shoal_connection shoal_connection;
 /* Sends an any as one message: as send_bytes, of what shoal_any_encode makes of it. The any stays the
  * caller's. Through a pipe the objects in it travel too, as through a queue (shoal_queue_put); they end
  * with the end that would have received them. -EINVAL: NULL; on a socket there is an object in it,
- * which means nothing beyond its family. */
+ * which means nothing beyond its family. -EMSGSIZE: of a pipe, also if there are more than
+ * SHOAL_ANY_NODES values in it, which no recv would decode. */
 SHOAL_API int shoal_connection_send(shoal_connection *connection, const shoal_any *any,
                                     int64_t deadline);
 /* Receives a message as an any, the caller's: as recv_bytes and shoal_any_decode with its default

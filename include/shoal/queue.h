@@ -91,7 +91,8 @@ SHOAL_API int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_
                                          size_t *size, int64_t deadline);
 /* Puts an any as one message: as put_bytes, of what shoal_any_encode makes of it. The any stays the
  * caller's, and so do the objects in it (shoal_any_object): the message holds them besides, until it is
- * taken or dropped, or the queue ends. -EINVAL: NULL, or an object of another family. */
+ * taken or dropped, or the queue ends. -EINVAL: NULL, or an object of another family. -EMSGSIZE: also if
+ * there are more than SHOAL_ANY_NODES values in it, which no get would decode. */
 SHOAL_API int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline);
 /* Takes the first message as an any, the caller's: as get_bytes and shoal_any_decode with its default
  * limits. -EBADMSG: it was no any (bytes that something else put, too much of it), -ENOMEM: there was no

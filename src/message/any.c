@@ -19,6 +19,13 @@ int any_is_null(const char *call)
     return said ? -EINVAL : fail(-EINVAL, "%s: NULL is no any", call);
 }
 
+int any_cannot_travel(const shoal_any *any, const char *call)
+{
+    return any ? fail(-EMSGSIZE, "%s: an any of %zu values; in a message there are %u at most",
+                      call, any_nodes(any) - 1, SHOAL_ANY_NODES)
+               : any_is_null(call);
+}
+
 int any_is_not(const shoal_any *any, const char *call, const char *what)
 {
     return any ? fail(-EINVAL, "%s: is %s, not %s", call, any_kind_name(any), what)

@@ -249,6 +249,54 @@ TEST(queue_message_that_is_no_any_is_an_error_and_the_next_one_comes)
     shoal_any_free(any);
 }
 
+static unsigned char *repeat(unsigned char *to, const char *what, size_t size, int times)
+{
+    for (int i = 0; i < times; i++, to += size)
+        memcpy(to, what, size);
+    return to;
+}
+
+/* A list of SHOAL_ANY_NODES values, and `more` of them. It takes next to no memory, since it refers to two
+ * lists in it again and again: one of 1,024 values with itself, and one of 65,536. */
+static shoal_any *list_of_most(int more)
+{
+    static unsigned char bytes[10000];
+    unsigned char *p = repeat(bytes, "\x80\4](](", 6, 1);
+    shoal_any *any;
+    p = repeat(p, "N", 1, 1023);
+    p = repeat(p, "e\x94](", 4, 1);
+    p = repeat(p, "h\0", 2, 63);
+    p = repeat(p, "N", 1, 1023);
+    p = repeat(p, "e\x94", 2, 1);
+    p = repeat(p, "h\1", 2, 1022);
+    p = repeat(p, "h\0", 2, 63);
+    p = repeat(p, "N", 1, more);
+    p = repeat(p, "e.", 2, 1);
+    ASSERT_OK(shoal_any_decode(&any, bytes, (size_t)(p - bytes),
+                               &(shoal_any_limits){.nodes = SIZE_MAX, .bytes = (size_t)1 << 40}));
+    return any;
+}
+
+TEST(queue_put_of_an_any_that_no_get_would_decode_is_refused)
+{
+    setup();
+    shoal_any *most = list_of_most(0), *more = list_of_most(1);
+    for (unsigned kind = SHOAL_FIFO; kind <= SHOAL_PRIORITY; kind++) {
+        shoal_queue *q;
+        ASSERT_OK(shoal_queue_create(&q, &(shoal_queue_options){.kind = kind}));
+        ASSERT_ERR(shoal_queue_put(q, more, SHOAL_NOW), -EMSGSIZE);
+        ASSERT_STR(shoal_error_detail(),
+                   "shoal_queue_put: an any of 67108865 values; in a message there are 67108864 at "
+                   "most");
+        ASSERT_EQ_INT(shoal_queue_empty(q), 1);
+        shoal_queue_close(q);
+    }
+    ASSERT_OK(shoal_queue_put(queue, most, SHOAL_NOW)); /* got, it would be a GiB */
+    shoal_any_free(most);
+    shoal_any_free(more);
+    done();
+}
+
 /* ---- lengths ---- */
 
 TEST(queue_get_of_a_message_that_is_too_long_leaves_it_and_tells_its_length)
