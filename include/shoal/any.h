@@ -53,6 +53,10 @@ enum {
 #define SHOAL_ANY_DEPTH 1000
 #define SHOAL_ANY_SETS 32
 
+/* How many values are read from one message, unless a limit (below) says otherwise. An any with more
+ * in it is not put into a queue or sent through a pipe: -EMSGSIZE. */
+#define SHOAL_ANY_NODES 67108864u
+
 /* ---- building: NULL on failure, shoal_error_detail says why ---- */
 
 SHOAL_API shoal_any *shoal_any_none(void);
@@ -68,7 +72,8 @@ SHOAL_API shoal_any *shoal_any_str(const char *text);
 SHOAL_API shoal_any *shoal_any_str_sized(const char *text, size_t size); /* zero bytes are text */
 SHOAL_API shoal_any *shoal_any_bytes(const void *bytes, size_t size);    /* a copy */
 
-/* Up to 64 items, also none: shoal_any_list(a, b, c), shoal_any_dict(key, value, key, value).
+/* Up to 64 items, also none (in C; more do not compile; in C++ any number): shoal_any_list(a, b, c),
+ * shoal_any_dict(key, value, key, value).
  * Keys and members of sets are what Python can hash: no lists, dicts, sets (but frozensets) or
  * bytearrays, nor tuples with such inside. Of equal keys the first stays, with the last one's
  * value; of equal members the first. */
@@ -118,8 +123,8 @@ SHOAL_API int shoal_any_add(shoal_any *set, shoal_any *member); /* not to a froz
 /* SHOAL_ANY_…, or -EINVAL. */
 SHOAL_API int shoal_any_kind(const shoal_any *any);
 
-/* All of these: 0, or -EINVAL for another kind, in words ("is a str, not an int"). Only the ret of
- * sizes may be NULL. */
+/* All of these: 0, or -EINVAL for another kind, in words ("is a str, not an int"), or for NULL. Only
+ * `size` may be NULL. */
 SHOAL_API int shoal_any_as_bool(const shoal_any *any, bool *ret);
 /* An int or a bool. -ERANGE: it needs more than 64 bits. */
 SHOAL_API int shoal_any_as_int(const shoal_any *any, int64_t *ret);
@@ -159,17 +164,20 @@ SHOAL_API int shoal_any_contains(const shoal_any *any, const shoal_any *item);
 SHOAL_API int shoal_any_equal(const shoal_any *a, const shoal_any *b);
 /* Python's repr, as text that the caller frees. Different: beyond Latin-1 every character is taken
  * for printable but those that Unicode calls formats, separators, surrogates or private; ints of
- * more than 4300 digits are hexadecimal; exceptions show all their arguments. 0 or -ENOMEM. */
+ * more than 4300 digits are hexadecimal; exceptions show all their arguments. 0, -ENOMEM, or -EINVAL
+ * for NULL. */
 SHOAL_API int shoal_any_repr(const shoal_any *any, char **ret);
 
 /* ---- bytes ---- */
 
-/* What decoding may cost; NULL or zero fields mean the default. What a message refers to several
- * times counts as often. */
+/* What decoding may cost; a zero field means the default, and so does NULL instead of all of them.
+ * What a message refers to several times counts each time. */
 typedef struct shoal_any_limits {
     unsigned depth; /* at most SHOAL_ANY_DEPTH, which is the default */
-    size_t nodes;   /* values, each item and key too; default 64 Mi */
-    size_t bytes;   /* of memory; default 1 GiB and 64 times the size of the message */
+    size_t nodes;   /* values, each item, key and entry's value; default SHOAL_ANY_NODES */
+    /* of memory; default 1 GiB + 64 times the size of the message, which is not enough for one of more
+     * than 2^24 empty lists, say */
+    size_t bytes;
 } shoal_any_limits;
 
 /* Bytes that Python's pickle.loads reads (protocol 4); the caller frees them. -EINVAL: an object is
@@ -213,11 +221,13 @@ template <class... T> inline shoal_any *shoal_any_frozenset(T... items)
     return shoal_any_frozenset_from(all + 1, sizeof...(items));
 }
 #else
-/* An empty list of items counts as one item, an empty one; its text tells. */
+/* An empty list of items counts as one item, an empty one; its text tells. The 65th item instead of a
+ * number would be no size of an array: so more than 64 do not compile. */
 #define SHOAL_ANY_MAKE_(kind, text, ...)                                                           \
     shoal_any_##kind##_from(sizeof(text) > 1 ? (shoal_any *const[]){NULL, __VA_ARGS__} + 1 : NULL, \
-                            sizeof(text) > 1 ? SHOAL_ANY_COUNT_(__VA_ARGS__, SHOAL_ANY_NUMBERS_)   \
-                                             : 0)
+                            sizeof(text) > 1                                                       \
+                                ? sizeof(char[SHOAL_ANY_COUNT_(__VA_ARGS__, SHOAL_ANY_NUMBERS_)])  \
+                                : 0)
 #define SHOAL_ANY_COUNT_(...) SHOAL_ANY_65TH_(__VA_ARGS__)
 #define SHOAL_ANY_65TH_(_1, _2, _3, _4, _5, _6, _7, _8, _9, _10, _11, _12, _13, _14, _15, _16,     \
                         _17, _18, _19, _20, _21, _22, _23, _24, _25, _26, _27, _28, _29, _30, _31, \

@@ -4,28 +4,33 @@
  * itself is never set and nothing is ever printed. On failure outputs and shared state are as they
  * were before the call.
  *
- *   -EAGAIN     tried in vain (deadline SHOAL_NOW)        -EBADF    not a handle of this kind, or closed
+ *   -EAGAIN     tried in vain (deadline SHOAL_NOW), or    -EBADF    not a handle of this kind, or closed
+ *               no room for one more process or thread
  *   -ETIMEDOUT  the deadline passed                       -ESTALE   a reference whose object is gone, or of another family
  *   -EINTR      a signal handler ran: call again with     -EINVAL   an argument makes no sense (NULL, unknown flag,
  *               the same deadline                                   negative deadline)
- *   -ENOMEM     machine, region or quota is full          -EPERM    not yours to release
+ *   -ENOMEM     machine, region or quota is full          -EPERM    not yours to release, or to look into
  *   -ENOSPC     the object has no place for one more      -ECANCELED  the barrier is broken
  *   -EOVERFLOW  a count would pass its bound              -EPIPE    the other side is gone, or it was shut down
  *   -ERANGE     an index beyond the end; a number that    -ENOENT   no such key, nothing of the kind
  *               does not fit                              -EMSGSIZE  longer than there is room for
- *   -EDEADLK    it would wait for itself                  -EBADMSG  bytes that are not what they should be
+ *   -EDEADLK    it would wait for itself, or for the      -EBADMSG  bytes that are not what they should be
+ *               call that a signal handler interrupted
  *   -EBUSY      still in use                              -EALREADY  it is so already
  *   -ECHILD     another process started it                -ENOTSUP  not with this kind, machine or build
- *   -EOWNERDEAD condition_wait, see there
+ *   -EOWNERDEAD condition_wait, see there                 -ESRCH    no such process (inspect.h)
+ *   -EMFILE, -ENFILE  no descriptor left, for the region  -ENODATA  the system does not say: it has no family
+ *               (the first call of all) or to wait on               (inspect.h), there is no /proc (kill_tree)
+ *   -EFBIG      no region: RLIMIT_FSIZE is below 64 MiB
  *
- * These are all, but for two things that the kernel has a say in: starting and signalling processes
- * (process.h) and sockets (pipe.h), whose other results stand there or are the kernel's own. So look
- * for < 0 first, and for those numbers that you can do something about.
+ * These are all, but for what the kernel has a say in: starting and signalling processes (process.h),
+ * sockets (pipe.h), descriptors to wait on (queue.h) and making the region; other results stand there or are
+ * the kernel's own. So look for < 0 first, and for those numbers that you can do something about.
  *
  * Unless a comment says otherwise every function may be called by any thread of any process of the
  * family at the same time, and a process may be killed anywhere inside: the others go on and find
- * the object whole. acquire, release, set, clear and wait may be called in signal handlers; what
- * creates, opens, closes or starts may not.
+ * the object whole. acquire, release, set, clear and wait may be called in signal handlers (-EDEADLK if
+ * more than four wait on top of one another); what creates, opens, closes or starts may not.
  */
 #ifndef SHOAL_ERROR_H
 #define SHOAL_ERROR_H

@@ -13,6 +13,10 @@
  * it by a reference, and every child that was started while its parent held it (the handle is valid
  * in the child). _close gives up this process's hold; the end of a process, however it comes, gives
  * up all of its holds. What nobody holds is freed.
+ *   A process's last close of an object may not come while another of its threads is in a call with that
+ * handle, asleep perhaps: it would go on in what may be something else by then. So end that call first (a
+ * deadline, shoal_queue_shutdown), and wait until it has returned. Connections of sockets and listeners may
+ * be closed beside calls (pipe.h).
  */
 #ifndef SHOAL_MEMORY_H
 #define SHOAL_MEMORY_H

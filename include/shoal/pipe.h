@@ -5,15 +5,19 @@
  * sockets. They speak exactly what Python's multiprocessing.connection speaks, so that either side
  * may be a Python program that has nothing but its standard library.
  *
- *     listener:  shoal_listener_create(&l, &(shoal_address){.host = "127.0.0.1", .port = 6000}, NULL);
+ *     listener:  shoal_listener_create(&l, &(shoal_address){.host = "127.0.0.1", .port = 6000},
+ *                    &(shoal_listener_options){.authkey = "secret", .authkey_size = 6});
  *                while (shoal_listener_accept(l, &c, SHOAL_FOREVER) < 0)
  *                    ...                          a peer without the key, say; the next one may have it
- *     client:    shoal_client(&c, &(shoal_address){.host = "127.0.0.1", .port = 6000}, NULL, deadline);
+ *     client:    shoal_client(&c, &(shoal_address){.host = "127.0.0.1", .port = 6000},
+ *                    &(shoal_client_options){.authkey = "secret", .authkey_size = 6}, deadline);
  *     both:      shoal_connection_send(c, any, deadline);       Python's send and recv
  *                shoal_connection_recv(c, &any, deadline);      … shoal_any_free(any);
  *                shoal_connection_send_bytes(c, "hello", 5, deadline);
  *                shoal_connection_recv_bytes(c, &bytes, &size, deadline); … free(bytes);
  *                shoal_connection_close(c);
+ *
+ * Without a key in the options it is the family's (process.h), which nobody else has.
  *
  * Deadlines are absolute, see error.h: -EAGAIN if SHOAL_NOW was in vain, -ETIMEDOUT, -EINTR. A
  * message that had come in part by then is kept and completed by the next call.
@@ -21,8 +25,9 @@
  * Several threads may use one connection at once: each message is sent, and each is received, by one
  * of them. No call may be made in a signal handler. After a fork the child has a copy of every
  * connection and listener; both copies are the same stream, so one side closes its own; and a peer
- * sees the end only when all copies are closed. Where the parent had a message under way, or another
- * of its threads was in a call, the child cannot go on in that direction: -EPIPE.
+ * sees the end only when all copies are closed. Where the parent had a message under way on a socket, or
+ * another of its threads was in a call there, the child cannot go on in that direction: -EPIPE. (Not so
+ * with a pipe.)
  */
 #ifndef SHOAL_PIPE_H
 #define SHOAL_PIPE_H
@@ -47,7 +52,8 @@ typedef struct shoal_connection shoal_connection;
 /* Sends an any as one message: as send_bytes, of what shoal_any_encode makes of it. The any stays the
  * caller's. Through a pipe the objects in it travel too, as through a queue (shoal_queue_put); they end
  * with the end that would have received them. -EINVAL: NULL; on a socket there is an object in it,
- * which means nothing beyond its family. */
+ * which means nothing beyond its family. -EMSGSIZE: of a pipe, also if there are more than
+ * SHOAL_ANY_NODES values in it, which no recv would decode. */
 SHOAL_API int shoal_connection_send(shoal_connection *connection, const shoal_any *any,
                                     int64_t deadline);
 /* Receives a message as an any, the caller's: as recv_bytes and shoal_any_decode with its default
@@ -58,8 +64,11 @@ SHOAL_API int shoal_connection_recv(shoal_connection *connection, shoal_any **re
 
 /* Sends `size` bytes as one message. 0: all of it is in the hands of the kernel, or of the peer.
  * SHOAL_UNDER_WAY. -EAGAIN, -ETIMEDOUT, -EINTR: nothing of it was sent. -EPIPE: the peer is gone.
- * -ENOMEM. Never raises SIGPIPE. Once its beginning has left, signal handlers do not end the call;
- * with SHOAL_FOREVER it is all sent then. */
+ * -ENOMEM: so it is too when a socket has taken the beginning and there is no memory to keep the rest;
+ * from then on nothing can be sent (-EPIPE). Of a pipe also, as of a queue: -EMSGSIZE: longer than region
+ * or quota will ever have room for; -ENOSPC: 12,482 threads that live have sent that way. Never raises
+ * SIGPIPE. Once its beginning has left, signal handlers do not end the call; with SHOAL_FOREVER it is all
+ * sent then. */
 SHOAL_API int shoal_connection_send_bytes(shoal_connection *connection, const void *bytes,
                                           size_t size, int64_t deadline);
 /* Waits until nothing is under way: 0, -EAGAIN, -ETIMEDOUT, -EINTR, -EPIPE. */
@@ -107,24 +116,25 @@ SHOAL_API shoal_connection *shoal_connection_close(shoal_connection *connection)
  * was killed who only sends may learn some sends later, 64 at most: nobody but who waits is told.
  *   A message is there as a whole when its send returns, whatever dies next; killed inside, it was
  * sent or nothing has happened. A send waits while more than `room` bytes of the calling thread's
- * are on their way, or the region is full. Unlike a socket's: SHOAL_UNDER_WAY never comes; recv's -ENOMEM takes the message along; set_limit is for all who have
- * that end; and no other thread of the process may be in a call on an end when it
- * is closed. */
+ * are on their way, or the region is full. Unlike a socket's: SHOAL_UNDER_WAY never comes; recv's
+ * -ENOMEM takes the message along; set_limit is for all who have that end; and no other thread of the
+ * process may be in a call on an end when it is closed (memory.h). */
 #define SHOAL_ONE_WAY 1u /* the first end only receives, the second only sends; otherwise -EBADF */
 
 typedef struct shoal_pipe_options {
     unsigned flags;   /* SHOAL_ONE_WAY or 0: both send and receive */
     const char *name; /* at most 47 bytes; NULL: none */
-    size_t
-        room; /* bytes that each thread may have on their way, about; 0: 1 MiB; at least 16 KiB. A
-                    longer message is sent when nothing else is */
+    /* bytes that each thread may have on their way, about; 0: 1 MiB; at least 16 KiB. A longer message
+     * is sent when nothing else is */
+    size_t room;
 } shoal_pipe_options;
 
 /* options may be NULL. 0, -EINVAL, -ENOMEM. */
 SHOAL_API int shoal_pipe(shoal_connection **first, shoal_connection **second,
                          const shoal_pipe_options *options);
 /* To hand an end to another process of the family, which opens it; keep it open until it is open
- * there, or send it in an any (shoal_any_object). As shoal_memory_reference and shoal_memory_open; -ENOTSUP: it is a socket's. */
+ * there, or send it in an any (shoal_any_object). As shoal_memory_reference and shoal_memory_open;
+ * -ENOTSUP: it is a socket's. */
 SHOAL_API int shoal_connection_reference(const shoal_connection *connection, shoal_reference *ret);
 SHOAL_API int shoal_connection_open(shoal_connection **ret, const shoal_reference *reference);
 

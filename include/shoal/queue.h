@@ -34,7 +34,9 @@
  *     shoal_queue_close(q);
  *
  * A get is not told that nobody is left who could put: that is what a pipe tells (pipe.h). Deadlines
- * are absolute, see error.h.
+ * are absolute, see error.h. A close may not come beside another thread's call (memory.h).
+ *   No call is promised to work in a signal handler; one that interrupted a put into the same queue, or of
+ * the latter two kinds any call for it, is -EDEADLK.
  */
 #ifndef SHOAL_QUEUE_H
 #define SHOAL_QUEUE_H
@@ -77,7 +79,9 @@ SHOAL_API int shoal_queue_create(shoal_queue **ret, const shoal_queue_options *o
 
 /* Puts a copy of `size` bytes: 0. Waits while the queue is full, or the region or the process's quota is:
  * -EAGAIN (SHOAL_NOW), -ETIMEDOUT, -EINTR. -EPIPE: it was shut down. -EMSGSIZE: longer than region or quota
- * will ever have room for. -ENOMEM: the machine has no memory. -EINVAL: it cannot be compared (SHOAL_PRIORITY). Killed inside: it is in the queue, or nothing has happened. */
+ * will ever have room for. -ENOMEM: the machine has no memory, or the region none for one more thread that
+ * puts. -ENOSPC: 12,482 threads that live have put into it (SHOAL_FIFO). -EINVAL: it cannot be compared
+ * (SHOAL_PRIORITY). Killed inside: it is in the queue, or nothing has happened. */
 SHOAL_API int shoal_queue_put_bytes(shoal_queue *queue, const void *bytes, size_t size,
                                     int64_t deadline);
 /* Takes the first message into memory from malloc, which the caller frees; *ret is not NULL for a
@@ -91,7 +95,8 @@ SHOAL_API int shoal_queue_get_bytes_into(shoal_queue *queue, void *buffer, size_
                                          size_t *size, int64_t deadline);
 /* Puts an any as one message: as put_bytes, of what shoal_any_encode makes of it. The any stays the
  * caller's, and so do the objects in it (shoal_any_object): the message holds them besides, until it is
- * taken or dropped, or the queue ends. -EINVAL: NULL, or an object of another family. */
+ * taken or dropped, or the queue ends. -EINVAL: NULL, or an object of another family. -EMSGSIZE: also if
+ * there are more than SHOAL_ANY_NODES values in it, which no get would decode. */
 SHOAL_API int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline);
 /* Takes the first message as an any, the caller's: as get_bytes and shoal_any_decode with its default
  * limits. -EBADMSG: it was no any (bytes that something else put, too much of it), -ENOMEM: there was no
@@ -99,12 +104,16 @@ SHOAL_API int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t 
  * which name them by numbers only. -ESTALE: an object in it is gone; it takes a queue that nobody held,
  * and that was opened by its reference at the last moment. */
 SHOAL_API int shoal_queue_get(shoal_queue *queue, shoal_any **ret, int64_t deadline);
-/* Puts n messages, in this order, in few steps (one each if it is not SHOAL_FIFO): how many (as a rule all; fewer if the deadline
- * passes or it is shut down when some are in), or as put_bytes. */
+/* Puts n messages, in this order, in few steps (one each if it is not SHOAL_FIFO): how many. Fewer than n if
+ * something ends it when some are in, the deadline or whatever put_bytes returns for the next one; a call
+ * with the rest tells what. If none is in: as put_bytes. Killed inside: the first few of them are in the
+ * queue, each as a whole, or none, or all; nobody is told how many. */
 SHOAL_API int shoal_queue_put_many(shoal_queue *queue, const shoal_bytes messages[], size_t n,
                                    int64_t deadline);
 /* Takes up to n messages that there are, waiting only for the first, into `buffer`: ret[i] says where each
- * lies there. How many, 1 at least, or as get_bytes_into. */
+ * lies there. How many: 1 at least and 256 at most, and fewer than there are where the next one is longer than
+ * 4096 bytes, say, or than what is left of `buffer`. Otherwise as get_bytes_into, but that -EMSGSIZE tells no
+ * size (only shoal_error_detail does). Killed inside: each is still in the queue, or gone. */
 SHOAL_API int shoal_queue_get_many(shoal_queue *queue, shoal_bytes ret[], size_t n, void *buffer,
                                    size_t capacity, int64_t deadline);
 

@@ -8,7 +8,8 @@
  *               A second open of the same object in one process returns the same handle and must be
  *                   closed once more.
  *   _close      gives up one hold of this process; takes NULL; returns NULL. The handle is -EBADF afterwards.
- *               Closing does not release what is held.
+ *               Closing does not release what is held. No other thread of the process may be in a call
+ *               with the handle (memory.h).
  *   deadlines   absolute, see error.h: shoal_after(seconds). -EAGAIN if SHOAL_NOW was in vain, -ETIMEDOUT, -EINTR,
  *               -EINVAL if it is negative.
  */

@@ -45,11 +45,13 @@ typedef struct shoal_waitable {
 
 /* Waits until at least one of n items is ready; how many are. -EAGAIN (SHOAL_NOW), -ETIMEDOUT, -EINTR.
  * -EINVAL: no items, an unknown kind, NULL. -EBADF: a bad handle, a descriptor that is not open, an end
- * that only sends. -EDEADLK, -ECHILD: as shoal_process_join. -ENOMEM. No other thread may close any of them meanwhile.
- *   If something is ready at once no system call is made for queues and pipes. If the call has to sleep,
- * each queue and each end of a pipe gets the descriptors that shoal_queue_fileno would give it, once, and
- * keeps them until its close: two each, and one for each process of the family beside three others for
- * every 32 of them. So -EMFILE, -ENFILE, -ENOSPC, as there. */
+ * that only sends. -EDEADLK, -ECHILD: as shoal_process_join. -ENOMEM. No other thread may close any of
+ * them meanwhile.
+ *   All are looked at first. For queues and pipes that have no descriptor yet that takes no system call, for
+ * all else it may take some. If the call then has to sleep, each queue and each end of a pipe gets the
+ * descriptors that shoal_queue_fileno would give it, once, and keeps them until its close: two each, and one
+ * for each process of the family beside three others for every 32 of them. So -EMFILE, -ENFILE, -ENOSPC, as
+ * there. */
 SHOAL_API int shoal_wait(shoal_waitable items[], size_t n, int64_t deadline);
 
 #ifdef __cplusplus

@@ -19,10 +19,22 @@ int any_is_null(const char *call)
     return said ? -EINVAL : fail(-EINVAL, "%s: NULL is no any", call);
 }
 
+int any_cannot_travel(const shoal_any *any, const char *call)
+{
+    return any ? fail(-EMSGSIZE, "%s: an any of %zu values; in a message there are %u at most",
+                      call, any_nodes(any) - 1, SHOAL_ANY_NODES)
+               : any_is_null(call);
+}
+
 int any_is_not(const shoal_any *any, const char *call, const char *what)
 {
     return any ? fail(-EINVAL, "%s: is %s, not %s", call, any_kind_name(any), what)
                : any_is_null(call);
+}
+
+static int nowhere(const char *call)
+{
+    return fail(-EINVAL, "%s: nowhere to write what it finds (NULL)", call);
 }
 
 int shoal_any_kind(const shoal_any *any)
@@ -48,6 +60,8 @@ int shoal_any_as_bool(const shoal_any *any, bool *ret)
 {
     if (!any || any->kind != SHOAL_ANY_BOOL)
         return any_is_not(any, "shoal_any_as_bool", "a bool");
+    if (!ret)
+        return nowhere("shoal_any_as_bool");
     *ret = any->integer;
     return 0;
 }
@@ -61,6 +75,8 @@ int shoal_any_as_int(const shoal_any *any, int64_t *ret)
 {
     if (!is_int(any))
         return any_is_not(any, "shoal_any_as_int", "an int");
+    if (!ret)
+        return nowhere("shoal_any_as_int");
     if (any->big)
         return fail(-ERANGE, "shoal_any_as_int: an int of %zu bytes does not fit in 8",
                     any->bytes->size);
@@ -72,6 +88,8 @@ int shoal_any_as_uint(const shoal_any *any, uint64_t *ret)
 {
     if (!is_int(any))
         return any_is_not(any, "shoal_any_as_uint", "an int");
+    if (!ret)
+        return nowhere("shoal_any_as_uint");
     /* From 2^63 on the ninth byte is the sign. */
     if (any->big ? any->bytes->size > 9 || any->bytes->at[8] : any->integer < 0)
         return fail(-ERANGE, "shoal_any_as_uint: an int below 0 or of more than 8 bytes");
@@ -86,6 +104,8 @@ int shoal_any_as_int_bytes(const shoal_any *any, const void **ret, size_t *size)
 {
     if (!is_int(any))
         return any_is_not(any, "shoal_any_as_int_bytes", "an int");
+    if (!ret)
+        return nowhere("shoal_any_as_int_bytes");
     *ret = any->big ? any->bytes->at : (const void *)&any->integer;
     if (size)
         *size = any->big ? any->bytes->size : sizeof any->integer;
@@ -96,6 +116,8 @@ int shoal_any_as_float(const shoal_any *any, double *ret)
 {
     if (!any || !any_is_number(any))
         return any_is_not(any, "shoal_any_as_float", "a float");
+    if (!ret)
+        return nowhere("shoal_any_as_float");
     if (any->kind == SHOAL_ANY_FLOAT) {
         *ret = any->real;
         return 0;
@@ -123,6 +145,8 @@ int shoal_any_as_str(const shoal_any *any, const char **ret, size_t *size)
     int rc = as_text(any, SHOAL_ANY_STR, "shoal_any_as_str", "a str", &text);
     if (rc)
         return rc;
+    if (!ret)
+        return nowhere("shoal_any_as_str");
     if (!size && memchr(text->at, 0, text->size))
         return fail(-EINVAL, "shoal_any_as_str: a zero byte in a text whose size is not asked for");
     *ret = (const char *)text->at;
@@ -137,6 +161,8 @@ int shoal_any_as_bytes(const shoal_any *any, const void **ret, size_t *size)
     int rc = as_text(any, SHOAL_ANY_BYTES, "shoal_any_as_bytes", "bytes", &text);
     if (rc)
         return rc;
+    if (!ret)
+        return nowhere("shoal_any_as_bytes");
     *ret = text->at;
     if (size)
         *size = text->size;
@@ -147,6 +173,8 @@ int shoal_any_as_reference(const shoal_any *any, shoal_reference *ret)
 {
     if (!any || any->kind != SHOAL_ANY_OBJECT)
         return any_is_not(any, "shoal_any_as_reference", "an object");
+    if (!ret)
+        return nowhere("shoal_any_as_reference");
     *ret = any->object->reference;
     return 0;
 }
@@ -155,6 +183,8 @@ int shoal_any_as_construct(const shoal_any *any, const char **name, const shoal_
 {
     if (!any || any->kind != SHOAL_ANY_CONSTRUCT)
         return any_is_not(any, "shoal_any_as_construct", "a construct");
+    if (!name || !arguments)
+        return nowhere("shoal_any_as_construct");
     *name = constructs[any->name].shown;
     *arguments = &any->items->at[0];
     return 0;
@@ -164,6 +194,8 @@ int shoal_any_state(const shoal_any *any, const shoal_any **ret)
 {
     if (!any || any->kind != SHOAL_ANY_CONSTRUCT)
         return any_is_not(any, "shoal_any_state", "a construct");
+    if (!ret)
+        return nowhere("shoal_any_state");
     if (any->items->count < 2)
         return fail(-ENOENT, "shoal_any_state: %s has none", constructs[any->name].shown);
     *ret = &any->items->at[1];
@@ -214,6 +246,8 @@ int shoal_any_at(const shoal_any *any, int64_t index, const shoal_any **ret)
     int rc = countable(any, "shoal_any_at");
     if (!rc && any->kind == SHOAL_ANY_DICT)
         rc = any_is_not(any, "shoal_any_at", "a list, tuple or set");
+    if (!rc && !ret)
+        rc = nowhere("shoal_any_at");
     return rc ? rc : entry_of(any, index, "shoal_any_at", ret);
 }
 
@@ -246,6 +280,8 @@ static int get(const shoal_any *dict, const shoal_any *key, const char *call, co
         return any_is_not(dict, call, "a dict");
     if (!key)
         return any_is_null(call);
+    if (!ret)
+        return nowhere(call);
     if (!any_hashable(key))
         return fail(-EINVAL, "%s: %s cannot be a key", call, any_kind_name(key));
     ptrdiff_t at = items_find(dict->items, 2, key);

@@ -179,6 +179,13 @@ const char *any_kind_name(const shoal_any *a); /* "a list", "an int" */
  * than `what` (or NULL). */
 int any_is_null(const char *call);
 int any_is_not(const shoal_any *any, const char *call, const char *what);
+/* What may be put into a queue or pipe: 0; -EINVAL: NULL; -EMSGSIZE: no get would decode it. */
+int any_cannot_travel(const shoal_any *any, const char *call);
+static inline int any_may_travel(const shoal_any *any, const char *call)
+{
+    bool may = any && any_nodes(any) - 1 <= SHOAL_ANY_NODES;
+    return likely(may) ? 0 : any_cannot_travel(any, call);
+}
 /* A text of `size` bytes for the caller to fill; NULL: -ENOMEM. */
 struct any_bytes *any_text(struct any_tree *tree, size_t size);
 /* Where text stops being UTF-8 (with surrogates), or `size`. */

@@ -1,4 +1,4 @@
-/* Messages that are objects of their own (docs/design.md 8).
+/* Messages that are objects of their own (docs/design.md 9).
  *
  * Its body says in which lane of which queue it was put, and at which position, before the put's
  * commit. While that position is between the lane's head and its end the queue holds it; so the

@@ -751,7 +751,7 @@ static int set_limits(struct reader *r, const shoal_any_limits *limits, size_t *
         return fail(-EINVAL, "a limit of %u levels; %d is the most", limits->depth,
                     SHOAL_ANY_DEPTH);
     *depth = limits->depth ? limits->depth : SHOAL_ANY_DEPTH;
-    r->nodes = limits->nodes ? limits->nodes : (size_t)64 << 20;
+    r->nodes = limits->nodes ? limits->nodes : SHOAL_ANY_NODES;
     *most = limits->bytes ? limits->bytes : ((size_t)1 << 30) + 64 * size;
     return 0;
 }

@@ -208,10 +208,10 @@ static int pipe_send_any(shoal_connection *c, const shoal_any *any, int64_t dead
 {
     struct way w;
     int rc = way_of(c, true, "shoal_connection_send", &w);
+    if (!rc)
+        rc = any_may_travel(any, "shoal_connection_send");
     if (rc)
         return rc;
-    if (!any)
-        return any_is_null("shoal_connection_send");
     look_now_and_then(0);
     return sent(message_put_any(w.lanes, &w.place, any, deadline), "shoal_connection_send");
 }

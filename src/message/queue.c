@@ -58,8 +58,9 @@ int shoal_queue_put(shoal_queue *queue, const shoal_any *any, int64_t deadline)
     struct lanes *q = queue_of(queue, "shoal_queue_put", &p);
     if (unlikely(!q))
         return bad_handle(queue, "shoal_queue_put");
-    if (unlikely(!any))
-        return any_is_null("shoal_queue_put");
+    int rc = any_may_travel(any, "shoal_queue_put");
+    if (unlikely(rc))
+        return rc;
     struct heap *heap = heap_of(&p);
     return heap ? heap_put_any(heap, &p, any, deadline) : message_put_any(q, &p, any, deadline);
 }

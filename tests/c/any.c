@@ -1,4 +1,6 @@
 /* any: what any.h promises of values. What it promises of bytes: pickle.c. */
+#include "message/any.h"
+#include "region/object.h"
 #include "runner.h"
 #include <errno.h>
 #include <float.h>
@@ -438,6 +440,43 @@ TEST(any_calls_refuse_null)
     is_refused(shoal_any_construct("range", NULL), "");
     is_refused(shoal_any_construct(NULL, shoal_any_tuple()), "NULL");
     shoal_any_free(dict);
+}
+
+TEST(any_accessors_refuse_null_to_write_to)
+{
+    bool flag = true;
+    const char *text = NULL;
+    const shoal_any *inner = NULL;
+    shoal_any *all = made(shoal_any_list(shoal_any_bool(false), INT(1), shoal_any_float(1),
+                                         STR("s"), shoal_any_bytes("b", 1),
+                                         shoal_any_construct("KeyError", shoal_any_tuple()),
+                                         shoal_any_dict(STR("k"), INT(1)),
+                                         any_from_object(&(shoal_reference){7, 5, 6}, TYPE_LOCK)));
+    const shoal_any *at[8];
+    for (int i = 0; i < 8; i++)
+        ASSERT_OK(shoal_any_at(all, i, &at[i]));
+    ASSERT_ERR(shoal_any_as_bool(at[0], NULL), -EINVAL);
+    ASSERT_STR(shoal_error_detail(), "shoal_any_as_bool: nowhere to write what it finds (NULL)");
+    ASSERT_ERR(shoal_any_as_int(at[1], NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_as_uint(at[1], NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_as_int_bytes(at[1], NULL, &(size_t){0}), -EINVAL);
+    ASSERT_ERR(shoal_any_as_float(at[2], NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_as_float(at[1], NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_as_str(at[3], NULL, &(size_t){0}), -EINVAL);
+    ASSERT_ERR(shoal_any_as_bytes(at[4], NULL, &(size_t){0}), -EINVAL);
+    ASSERT_ERR(shoal_any_as_construct(at[5], NULL, &inner), -EINVAL);
+    ASSERT_ERR(shoal_any_as_construct(at[5], &text, NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_state(at[5], NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_at(all, 0, NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_get(at[6], at[3], NULL), -EINVAL);
+    ASSERT_ERR(shoal_any_get_str(at[6], "k", NULL), -EINVAL);
+    ASSERT_OK(shoal_any_entry(at[6], 0, NULL, NULL));
+    ASSERT_ERR(shoal_any_as_reference(at[7], NULL), -EINVAL);
+    ASSERT_NULL(text);
+    ASSERT_NULL(inner);
+    ASSERT_OK(shoal_any_as_bool(at[0], &flag));
+    ASSERT_EQ_INT(flag, false);
+    shoal_any_free(all);
 }
 
 TEST(any_ints_that_do_not_fit_are_out_of_range)

@@ -175,6 +175,28 @@ TEST(pipe_carries_anys)
     done();
 }
 
+/* Lists that each have the one before it sixteen times in them. */
+TEST(pipe_send_of_an_any_that_no_recv_would_decode_is_refused)
+{
+    char bytes[1000], *p = bytes;
+    shoal_any *any, *got = NULL;
+    p += sprintf(p, "\x80\4](]\x94");
+    for (int level = 0; level < 7; level++) {
+        p += sprintf(p, "](");
+        for (int k = 0; k < 16; k++, p += 2)
+            memcpy(p, (char[]){'h', (char)level}, 2);
+        p += sprintf(p, "e\x94");
+    }
+    p += sprintf(p, "e.");
+    ASSERT_OK(shoal_any_decode(&any, bytes, (size_t)(p - bytes),
+                               &(shoal_any_limits){.nodes = SIZE_MAX, .bytes = (size_t)1 << 40}));
+    setup();
+    ASSERT_ERR(shoal_connection_send(here, any, SHOAL_NOW), -EMSGSIZE);
+    ASSERT_ERR(shoal_connection_recv(there, &got, SHOAL_NOW), -EAGAIN);
+    done();
+    shoal_any_free(any);
+}
+
 TEST(pipe_messages_of_any_length_come_out_as_they_went_in)
 {
     static const size_t sizes[] = {0, 1, 16, 4095, 4096, 4097, 70000, LONG};
