@@ -2,7 +2,9 @@
  *
  * A snapshot is an any (any.h) and nothing but data: it holds no object and stops nobody. Others go on
  * while it is taken, so each figure was true at some moment of the call, and two of them perhaps at
- * different ones. A deadlock is told only after it was looked at several times and stood still.
+ * different ones. A deadlock is told only after it was looked at several times and stood still. It is a ring of
+ * those who wait for what only its owner gives up (locks, rlocks, rwlocks, the lock of a value, a process's end);
+ * who waits for a permit, a message or an event may be helped by anybody, and is in none.
  *
  *     {'processes': [{'pid', 'name', 'slot', 'parent' (its pid; 0: none, or it has ended),
  *                     'status' ('starting': its pid may be 0 yet; 'running'; 'leaving';

@@ -12,7 +12,8 @@
  * An object (memory, lock, …) lives while a process holds it: the process that created it or opened
  * it by a reference, and every child that was started while its parent held it (the handle is valid
  * in the child). _close gives up this process's hold; the end of a process, however it comes, gives
- * up all of its holds. What nobody holds is freed.
+ * up all of its holds. What nobody holds is freed. That a process has died is noticed by whoever waits, joins
+ * it, or finds something held by it; until then what it held stays.
  *   A process's last close of an object may not come while another of its threads is in a call with that
  * handle, asleep perhaps: it would go on in what may be something else by then. So end that call first (a
  * deadline, shoal_queue_shutdown), and wait until it has returned. Connections of sockets and listeners may
@@ -59,7 +60,8 @@ typedef struct shoal_memory_options {
     const char *name; /* at most 47 bytes, shown by inspection; NULL: none */
 } shoal_memory_options;
 
-/* Allocates `size` bytes (1 or more), aligned to 64. -ENOMEM: machine, region or quota is full;
+/* Allocates `size` bytes (1 or more), aligned to 64. All of it is there at once, so that writing to it
+ * cannot fail. -EINVAL: more than 32 GiB with a name. -ENOMEM: machine, region or quota is full;
  * everything still works afterwards. But where the kernel promises more memory than it has (its
  * default), it may end a process, perhaps the caller, when the machine or the cgroup is full; the
  * others go on. A quota (below) keeps a family from getting there. */
@@ -171,10 +173,11 @@ SHOAL_API int shoal_memory_set_quota(uint64_t bytes);
 typedef struct shoal_statistics {
     uint64_t reserved;       /* bytes of address space */
     uint64_t populated;      /* bytes of memory behind it, tables included */
-    uint64_t used;           /* bytes of headers and content of living objects */
+    uint64_t used;           /* bytes of headers and content of living objects; the short messages
+                              * of a queue or pipe lie beside it, and count in `populated` only */
     uint64_t quota, charged; /* of this process */
     uint32_t objects;        /* living objects */
-    uint32_t processes;      /* attached processes */
+    uint32_t processes;      /* attached processes, and dead ones until their death is noticed */
     uint64_t deaths;         /* processes that ended without detaching, since the region began */
     uint64_t repairs;        /* repairs begun for them (more than deaths if repairers died too) */
 } shoal_statistics;

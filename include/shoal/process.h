@@ -68,7 +68,8 @@ SHOAL_API int shoal_process_start(shoal_process **ret, shoal_target target, void
 /* The same by fork and exec of path with argv (NULL at the end). A path without a slash is looked for
  * in the folders of PATH, as execvp does: the child's, if its environment is given. That it cannot be
  * run is reported here: -ENOENT, -EACCES, … The program joins the family at its first call of shoal
- * that needs one (memory.h), if it makes one. */
+ * that needs one (memory.h), if it makes one. Only so is the family handed on: a program that is run by a
+ * fork and exec of one's own, or by system, begins another. */
 SHOAL_API int shoal_process_start_exec(shoal_process **ret, const char *path, char *const argv[],
                                        const shoal_process_options *options);
 

@@ -33,6 +33,9 @@
  *     shoal_queue_shutdown(q, 0);                          nothing more comes: gets end with -EPIPE
  *     shoal_queue_close(q);
  *
+ * What a SHOAL_FIFO queue needs at its peak, about twice the bytes of what lies in it, stays with each thread that
+ * puts, and is given back when it goes on with less, when it has ended and the queue is drained, or with the queue.
+ *
  * A get is not told that nobody is left who could put: that is what a pipe tells (pipe.h). Deadlines
  * are absolute, see error.h. A close may not come beside another thread's call (memory.h).
  *   No call is promised to work in a signal handler; one that interrupted a put into the same queue, or of

@@ -100,7 +100,7 @@ static int copy_object(struct snapshot *s, uint32_t id, const struct header *hea
     o->id = id;
     o->header = *header;
     if (header->name)
-        look_payload(&s->look, header, header->name - 1, o->name, sizeof o->name);
+        look_payload(&s->look, header, (header->name - 1) * 8ull, o->name, sizeof o->name);
     o->name[NAME - 1] = 0;
     int rc = copy_holders(s, o, rows);
     object_describe(&s->look, &o->header, &o->more);

@@ -213,7 +213,8 @@ static void put_objects(FILE *to, const shoal_any *objects)
             fputc('\n', to);
         }
     }
-    fprintf(to, "  and %" PRId64 " others\n", others);
+    if (others)
+        fprintf(to, "  and %" PRId64 " other%s\n", others, others == 1 ? "" : "s");
 }
 
 void text_print(FILE *to, const shoal_any *snapshot)

@@ -53,7 +53,7 @@ struct child *child_of(const shoal_process *process, const char *what, int *rc)
     if (child->check != (OPEN | ((uintptr_t)process & TAG))) {
         *rc = child->tag
                   ? fail(-EBADF, "%s: not an open handle of a process (closed?)", what)
-                  : fail(-ECHILD, "%s: the process was not started by the calling one", what);
+                  : fail(-ECHILD, "%s: not a process that the calling one has started", what);
         return NULL;
     }
     *rc = 0;

@@ -88,7 +88,7 @@ int shoal_memory_statistics(shoal_statistics *ret)
         .reserved = view.at.size,
         .populated = region_populated(),
         .quota = atomic_load(&slot->quota),
-        .charged = atomic_load(&slot->charged),
+        .charged = object_charged(),
         .deaths = atomic_load(&view.region->deaths),
         .repairs = atomic_load(&view.region->repairs),
     };

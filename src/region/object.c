@@ -301,7 +301,7 @@ static void finish(uint32_t id, uint32_t slot, bool marked)
     hint_free(id);
 }
 
-/* `content`: with the name, which lies behind the `size` bytes, at name_at - 1. */
+/* `content`: with the name, which lies behind the `size` bytes, at (name_at - 1) * 8. */
 static int make(struct header **ret, enum type type, size_t size, const char *name,
                 uint32_t name_at, size_t content, enum object_content zero, bool waits)
 {
@@ -368,7 +368,7 @@ static int make(struct header **ret, enum type type, size_t size, const char *na
     if (zero == OBJECT_ZERO)
         memset(header_payload(h), 0, content);
     if (unlikely(name))
-        memcpy((char *)header_payload(h) + name_at - 1, name, strlen(name) + 1);
+        memcpy((char *)header_payload(h) + (name_at - 1) * 8ull, name, strlen(name) + 1);
     *ret = h;
     return 0;
 }
@@ -386,10 +386,11 @@ static int create(struct header **ret, enum type type, size_t size, const char *
         size_t length = strlen(name);
         if (length >= NAME)
             return fail(-EINVAL, "the name \"%.60s\" is longer than %d bytes", name, NAME - 1);
-        name_at = (uint32_t)((size + 7) & ~(size_t)7) + 1;
-        if (size >= UINT32_MAX - NAME - 16)
-            return fail(-EINVAL, "an object of %zu bytes cannot have a name", size);
-        content = name_at - 1 + length + 1;
+        if (size / 8 >= UINT32_MAX - 1)
+            return fail(size > view.at.size ? -ENOMEM : -EINVAL,
+                        "an object of %zu bytes, more than 32 GiB, cannot have a name", size);
+        name_at = (uint32_t)((size + 7) / 8) + 1;
+        content = (name_at - 1) * 8ull + length + 1;
     }
     if (content > view.at.size)
         return fail(-ENOMEM, "%zu bytes are more than the region's %llu", size,
@@ -443,7 +444,7 @@ void *object_publish(struct header *h)
 
 const char *object_name(const struct header *h)
 {
-    return h->name ? (const char *)header_payload(h) + h->name - 1 : "";
+    return h->name ? (const char *)header_payload(h) + (h->name - 1) * 8ull : "";
 }
 
 __attribute__((noinline)) bool object_still_open(const void *opaque, enum type type)
@@ -599,7 +600,8 @@ static void close_private(struct handle *handle, uint32_t id)
 void object_close(void *opaque, enum type type)
 {
     struct header *h = header_of(opaque, type);
-    if (!h || !self_known())
+    owner_t me;
+    if (!h || self(&me)) /* whatever thread: one that calls nothing else, too */
         return;
     struct handle *handle = handle_of(opaque);
     uint32_t id = (uint32_t)(handle - handles);
@@ -839,7 +841,10 @@ void object_unhold(const shoal_reference *reference, enum type type)
 {
     shoal_reference its;
     enum type its_type;
-    if (!self_known() || reference->family != view.region->family)
+    owner_t me;
+    /* A process that has left, or a raw child, holds nothing, and does not begin a family for this. */
+    if (!atomic_load(&process_self.attached) || self(&me) ||
+        reference->family != view.region->family)
         return;
     void *opened = handle_at(reference->id, reference->generation);
     struct header *h = header_of(opened, type);

@@ -169,6 +169,7 @@ static inline uint64_t object_quota(void) /* the caller's process's; 0: none */
 int object_charge(uint64_t bytes);
 void object_uncharge(uint64_t bytes);
 void object_charge_end(uint64_t bytes);
+uint64_t object_charged(void); /* what the calling process is charged with, counted anew */
 /* In a fresh child: what its parent's other threads were about to be charged with is not its own. */
 void object_charge_none(void);
 void object_count(uint32_t *objects, uint64_t *used);

@@ -32,6 +32,11 @@ static uint64_t charged(uint32_t slot, uint32_t generation)
     return sum;
 }
 
+uint64_t object_charged(void)
+{
+    return charged(process_self.slot, process_self.generation);
+}
+
 bool object_may_fit(size_t content)
 {
     uint64_t quota = object_quota();

@@ -207,7 +207,7 @@ struct header {
     uint64_t size;            /* of the payload as asked for */
     uint32_t creator;         /* slot that is charged */
     uint32_t creator_generation;
-    uint32_t name;  /* 0, or where in the payload the name lies + 1 */
+    uint32_t name;  /* 0, or where in the payload the name lies / 8 + 1 */
     uint32_t units; /* of the own run */
     _Alignas(8) unsigned char body[BODY];
 };

@@ -53,16 +53,22 @@ void vain_note(int rc, const char *call, const void *handle, unsigned type, int6
     *v = (struct vain){rc, type, call, handle, deadline, rc == -ETIMEDOUT ? os_now() : 0};
 }
 
-/* The sentence of a wait in vain: the call, the object's name if it has one and is still open. */
+/* How a sentence begins: the call, the object's name if it has one and is still open. */
+static void tell_where(char *where, size_t size, const char *call, const void *handle,
+                       unsigned type)
+{
+    const struct header *h = type ? header_of(handle, (enum type)type) : NULL;
+    const char *name = h ? object_name(h) : "";
+    snprintf(where, size, !call ? "" : *name ? "%s: '%s': " : "%s: ", call, name);
+}
+
+/* The sentence of a wait in vain. */
 static void tell_vain(struct vain v)
 {
     enum { MINUTE = 60 };
-    char where[160] = "";
-    const struct header *h = v.type ? header_of(v.handle, (enum type)v.type) : NULL;
-    const char *name = h ? object_name(h) : "";
+    char where[160];
     int64_t late = v.at ? (v.at - v.deadline) / 1000000000 : 0;
-    if (v.call)
-        snprintf(where, sizeof where, *name ? "%s: '%s': " : "%s: ", v.call, name);
+    tell_where(where, sizeof where, v.call, v.handle, v.type);
     if (v.result == -EINVAL)
         fail_detail("%sthe deadline %lld is negative: deadlines are absolute, shoal_after(seconds) "
                     "makes one",
@@ -98,16 +104,17 @@ int fail_in(int result, const char *call)
     return fail(result, "%s: %s", call, why);
 }
 
-int owner_died(owner_t dead, const char *what)
+int owner_died(owner_t dead, const char *call, const void *handle, unsigned type)
 {
     int32_t pid;
-    char name[NAME];
+    char name[NAME], where[160];
     bool ended;
+    tell_where(where, sizeof where, call, handle, type);
     if (life_grave(dead, &pid, name, &ended))
         return fail(SHOAL_OWNER_DIED,
-                    "%s: its holder, process %s (pid %d), %s; the caller holds it now", what, name,
+                    "%sits holder, process %s (pid %d), %s; the caller holds it now", where, name,
                     (int)pid, ended ? "ended without releasing it" : "died");
-    return fail(SHOAL_OWNER_DIED, "%s: its holder died; the caller holds it now", what);
+    return fail(SHOAL_OWNER_DIED, "%sits holder died; the caller holds it now", where);
 }
 
 int fail_callback(int result, const char *what, unsigned failures)
@@ -595,7 +602,11 @@ CHILD_PATH int self_leave(void)
 
 int self_detach(void)
 {
-    int rc = self_known() ? self_leave() : 0;
+    owner_t me;
+    /* The calling thread may be the one that has never called. */
+    int rc = atomic_load(&process_self.attached) ? self(&me) : 0;
+    if (!rc)
+        rc = self_leave();
     if (!rc && view.base) {
         pollable_forget();
         object_forget();

@@ -181,7 +181,7 @@ static inline int waited(int rc, const char *call, const void *handle, unsigned 
 #define fail(result, ...) (fail_detail(__VA_ARGS__), (result))
 void fail_detail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for positive results of acquiring. */
-int owner_died(owner_t dead, const char *what);
+int owner_died(owner_t dead, const char *call, const void *handle, unsigned type);
 /* The same for what a function of the program's returned that `what` called; `failures`: as they
  * were before. */
 int fail_callback(int result, const char *what, unsigned failures);

@@ -45,7 +45,7 @@ __attribute__((noinline)) static int acquire_slow(shoal_lock *lock, int64_t dead
         return rc;
     struct body *b = body_of(h);
     rc = owner_acquire_slow(&b->owner, &b->event, header_id(h), me, deadline, &dead);
-    return rc == SHOAL_OWNER_DIED ? owner_died(dead, "lock")
+    return rc == SHOAL_OWNER_DIED ? owner_died(dead, call, lock, TYPE_LOCK)
                                   : waited(rc, call, lock, TYPE_LOCK, deadline);
 }
 

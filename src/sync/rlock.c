@@ -51,7 +51,7 @@ __attribute__((noinline)) static int acquire_slow(shoal_rlock *lock, int64_t dea
     if (rc < 0)
         return waited(rc, call, lock, TYPE_RLOCK, deadline);
     atomic_store_explicit(&b->depth, 0, memory_order_relaxed);
-    return rc ? owner_died(dead, "rlock") : 0;
+    return rc ? owner_died(dead, call, lock, TYPE_RLOCK) : 0;
 }
 
 static inline int acquire(shoal_rlock *lock, int64_t deadline, const char *call)

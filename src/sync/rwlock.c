@@ -303,7 +303,9 @@ int shoal_rwlock_acquire_read(shoal_rwlock *lock, int64_t deadline)
     if (unlikely(rc == -EAGAIN))
         rc = waited(wait_read(h, me, deadline, &dead), "shoal_rwlock_acquire_read", lock,
                     TYPE_RWLOCK, deadline);
-    return likely(rc != SHOAL_OWNER_DIED) ? rc : owner_died(dead, "rwlock");
+    return likely(rc != SHOAL_OWNER_DIED)
+               ? rc
+               : owner_died(dead, "shoal_rwlock_acquire_read", lock, TYPE_RWLOCK);
 }
 
 /* ---- writing ---- */
@@ -404,7 +406,9 @@ int shoal_rwlock_acquire_write(shoal_rwlock *lock, int64_t deadline)
         }
     }
     atomic_store_explicit(&b->writer, me | HELD, memory_order_relaxed);
-    return likely(!(dead & FLAGS)) ? 0 : owner_died(dead, "rwlock");
+    return likely(!(dead & FLAGS))
+               ? 0
+               : owner_died(dead, "shoal_rwlock_acquire_write", lock, TYPE_RWLOCK);
 }
 
 /* ---- releasing ---- */

@@ -244,6 +244,10 @@ TEST(a_reference_that_travels_in_shared_memory_is_opened_by_a_child)
 TEST(a_quota_refuses_and_what_is_given_back_may_be_had_again)
 {
     shoal_memory *a, *b = NULL;
+    ASSERT_OK(shoal_memory_create(&a, 2 << 20, NULL));
+    ASSERT_TRUE(statistics().charged >= 2 << 20); /* before there is a quota, too */
+    ASSERT_TRUE(statistics().charged < 3 << 20);
+    shoal_memory_close(a);
     ASSERT_OK(shoal_memory_set_quota(3 << 20));
     ASSERT_OK(shoal_memory_create(&a, 2 << 20, NULL));
     ASSERT_ERR(shoal_memory_create(&b, 2 << 20, NULL), -ENOMEM);
