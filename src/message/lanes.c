@@ -157,7 +157,7 @@ static bool drained(struct lanes *q, struct lane *lane, uint32_t id)
 bool lanes_tend(struct lane *lane)
 {
     owner_t owner = atomic_load(&lane->owner);
-    if (owner && !owner_over(owner & ~0xffull))
+    if (owner && !(MUTANT(186) ? owner_dead(owner & ~0xffull) : owner_over(owner & ~0xffull)))
         return false;
     return atomic_compare_exchange_strong(&lane->owner, &owner, shoal_thread.me | TENDED);
 }
