@@ -1,5 +1,5 @@
 /* lanes.c: what befalls lanes between those who share them: rings that become smaller again, producers that are dead but not repaired, places
- * for segments that are used again. As in queue.c every message has a
+ * for segments that are used again, ends that are told beside a put; and what is counted around queues. As in queue.c every message has a
  * number, and whoever takes one counts it. */
 #define _GNU_SOURCE
 #include "family.h"
@@ -440,3 +440,136 @@ KILL_SCENARIO(lanes_places_go_once_round, .setup = setup_two_segments,
               .prepare = prepare_beyond_link, .victim = give_memory_back, .partner = go_once_round,
               .survivor = go_on, .survivors = 1, .stopped = await_done, .final = finish,
               .flags = KILL_EVERY_INSTRUCTION);
+/* ---- an end that is told beside a put, to those who sleep ---- */
+
+static void prepare_lane(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    put(s, 0);
+    ASSERT_OK(get(s, SHOAL_NOW));
+    ASSERT_OK(shoal_queue_task_done(s->queue));
+    s->counts[0] = 0;
+}
+
+static void note_put(struct state *s, int rc)
+{
+    if (rc)
+        ASSERT_ERR(rc, -EPIPE);
+    else
+        s->note->entered = 2;
+}
+
+static void put_or_come_too_late(void *p)
+{
+    note_put(p, try_put(p, VICTIMS));
+}
+
+static void commit_or_come_too_late(void *p)
+{
+    struct state *s = p;
+    shoal_message message;
+    int rc = shoal_queue_reserve(s->queue, &message, SHORT, SHOAL_FOREVER);
+
+    if (!rc) {
+        memset(message.bytes, VICTIMS, SHORT);
+        rc = shoal_queue_commit(s->queue, &message, SHOAL_FOREVER);
+        if (rc)
+            shoal_message_release(&message);
+    }
+    note_put(s, rc);
+}
+
+/* Nobody ends before both are awake: that would wake the other. */
+static void leave_sleep(struct state *s)
+{
+    if (__atomic_add_fetch(&s->note->at[CALLS], 1, __ATOMIC_SEQ_CST) == 2)
+        family_set(&s->note->at[OVER]);
+    family_await(&s->note->at[OVER]);
+}
+
+/* Shuts it when the victim has stopped (or is over), and then the one sleeps until all has been taken, and the other one until all
+ * is finished, if the put is under way. */
+static void await_end(void *p, int i)
+{
+    struct state *s = p;
+    int rc;
+
+    s->note->at[PIDS + i] = getpid();
+    kill_await_stopped();
+    ASSERT_OK(shoal_queue_shutdown(s->queue, 0));
+    if (i) {
+        ASSERT_OK(shoal_queue_join(s->queue, SHOAL_FOREVER));
+    } else {
+        while (!(rc = get(s, SHOAL_FOREVER)))
+            ASSERT_OK(shoal_queue_task_done(s->queue));
+        ASSERT_ERR(rc, -EPIPE);
+    }
+    leave_sleep(s);
+}
+
+/* Whether partner k sleeps in a futex by now. */
+static bool sleeps(struct state *s, int k)
+{
+    char path[64], text[100];
+    long call;
+
+    snprintf(path, sizeof(path), "/proc/%d/syscall", s->note->at[PIDS + k]);
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return false;
+    text[fread(text, 1, sizeof(text) - 1, f)] = 0;
+    fclose(f);
+    return sscanf(text, "%ld", &call) == 1 && (call == SYS_futex || call == SYS_FUTEX_WAITV);
+}
+
+static int awake(struct state *s)
+{
+    return __atomic_load_n(&s->note->at[CALLS], __ATOMIC_SEQ_CST);
+}
+
+/* Until each sleeps in its call, if it has not come back from there. */
+static void await_sleepers(void *p, int i)
+{
+    struct state *s = p;
+    struct timespec nap = {0, 500000};
+
+    (void)i;
+    while (awake(s) < 2 &&
+           (awake(s) + family_sleepers(s->queue) < 2 || !sleeps(s, 0) || !sleeps(s, 1)))
+        nanosleep(&nap, NULL);
+}
+
+/* It lives on until they were woken: by its call, not by its end. */
+static void outlive(void *p)
+{
+    struct state *s = p;
+
+    if (atomic_load(&lanes_of(s)->closed) & LANES_SHUT)
+        family_await(&s->note->at[OVER]);
+}
+
+static void find_end(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    family_look();
+    family_await(&s->note->at[OVER]);
+    ASSERT_ERR(get(s, SHOAL_FOREVER), -EPIPE);
+    ASSERT_OK(shoal_queue_join(s->queue, SHOAL_FOREVER));
+}
+
+KILL_SCENARIO(lanes_put_meets_end_and_sleepers, .setup = setup_empty, .prepare = prepare_lane,
+              .victim = put_or_come_too_late, .after = outlive, .partner = await_end, .partners = 2,
+              .survivor = find_end, .survivors = 1, .stopped = await_sleepers, .final = finish,
+              .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(lanes_put_bounded_meets_end_and_sleepers, .setup = setup_bounded,
+              .prepare = prepare_lane, .victim = put_or_come_too_late, .after = outlive,
+              .partner = await_end, .partners = 2, .survivor = find_end, .survivors = 1,
+              .stopped = await_sleepers, .final = finish);
+KILL_SCENARIO(lanes_commit_meets_end_and_sleepers, .setup = setup_empty, .prepare = prepare_lane,
+              .victim = commit_or_come_too_late, .after = outlive, .partner = await_end,
+              .partners = 2, .survivor = find_end, .survivors = 1, .stopped = await_sleepers,
+              .final = finish);
