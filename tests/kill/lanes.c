@@ -573,3 +573,209 @@ KILL_SCENARIO(lanes_commit_meets_end_and_sleepers, .setup = setup_empty, .prepar
               .victim = commit_or_come_too_late, .after = outlive, .partner = await_end,
               .partners = 2, .survivor = find_end, .survivors = 1, .stopped = await_sleepers,
               .final = finish);
+/* ---- what is finished ---- */
+
+/* Two were put and taken, and neither is finished. */
+static void *setup_unfinished(void)
+{
+    struct state *s = begin(0);
+
+    s->first = 2;
+    put_first(s);
+    take_all(s);
+    s->many = 0;
+    return ready(s);
+}
+
+static void prepare_one_finished(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    ASSERT_OK(shoal_queue_task_done(s->queue));
+}
+
+/* Others may be quicker. */
+static void finish_one(void *p)
+{
+    struct state *s = p;
+    int rc = shoal_queue_task_done(s->queue);
+
+    if (rc)
+        ASSERT_ERR(rc, -EINVAL);
+    s->note->entered = 2;
+}
+
+static void finish_both(void *p)
+{
+    finish_one(p);
+    finish_one(p);
+}
+
+static void join(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_queue_join(s->queue, SHOAL_FOREVER));
+    s->note->entered = 2;
+}
+
+static void await_finished(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    kill_await_begun();
+    ASSERT_OK(shoal_queue_join(s->queue, SHOAL_FOREVER));
+    family_set(&s->note->at[OVER]);
+}
+
+static void outlive_joiner(void *p)
+{
+    struct state *s = p;
+
+    family_await(&s->note->at[OVER]);
+}
+
+/* What the victim did not come to. */
+static void finish_the_rest(void *p, int i)
+{
+    struct state *s = p;
+    int rc;
+
+    (void)i;
+    family_look();
+    while (!(rc = shoal_queue_task_done(s->queue)))
+        ;
+    ASSERT_ERR(rc, -EINVAL);
+    ASSERT_OK(shoal_queue_join(s->queue, SHOAL_NOW));
+}
+
+static void finish_when_asleep(void *p, int i)
+{
+    (void)i;
+    kill_await_asleep(1);
+    finish_both(p);
+}
+
+static void finish_finished(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_EQ_U64(atomic_load(&lanes_of(s)->done), 2);
+    ASSERT_ERR(shoal_queue_task_done(s->queue), -EINVAL);
+    finish(p);
+}
+
+KILL_SCENARIO(lanes_task_done_for_joiner, .setup = setup_unfinished,
+              .prepare = prepare_one_finished, .victim = finish_one, .after = outlive_joiner,
+              .partner = await_finished, .survivor = finish_the_rest, .survivors = 1,
+              .stopped = finish_the_rest, .final = finish_finished,
+              .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(lanes_task_done_twice, .setup = setup_unfinished, .prepare = family_prepare,
+              .victim = finish_both, .survivor = finish_the_rest, .survivors = 1,
+              .stopped = finish_the_rest, .state = family_state, .repair = look,
+              .final = finish_finished);
+KILL_SCENARIO(lanes_join_waits, .setup = setup_unfinished, .prepare = family_prepare,
+              .victim = join, .partner = finish_when_asleep, .survivor = finish_the_rest,
+              .survivors = 1, .stopped = finish_the_rest, .state = family_state, .repair = look,
+              .final = finish_finished);
+/* ---- an end at once ---- */
+
+static void *setup_one(void)
+{
+    struct state *s = begin(0);
+
+    s->first = 1;
+    put_first(s);
+    return ready(s);
+}
+
+static void *setup_long_and_short(void)
+{
+    struct state *s = begin(0);
+
+    s->first = 2;
+    s->long_ones = 1;
+    put_first(s);
+    return ready(s);
+}
+
+static void drop_all(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_queue_shutdown(s->queue, 1));
+    s->note->entered = 2;
+}
+
+/* After its own call nothing is left, whoever else was about it. */
+static void drop_too(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    ASSERT_OK(shoal_queue_shutdown(s->queue, 1));
+    ASSERT_ERR(try_put(s, VICTIMS), -EPIPE);
+    ASSERT_ERR(get(s, SHOAL_FOREVER), -EPIPE);
+    ASSERT_OK(shoal_queue_join(s->queue, SHOAL_FOREVER));
+}
+
+static void finish_dropped(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    ASSERT_ERR(get(s, SHOAL_FOREVER), -EPIPE);
+    ASSERT_EQ_INT(shoal_queue_qsize(s->queue), 0);
+    family_check(s->note->before);
+}
+
+KILL_SCENARIO(lanes_shutdown_at_once_for_joiner, .setup = setup_one, .prepare = family_prepare,
+              .victim = drop_all, .after = outlive_joiner, .partner = await_finished,
+              .survivor = drop_too, .survivors = 1, .stopped = drop_too, .final = finish_dropped);
+KILL_SCENARIO(lanes_shutdown_at_once_of_long, .setup = setup_long_and_short,
+              .prepare = family_prepare, .victim = drop_all, .survivor = drop_too, .survivors = 1,
+              .stopped = drop_too, .state = family_state, .repair = look, .final = finish_dropped);
+/* ---- a message that is not put after all ---- */
+
+static void reserve_and_release(struct state *s, size_t size)
+{
+    shoal_message message;
+
+    ASSERT_OK(shoal_queue_reserve(s->queue, &message, size, SHOAL_FOREVER));
+    ((unsigned char *)message.bytes)[0] = VICTIMS;
+    shoal_message_release(&message);
+    ASSERT_NULL(message.bytes);
+}
+
+static void release_short(void *p)
+{
+    reserve_and_release(p, SHORT);
+}
+
+static void release_long(void *p)
+{
+    reserve_and_release(p, LONG);
+}
+
+static void prepare_released(void *p)
+{
+    family_prepare(p);
+    release_short(p);
+}
+
+static void count_beside(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    ASSERT_EQ_INT(shoal_queue_qsize(s->queue), 0);
+}
+
+KILL_SCENARIO(lanes_reserved_and_released, .setup = setup_empty, .prepare = prepare_released,
+              .victim = release_short, .survivor = go_on, .survivors = 1, .stopped = count_beside,
+              .final = finish, .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(lanes_reserved_long_and_released, .setup = setup_empty, .prepare = family_prepare,
+              .victim = release_long, .survivor = go_on, .survivors = 1, .stopped = count_beside,
+              .state = family_state, .repair = look, .final = finish);
