@@ -221,7 +221,8 @@ void lanes_shut(struct lanes *q, uint32_t how)
     atomic_fetch_or(&q->closed, how);
     wait_wake(&q->items, INT_MAX);
     wait_wake(&q->space, INT_MAX);
-    wait_wake(&q->finished, INT_MAX);
+    if (!MUTANT(195))
+        wait_wake(&q->finished, INT_MAX);
 }
 
 /* Whether the record at a position names the message. While reading; of any content. */
