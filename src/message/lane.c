@@ -43,7 +43,7 @@ void lane_free_drained(struct lane *lane, uint32_t id)
     const struct segment *now = segment_of(lane, head);
     uint64_t base = now ? atomic_load(&now->base) : 0, bases[LANE_SEGMENTS];
     unsigned n = 0;
-    if (base > head)
+    if (base > head && !MUTANT(190))
         return; /* all have moved on: its place is a newer one's */
     for (unsigned i = 0; i < LANE_SEGMENTS; i++) {
         struct segment *s = &lane->segments[i];
@@ -147,11 +147,14 @@ int lane_grow(struct lane *lane, uint32_t id, uint64_t need, bool smaller)
     atomic_store_explicit(&header->word, 0, memory_order_relaxed);
     atomic_store_explicit(&s->base, base, memory_order_release);
     struct record_header *link = first ? NULL : record_in(old, at);
-    atomic_store_explicit(&lane->last, (uint32_t)(s - lane->segments), memory_order_release);
+    if (!MUTANT(185))
+        atomic_store_explicit(&lane->last, (uint32_t)(s - lane->segments), memory_order_release);
     if (link) {
         link->stamp = base;
         atomic_store_explicit(&link->word, word_make(0, 0, KIND_LINK), memory_order_release);
     }
+    if (MUTANT(185))
+        atomic_store_explicit(&lane->last, (uint32_t)(s - lane->segments), memory_order_release);
     atomic_store_explicit(&lane->write, base, memory_order_release);
     lane->room_end = base + segment_size(s);
     return 0;
@@ -160,6 +163,6 @@ int lane_grow(struct lane *lane, uint32_t id, uint64_t need, bool smaller)
 /* Once a round of a large ring: whether it is hardly used. */
 bool lane_too_large(struct lane *lane, const struct segment *s, uint64_t end)
 {
-    return unlikely(end > lane->room_end) && segment_size(s) > BIG &&
+    return unlikely(end > lane->room_end) && segment_size(s) > BIG && !MUTANT(184) &&
            atomic_load(&lane->write) - atomic_load(&lane->head) < segment_size(s) / 16;
 }

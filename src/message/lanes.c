@@ -105,7 +105,7 @@ static bool drained(struct lanes *q, struct lane *lane, uint32_t id)
 bool lanes_tend(struct lane *lane)
 {
     owner_t owner = atomic_load(&lane->owner);
-    if (owner && !owner_over(owner & ~0xffull))
+    if (owner && !(MUTANT(186) ? owner_dead(owner & ~0xffull) : owner_over(owner & ~0xffull)))
         return false;
     return atomic_compare_exchange_strong(&lane->owner, &owner, shoal_thread.me | TENDED);
 }
@@ -238,7 +238,8 @@ void lanes_shut(struct lanes *q, uint32_t how)
     atomic_fetch_or(&q->closed, how);
     wait_wake(&q->items, INT_MAX);
     wait_wake(&q->space, INT_MAX);
-    wait_wake(&q->finished, INT_MAX);
+    if (!MUTANT(195))
+        wait_wake(&q->finished, INT_MAX);
 }
 
 /* Whether the record at a position names the message. While reading; of any content. */

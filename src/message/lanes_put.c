@@ -88,6 +88,16 @@ static inline bool still_open(struct lanes *q)
            MUTANT(182);
 }
 
+/* A put was under way, and met the end: who waits for what it puts, or until that is finished, learns that
+ * it does not come. */
+static void tell_given_up(struct lanes *q)
+{
+    if (!MUTANT(191))
+        look_for_sleepers(&q->items);
+    if (!MUTANT(192))
+        wait_wake(&q->finished, INT_MAX);
+}
+
 /* ---- bounded: tickets ---- */
 
 /* How many of the messages that were given tickets up to `ticket` have been taken; never too
@@ -367,7 +377,7 @@ static inline bool put_at_once(struct lanes *q, const struct place *p, const voi
     if (!still_open(q)) {
         atomic_store(&lane->puts, puts);
         putting = interrupted;
-        look_for_sleepers(&q->items); /* who waits for it learns that it does not come */
+        tell_given_up(q);
         return false;
     }
     atomic_store_explicit(&record->word, word_make(puts, size, KIND_BYTES),
@@ -475,8 +485,10 @@ int lanes_commit(struct lanes *q, const struct place *p, struct room *r, int64_t
     }
     atomic_signal_fence(memory_order_seq_cst);
     putting = r->interrupted;
-    if (!rc || rc == -EPIPE) /* who waits for what was under way learns that it does not come */
+    if (!rc)
         look_for_sleepers(&q->items);
+    else if (rc == -EPIPE && !MUTANT(193))
+        tell_given_up(q);
     if (unlikely(rc))
         return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut down", p->call)
                             : rc;

@@ -286,7 +286,7 @@ static void wake_ready(_Atomic uint32_t *event, struct header *header)
         return;
     if (event && (!type || !type->ready || type->ready(header)))
         wait_wake_slow(event, type && type->ready ? 1 : INT_MAX);
-    for (unsigned i = 1; (event = further_event(header, i)); i++)
+    for (unsigned i = 1; !MUTANT(196) && (event = further_event(header, i)); i++)
         wait_wake_slow(event, INT_MAX);
     if (type && type->rouse)
         type->rouse(header);
@@ -296,7 +296,7 @@ static void wake_all(_Atomic uint32_t *event, struct header *header)
 {
     if (event)
         wait_wake_slow(event, INT_MAX);
-    for (unsigned i = 1; (event = further_event(header, i)); i++)
+    for (unsigned i = 1; !MUTANT(197) && (event = further_event(header, i)); i++)
         wait_wake_slow(event, INT_MAX);
     if (header && life_types[header->type]->rouse)
         life_types[header->type]->rouse(header);

@@ -52,8 +52,9 @@ static void mark_told(uint32_t payload, uint32_t units, void *argument)
 {
     struct told *told = argument;
     uint32_t unit = unit_of(payload);
-    if (atomic_load(&told->header->state) != told->state || unit >= view.at.max_units ||
-        units > view.at.max_units - unit)
+    if ((atomic_load(&told->header->state) != told->state || unit >= view.at.max_units ||
+         units > view.at.max_units - unit) &&
+        !MUTANT(198))
         return;
     mark(unit, units, true);
     told->used += units;
@@ -132,7 +133,7 @@ static int guard_take(struct guarded *g, int64_t patience)
                 continue;
             /* It cannot wait here, so deep in handlers and repairs, nor be told of a death. */
             owner_t owner = atomic_load(&view.region->guard);
-            if (owner)
+            if (owner && !MUTANT(199))
                 life_ask(owner);
             os_yield();
         }

@@ -1,6 +1,7 @@
 /* Lives that are no plain ones: processes that go on without their first thread, children that ran
  * no fork handler, programs that stand in for others; and wake-ups that get lost when whoever was
  * told of a death, or of a thread's end, has something else to do. */
+#include "message/lanes.h"
 #include "processes.h"
 #include "region/object.h"
 #include <linux/filter.h>
@@ -305,6 +306,63 @@ TEST(life_a_repairer_without_membarrier_wakes_whoever_sleeps)
         SKIP("no seccomp here");
     ASSERT_EQ_INT(status, 0);
     ASSERT_NE_U64(after >> 1, before >> 1);
+}
+
+static shoal_queue *queue;
+
+static void wait_for_place(void)
+{
+    ASSERT_OK(shoal_queue_put_bytes(queue, "2", 1, SHOAL_FOREVER));
+}
+
+static void repair_plainly(void)
+{
+    int64_t soonest;
+    until_word(&words[0], 1);
+    ASSERT_GE_INT(life_look_all(true, &soonest), 1);
+}
+
+/* Who sleeps on a queue's further eventcount is woken in the dead one's name: it may have died between
+ * making place and waking. */
+static void rouse_from_further_event(void (*repair)(void))
+{
+    int status;
+    size_t size;
+    char byte;
+    begin();
+    ASSERT_OK(shoal_queue_create(&queue, &(shoal_queue_options){.maxsize = 1}));
+    ASSERT_OK(shoal_queue_put_bytes(queue, "1", 1, SHOAL_NOW));
+    pid_t dead = child(sleep_on), repairer = child(repair);
+    until_word(&words[3], 1);
+    pid_t sleeper = child(wait_for_place);
+    until_asleep(sleeper);
+    ASSERT_SYS(kill(sleeper, SIGSTOP)); /* it would notice the death itself */
+    ASSERT_SYS(waitpid(sleeper, NULL, WUNTRACED));
+    struct lanes *q = header_payload(header_of(queue, TYPE_QUEUE));
+    uint32_t before = atomic_load(&q->space);
+    kill_and_reap(dead);
+    atomic_store(&words[0], 1);
+    ASSERT_SYS(waitpid(repairer, &status, 0));
+    uint32_t after = atomic_load(&q->space);
+    ASSERT_OK(shoal_queue_get_bytes_into(queue, &byte, 1, &size, SHOAL_NOW));
+    ASSERT_SYS(kill(sleeper, SIGCONT));
+    ends_well(sleeper);
+    shoal_queue_close(queue);
+    finish();
+    if (status && WEXITSTATUS(status) == 77)
+        SKIP("no seccomp here");
+    ASSERT_EQ_INT(status, 0);
+    ASSERT_NE_U64(after / EVENT_STEP, before / EVENT_STEP);
+}
+
+TEST(life_a_repairer_wakes_whoever_sleeps_on_a_further_eventcount)
+{
+    rouse_from_further_event(repair_plainly);
+}
+
+TEST(life_a_repairer_without_membarrier_wakes_whoever_sleeps_on_a_further_eventcount)
+{
+    rouse_from_further_event(repair_without_membarrier);
 }
 
 /* ---- families of more processes than one sleeper can watch ---- */
