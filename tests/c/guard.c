@@ -110,7 +110,7 @@ static void build_anew(void)
     owner_t me;
     ASSERT_OK(self(&me));
     until_word(&words[1], 1);
-    ASSERT_TRUE(signal(SIGSEGV, at_first_look) != SIG_ERR);
+    ASSERT_SYS(sigaction(SIGSEGV, &(struct sigaction){.sa_handler = at_first_look}, NULL));
     ASSERT_SYS(mprotect(page(), UNIT, PROT_NONE));
     ASSERT_OK(shoal_memory_create(&memory, 25 * UNIT, NULL));
     memset(shoal_memory_address(memory), 0x11, 25 * UNIT);

@@ -26,10 +26,11 @@ enum { SYS_FUTEX_WAITV = 449 };       /* older headers do not name it */
 struct state {
     struct note *note;
     shoal_queue *queue;
-    int *counts;      /* shared: how often each number was taken */
-    int first;        /* numbers 0 … first - 1 were put before */
-    int many;         /* VICTIMS … are the victim's */
-    size_t long_ones; /* the first of them: so many are long */
+    int *counts;           /* shared: how often each number was taken */
+    int first;             /* numbers 0 … first - 1 were put before */
+    int many;              /* VICTIMS … are the victim's */
+    size_t long_ones;      /* the first of all numbers: so many are long */
+    shoal_message message; /* that the victim has reserved */
 };
 
 static struct lanes *lanes_of(struct state *s)
@@ -349,6 +350,14 @@ static void *setup_dead_producer(void)
     return s;
 }
 
+static void *setup_dead_repairer(void) /* nobody puts but the others */
+{
+    struct state *s = setup_dead_producer();
+
+    s->many = 0;
+    return s;
+}
+
 /* In its lane, or beside it. */
 static void put_once(void *p)
 {
@@ -364,9 +373,29 @@ static void repair_beside(void *p, int i)
     look(p);
 }
 
+/* The other way round. */
+static void repair_once(void *p)
+{
+    struct state *s = p;
+
+    look(p);
+    s->note->entered = 2;
+}
+
+static void put_and_take_beside(void *p, int i)
+{
+    (void)i;
+    put_another(p);
+    take_all(p);
+}
+
 KILL_SCENARIO(lanes_put_meets_repair, .setup = setup_dead_producer, .prepare = family_prepare,
               .victim = put_once, .survivor = go_on, .survivors = 1, .stopped = repair_beside,
-              .state = family_state, .repair = look, .final = finish);
+              .final = finish);
+KILL_SCENARIO(lanes_repair_meets_put, .setup = setup_dead_repairer, .prepare = family_prepare,
+              .victim = repair_once, .survivor = go_on, .survivors = 1,
+              .stopped = put_and_take_beside, .state = family_state, .repair = look,
+              .final = finish);
 /* ---- places for segments that are used again ---- */
 
 /* Its lane leads on into another segment. */
@@ -691,11 +720,11 @@ static void *setup_one(void)
     return ready(s);
 }
 
-static void *setup_long_and_short(void)
+static void *setup_one_long(void)
 {
     struct state *s = begin(0);
 
-    s->first = 2;
+    s->first = 1;
     s->long_ones = 1;
     put_first(s);
     return ready(s);
@@ -734,35 +763,41 @@ static void finish_dropped(void *p)
 KILL_SCENARIO(lanes_shutdown_at_once_for_joiner, .setup = setup_one, .prepare = family_prepare,
               .victim = drop_all, .after = outlive_joiner, .partner = await_finished,
               .survivor = drop_too, .survivors = 1, .stopped = drop_too, .final = finish_dropped);
-KILL_SCENARIO(lanes_shutdown_at_once_of_long, .setup = setup_long_and_short,
-              .prepare = family_prepare, .victim = drop_all, .survivor = drop_too, .survivors = 1,
-              .stopped = drop_too, .state = family_state, .repair = look, .final = finish_dropped);
+KILL_SCENARIO(lanes_shutdown_at_once_of_long, .setup = setup_one_long, .prepare = family_prepare,
+              .victim = drop_all, .survivor = drop_too, .survivors = 1, .stopped = drop_too,
+              .state = family_state, .repair = look, .final = finish_dropped);
 /* ---- a message that is not put after all ---- */
 
-static void reserve_and_release(struct state *s, size_t size)
+static void reserve(struct state *s, size_t size)
 {
-    shoal_message message;
-
-    ASSERT_OK(shoal_queue_reserve(s->queue, &message, size, SHOAL_FOREVER));
-    ((unsigned char *)message.bytes)[0] = VICTIMS;
-    shoal_message_release(&message);
-    ASSERT_NULL(message.bytes);
+    ASSERT_OK(shoal_queue_reserve(s->queue, &s->message, size, SHOAL_FOREVER));
+    ((unsigned char *)s->message.bytes)[0] = VICTIMS;
 }
 
-static void release_short(void *p)
+static void release(void *p)
 {
-    reserve_and_release(p, SHORT);
+    struct state *s = p;
+
+    shoal_message_release(&s->message);
+    ASSERT_NULL(s->message.bytes);
 }
 
-static void release_long(void *p)
+static void reserve_and_release(void *p)
 {
-    reserve_and_release(p, LONG);
+    reserve(p, SHORT);
+    release(p);
 }
 
 static void prepare_released(void *p)
 {
     family_prepare(p);
-    release_short(p);
+    reserve_and_release(p);
+}
+
+static void prepare_reserved(void *p)
+{
+    family_prepare(p);
+    reserve(p, LONG);
 }
 
 static void count_beside(void *p, int i)
@@ -774,8 +809,8 @@ static void count_beside(void *p, int i)
 }
 
 KILL_SCENARIO(lanes_reserved_and_released, .setup = setup_empty, .prepare = prepare_released,
-              .victim = release_short, .survivor = go_on, .survivors = 1, .stopped = count_beside,
-              .final = finish, .flags = KILL_EVERY_INSTRUCTION);
-KILL_SCENARIO(lanes_reserved_long_and_released, .setup = setup_empty, .prepare = family_prepare,
-              .victim = release_long, .survivor = go_on, .survivors = 1, .stopped = count_beside,
+              .victim = reserve_and_release, .survivor = go_on, .survivors = 1,
+              .stopped = count_beside, .final = finish, .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(lanes_reserved_long_and_released, .setup = setup_empty, .prepare = prepare_reserved,
+              .victim = release, .survivor = go_on, .survivors = 1, .stopped = count_beside,
               .state = family_state, .repair = look, .final = finish);
