@@ -59,7 +59,9 @@ static void tell_where(char *where, size_t size, const char *call, const void *h
 {
     const struct header *h = type ? header_of(handle, (enum type)type) : NULL;
     const char *name = h ? object_name(h) : "";
-    snprintf(where, size, !call ? "" : *name ? "%s: '%s': " : "%s: ", call, name);
+    where[0] = 0;
+    if (call)
+        snprintf(where, size, *name ? "%s: '%s': " : "%s: ", call, name);
 }
 
 /* The sentence of a wait in vain. */
