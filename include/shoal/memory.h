@@ -40,14 +40,14 @@ typedef struct shoal_reference {
 
 typedef struct shoal_options {
     /* Address space of the region in bytes, which is halved until it maps, down to 64 MiB; 0: 64 GiB.
-     * Less than 64 MiB counts as that; at most 1 TiB. Memory is used only as needed. */
+     * Less than 64 MiB counts as that; at most 256 GiB. Memory is used only as needed. */
     uint64_t reserve;
     uint64_t quota; /* bytes that one process may allocate; 0: no limit. Inherited by children. */
     unsigned flags; /* must be 0 */
 } shoal_options;
 
 /* Makes the region with options of one's own, before any call that would make it. options may be NULL.
- * -EALREADY if this process belongs to a family. -EINVAL: unknown flags, more than 1 TiB. -ENOMEM: no
+ * -EALREADY if this process belongs to a family. -EINVAL: unknown flags, more than 256 GiB. -ENOMEM: no
  * room for 64 MiB and the tables, or no memory. -EFBIG: files (RLIMIT_FSIZE) may not be that large. */
 SHOAL_API int shoal_init(const shoal_options *options);
 

@@ -170,7 +170,8 @@ static void free_other(struct heap *q)
         unit_try_free(&q->runs[other].payload, atomic_load(&q->runs[other].units));
 }
 
-/* Moves the array to a run of so many units: 0, -ENOSPC (the region has none now) or -ENOMEM. */
+/* Moves the array to a run of so many units: 0, -ENOSPC (the region has none now) or -ENOMEM. The others wait
+ * for the queue's lock meanwhile. */
 static int resize(struct heap *q, uint32_t units)
 {
     unsigned now = q->now, other = !now;
@@ -179,9 +180,9 @@ static int resize(struct heap *q, uint32_t units)
     if (atomic_load(&q->runs[other].payload))
         return -ENOSPC;
     atomic_store(&q->runs[other].units, units);
-    int rc = unit_try_alloc(&q->runs[other].payload, units);
+    int rc = unit_try_alloc(&q->runs[other].payload, units, UNIT_HURRY);
     if (rc)
-        return rc;
+        return rc == -EBUSY ? -ENOSPC : rc;
     _Atomic uint64_t *to = array_of(q, other);
     if (region_populate(to, (size_t)units * UNIT)) {
         free_other(q);

@@ -61,7 +61,7 @@ void lane_free_drained(struct lane *lane, uint32_t id)
 
 /* Gives back all segments of an empty lane that the caller tends: first nobody finds them any more,
  * and then nobody reads there. The oldest first: what is left if we die is not mistaken for an
- * older one. False: somebody who is stopped reads there still. */
+ * older one. False: not all, as somebody who is stopped reads there still, or has the units' guard. */
 bool lane_free_all(struct lane *lane, uint32_t id)
 {
     bool any = false;
@@ -77,21 +77,27 @@ bool lane_free_all(struct lane *lane, uint32_t id)
     for (unsigned i = 0; i < LANE_SEGMENTS; i++) {
         struct segment *s = oldest(lane, i);
         if (atomic_load(&s->payload))
-            unit_free(&s->payload, atomic_load(&s->units));
+            unit_try_free(&s->payload, atomic_load(&s->units));
+        if (atomic_load(&s->payload))
+            return false;
     }
     return true;
 }
 
-/* A segment that its owner did not come to lead to: nobody has ever got there. */
-void lane_free_unlinked(struct lane *lane)
+/* A segment that its owner did not come to lead to: nobody has ever got there. False: it is there still. */
+bool lane_free_unlinked(struct lane *lane)
 {
     uint64_t write = atomic_load(&lane->write);
+    bool all = true;
     for (unsigned i = 0; i < LANE_SEGMENTS; i++) {
         struct segment *s = &lane->segments[i];
         uint64_t base = atomic_load(&s->base);
-        if (atomic_load(&s->payload) && base > write && base != BASE_CUT && !MUTANT(128))
-            unit_free(&s->payload, atomic_load(&s->units));
+        if (atomic_load(&s->payload) && base > write && base != BASE_CUT && !MUTANT(128)) {
+            unit_try_free(&s->payload, atomic_load(&s->units));
+            all &= !atomic_load(&s->payload);
+        }
     }
+    return all;
 }
 
 /* How large the next segment is, for a record of `need` bytes. */
@@ -104,14 +110,15 @@ static uint64_t next_units(const struct segment *now, bool smaller, uint64_t nee
     return units;
 }
 
-/* A run for the segment, which has no payload, that the caller is charged with. */
+/* A run for the segment, which has no payload, that the caller is charged with. -EBUSY: nothing can be had
+ * now, however little. */
 static int get_run(struct segment *s, uint64_t units)
 {
     atomic_store(&s->units, (uint32_t)units);
     int rc = object_charge(units * UNIT);
     if (rc)
         return rc;
-    rc = unit_try_alloc(&s->payload, (uint32_t)units);
+    rc = unit_try_alloc(&s->payload, (uint32_t)units, UNIT_PATIENCE);
     if (rc)
         object_uncharge(units * UNIT);
     object_charge_end(units * UNIT);
@@ -136,7 +143,7 @@ int lane_grow(struct lane *lane, uint32_t id, uint64_t need, bool smaller)
     for (; rc == -ENOSPC && units * UNIT >= need * 2; units /= 2) /* what there is room for */
         rc = units > view.at.max_units ? -ENOSPC : get_run(s, units);
     if (rc)
-        return rc;
+        return rc == -EBUSY ? -ENOSPC : rc;
     units = atomic_load(&s->units);
     struct record_header *header = record_in(s, atomic_load(&s->base));
     if (region_populate(header, units * UNIT)) {

@@ -218,10 +218,11 @@ int lane_grow(struct lane *lane, uint32_t id, uint64_t need, bool smaller);
 bool lane_too_large(struct lane *lane, const struct segment *s, uint64_t end);
 /* Gives back the segments that consumers have left behind. */
 void lane_free_drained(struct lane *lane, uint32_t id);
-/* Gives back all segments of an empty lane that the caller tends. False: somebody who is stopped
- * reads there still. */
+/* Gives back all segments of an empty lane that the caller tends. False: not all, as somebody who is
+ * stopped reads there still, or has the units' guard. */
 bool lane_free_all(struct lane *lane, uint32_t id);
-/* Gives back a segment that the lane's former owner did not come to lead to. */
-void lane_free_unlinked(struct lane *lane);
+/* Gives back a segment that the lane's former owner did not come to lead to; false as above. Nobody may go on
+ * in the lane then. */
+bool lane_free_unlinked(struct lane *lane);
 
 #endif

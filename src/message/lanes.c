@@ -55,22 +55,30 @@ void lanes_help(struct lanes *q, uint64_t ticket)
     wait_wake(&q->items, 1); /* its owner may be stopped before it wakes somebody */
 }
 
-/* What the owner's last put left undone. */
+/* The same, if it names this lane; NULL: whichever. */
+static void help_if(struct lanes *q, const struct lane *lane)
+{
+    uint64_t t = atomic_load(&q->ticket);
+    if (t >> LANE_SHIFT && (!lane || lane_at(q, (uint32_t)(t >> LANE_SHIFT) - 1) == lane))
+        lanes_help(q, t);
+}
+
+/* What the owner's last put left undone. (Who dies in here is repaired, and so all are roused.) */
 static void settle_puts(struct lanes *q, struct lane *lane)
 {
     uint64_t puts = atomic_load(&lane->puts), at = atomic_load(&lane->write);
     uint64_t under_way = puts >> COUNT_BITS;
     struct found f;
     if (q->maxsize) {
-        uint64_t t = atomic_load(&q->ticket);
-        if (t >> LANE_SHIFT && lane_at(q, (uint32_t)(t >> LANE_SHIFT) - 1) == lane)
-            lanes_help(q, t);
+        help_if(q, lane);
         uint64_t tail = atomic_load(&lane->tail);
         if (under_way && !MUTANT(130))
             atomic_store(&lane->puts,
                          tail > at ? puts & COUNT_MASK : (puts & COUNT_MASK) - under_way);
         if (tail > at)
             atomic_store(&lane->write, tail);
+        if (under_way) /* perhaps fewer were put than was thought */
+            wait_wake(&q->finished, INT_MAX);
         return;
     }
     bool visible = record_from(lane, &at, UINT64_MAX, &f);
@@ -80,13 +88,14 @@ static void settle_puts(struct lanes *q, struct lane *lane)
         at = f.end;
     if (!MUTANT(121))
         atomic_store(&lane->write, at);
+    if (under_way)
+        wait_wake(&q->finished, INT_MAX);
 }
 
-void lanes_settle(struct lanes *q, struct lane *lane)
+bool lanes_settle(struct lanes *q, struct lane *lane)
 {
     settle_puts(q, lane);
-    wait_wake(&q->finished, INT_MAX); /* perhaps fewer were put than was thought */
-    lane_free_unlinked(lane);
+    return lane_free_unlinked(lane);
 }
 
 /* Whether a lane that the caller tends, settled, holds no message. */
@@ -136,13 +145,21 @@ void lanes_repair(struct lanes *q, const struct place *p)
     }
 }
 
+static bool has_memory(const struct lane *lane)
+{
+    for (unsigned i = 0; i < LANE_SEGMENTS; i++)
+        if (atomic_load_explicit(&lane->segments[i].payload, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 /* Who finds nothing, and has time, gives back the memory of lanes that are nobody's any more. */
 static void sweep(struct lanes *q, const struct place *p)
 {
     uint32_t high = atomic_load(&q->high);
     for (uint32_t i = 0; i < high; i++) {
         struct lane *lane = lane_at(q, i);
-        if (!lane || !atomic_load(&newest(lane)->payload) || MUTANT(250) || !lanes_tend(lane))
+        if (!lane || !has_memory(lane) || MUTANT(250) || !lanes_tend(lane))
             continue;
         lanes_settle(q, lane);
         lanes_clear(q, lane, p->id);
@@ -356,7 +373,8 @@ uint64_t lanes_charged(struct lanes *q, uint32_t slot)
     uint64_t sum = 0;
     for (uint32_t i = 0; i < high; i++) {
         struct lane *lane = lane_at(q, i);
-        uint32_t record = lane ? owner_record(atomic_load(&lane->owner)) : 0;
+        owner_t owner = lane ? atomic_load(&lane->owner) : 0;
+        uint32_t record = owner & TENDED ? 0 : owner_record(owner);
         if (!record || record >= RECORDS ||
             record_slot(atomic_load(&record_at(record)->word)) != slot)
             continue;

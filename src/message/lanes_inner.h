@@ -67,7 +67,7 @@ int lanes_await(struct lanes *q, const struct place *p, _Atomic uint32_t *event,
 /* Becomes the one that tends the lane, if its owner is gone. */
 bool lanes_tend(struct lane *lane);
 /* What the owner's last put left undone. */
-void lanes_settle(struct lanes *q, struct lane *lane);
+bool lanes_settle(struct lanes *q, struct lane *lane); /* false: nobody may go on in it yet */
 /* An empty lane keeps no memory. False: some cannot be given back yet. */
 bool lanes_clear(struct lanes *q, struct lane *lane, uint32_t id);
 

@@ -24,12 +24,13 @@ static int more_lanes(struct lanes *q, uint32_t i)
     i -= LANES_FIRST;
     for (unsigned c = 0; c < LANE_CHUNKS; i -= chunk_lanes(c++))
         if (i < chunk_lanes(c)) {
-            int rc = unit_alloc_once(&q->chunks[c], chunk_units(c));
-            return rc == -ENOSPC ? -ENOMEM : rc;
+            int rc = unit_try_alloc_once(&q->chunks[c], chunk_units(c), UNIT_PATIENCE);
+            return rc == -ENOSPC || rc == -EBUSY ? -EAGAIN : rc;
         }
     return -ENOSPC;
 }
 
+/* 0; -EAGAIN: no memory for another lane now; -ENOSPC, -ENOMEM. */
 static int new_lane(struct lanes *q, const struct place *p, struct mine *m)
 {
     uint32_t high = atomic_load(&q->high);
@@ -38,7 +39,8 @@ static int new_lane(struct lanes *q, const struct place *p, struct mine *m)
         if (!lane) {
             int rc = more_lanes(q, i);
             if (rc)
-                return rc == -ENOSPC
+                return rc == -EAGAIN ? rc
+                       : rc == -ENOSPC
                            ? fail(-ENOSPC, "%s: too many threads put into one queue (%u)", p->call,
                                   i)
                            : fail(rc, "%s: no memory for another thread that puts", p->call);
@@ -50,8 +52,7 @@ static int new_lane(struct lanes *q, const struct place *p, struct mine *m)
         while (high <= i && !atomic_compare_exchange_weak(&q->high, &high, i + 1))
             ;
         if (owner != shoal_thread.me) {
-            lanes_settle(q, lane);
-            if (!lanes_clear(q, lane, p->id)) {
+            if (!lanes_settle(q, lane) || !lanes_clear(q, lane, p->id)) {
                 atomic_store(&lane->owner, 0);
                 continue;
             }
@@ -63,6 +64,11 @@ static int new_lane(struct lanes *q, const struct place *p, struct mine *m)
         *m = (struct mine){q, lane, p->generation, i};
         return 0;
     }
+}
+
+static int try_new_lane(struct lanes *q, const struct place *p, void *argument)
+{
+    return atomic_load(&q->closed) & LANES_SHUT ? -EPIPE : new_lane(q, p, argument);
 }
 
 /* After a store that others may wait for. */
@@ -305,6 +311,11 @@ static int await_room(struct lanes *q, const struct place *p, struct begin *b, i
     return rc;
 }
 
+static int put_after_end(const struct place *p)
+{
+    return fail(-EPIPE, "%s: nothing is put any more: it was shut down", p->call);
+}
+
 int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t size,
                 const struct named *named, int64_t deadline)
 {
@@ -319,8 +330,10 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
     if (unlikely(m->q != q || m->generation != p->generation ||
                  atomic_load_explicit(&m->lane->owner, memory_order_relaxed) != me)) {
         rc = new_lane(q, p, m);
+        if (unlikely(rc == -EAGAIN))
+            rc = lanes_await(q, p, &q->space, deadline, SHORTAGE_SLICE, try_new_lane, m);
         if (rc)
-            return rc;
+            return rc == -EPIPE ? put_after_end(p) : rc;
     }
     const struct lanes *interrupted = putting;
     putting = q;
@@ -331,8 +344,7 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
         rc = await_room(q, p, &b, deadline);
     if (unlikely(rc)) {
         putting = interrupted;
-        return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut down", p->call)
-                            : rc;
+        return rc == -EPIPE ? put_after_end(p) : rc;
     }
     r->interrupted = interrupted;
     r->index = m->index;

@@ -127,12 +127,15 @@ static inline int take_bytes(struct found *f, struct take *t)
 }
 
 /* Of lanes that are shut, and were found empty: whether nothing can come any more but what is there by
- * now. A dead owner's put does not come; a living one's is waited for. */
+ * now. A dead owner's put does not come, unless it had its ticket; a living one's is waited for. */
 static bool nobody_puts(struct lanes *q)
 {
     if (process_self.keep.asymmetric)
         os_membarrier();
     atomic_thread_fence(memory_order_seq_cst);
+    uint64_t ticket = atomic_load(&q->ticket);
+    if (ticket >> LANE_SHIFT && !MUTANT(254))
+        lanes_help(q, ticket);
     uint32_t high = atomic_load(&q->high);
     for (uint32_t i = 0; i < high; i++) {
         struct lane *lane = lane_at(q, i);

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 enum { SMALLEST = 64 << 20 };
-#define LARGEST (1ull << 40)
 
 void look_own(struct look *ret)
 {
@@ -21,7 +20,7 @@ int look_open(struct look *ret, int fd)
     if (fstat(fd, &st))
         return -errno;
     uint64_t size = (uint64_t)st.st_size;
-    if (!S_ISREG(st.st_mode) || size < SMALLEST || size > LARGEST || size % UNIT)
+    if (!S_ISREG(st.st_mode) || size < SMALLEST || size > RESERVE_MOST || size % UNIT)
         return -EBADMSG;
     *ret = (struct look){.fd = fd};
     region_layout(size, &ret->at);

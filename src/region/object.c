@@ -86,7 +86,10 @@ static uint64_t free_mask(uint32_t g)
 /* `waits`: for the guard, however long; or else -ENOSPC beside a process that is stopped there. */
 static int get_run(_Atomic uint32_t *payload, uint32_t units, bool waits)
 {
-    return waits || MUTANT(251) ? unit_alloc(payload, units) : unit_try_alloc(payload, units);
+    if (waits || MUTANT(251))
+        return unit_alloc(payload, units);
+    int rc = unit_try_alloc(payload, units, UNIT_PATIENCE);
+    return rc == -EBUSY ? -ENOSPC : rc;
 }
 
 /* Memory behind the group's parts that this process writes, and its payload run. */
@@ -153,9 +156,10 @@ static int find_group(unsigned c, uint32_t most, bool waits)
         uint32_t g = (from + n) % high;
         struct group *group = group_at(g);
         owner_t owner = atomic_load(&group->owner), none = 0;
+        bool mine = owner == t->me;
         if (group->size && group->size != class_size[c] + 1)
             continue;
-        if (owner == t->me) {
+        if (mine) {
             if (!atomic_load(&group->freed) && g + 1 != t->group[c])
                 continue;
         } else if (owner || !atomic_compare_exchange_strong(&group->owner, &none, t->me)) {
@@ -164,8 +168,12 @@ static int find_group(unsigned c, uint32_t most, bool waits)
         if (!is_of_class(group, c))
             continue;
         int rc = group_ready(g, c, waits);
-        if (rc)
+        if (rc) { /* the next attempt meets it, and makes no other */
+            if (!mine && !MUTANT(253))
+                atomic_store(&group->owner, 0);
+            atomic_store(search, g);
             return rc;
+        }
         if (use_group(g, c)) {
             atomic_store(search, g);
             return 0;

@@ -184,11 +184,12 @@ void object_thread_end(void);
 int unit_alloc(_Atomic uint32_t *payload, uint32_t n);
 /* The same, unless there is one already, and zero: for what several might allocate at once. */
 int unit_alloc_once(_Atomic uint32_t *payload, uint32_t n);
-/* As unit_alloc, but beside a process that is stopped while it holds the guard: -ENOSPC, after a tenth of
- * a second. */
-int unit_try_alloc(_Atomic uint32_t *payload, uint32_t n);
-/* Gives the run back if *word still is `expected`, as seen while the guard is held; or not, beside such
- * a process. */
+/* As they, but -EBUSY where somebody holds the guard for more than `patience` ns: he is stopped, perhaps. */
+enum { UNIT_PATIENCE = 100000000, UNIT_HURRY = 1000000 };
+int unit_try_alloc(_Atomic uint32_t *payload, uint32_t n, int64_t patience);
+int unit_try_alloc_once(_Atomic uint32_t *payload, uint32_t n, int64_t patience);
+/* Gives the run back if *word still is `expected`, as seen while the guard is held; or not, where that cannot
+ * be had at once. */
 void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t *word,
                   uint64_t expected);
 void unit_try_free(_Atomic uint32_t *payload, uint32_t n); /* as that, without a condition */

@@ -79,7 +79,7 @@ int region_create(uint64_t reserve)
     int fd;
     if (size < RESERVE_LEAST)
         size = RESERVE_LEAST;
-    if (size > RESERVE_DEFAULT * 16)
+    if (size > RESERVE_MOST)
         return -EINVAL;
     int rc = os_memory_create(&size, RESERVE_LEAST, &fd, &base);
     if (rc)

@@ -19,7 +19,8 @@
 #include <shoal/memory.h>
 
 #define REGION_MAGIC 0x6c616f6873000000u
-#define REGION_LAYOUT 2u
+#define REGION_LAYOUT 3u
+#define RESERVE_MOST (256ull << 30) /* bytes: a place's number, of 64 bytes, has 32 bits */
 
 enum {
     SLOTS = 4096,     /* slot 0 is nobody's */

@@ -499,7 +499,7 @@ static int begin_family(uint64_t reserve)
         rc = region_create(reserve);
     switch (rc) {
     case 0: return 0;
-    case -EINVAL: return fail(rc, "a region reserves 1 TiB at most");
+    case -EINVAL: return fail(rc, "a region reserves 256 GiB at most");
     case -EFBIG: return fail(rc, "no region: the limit on the size of files is below 64 MiB");
     case -ENOMEM: return fail(rc, "no room for a region of 100 MiB of address space");
     default: return fail(rc, "no region: %s", strerror(-rc));
@@ -605,10 +605,13 @@ CHILD_PATH int self_leave(void)
 int self_detach(void)
 {
     owner_t me;
-    /* The calling thread may be the one that has never called. */
+    /* The calling thread may be one that has never called: then it is as before, if others use shoal. */
+    bool anew = !self_known();
     int rc = atomic_load(&process_self.attached) ? self(&me) : 0;
     if (!rc)
         rc = self_leave();
+    if (rc && anew)
+        thread_end(&shoal_thread);
     if (!rc && view.base) {
         pollable_forget();
         object_forget();

@@ -11,8 +11,6 @@
 #include <string.h>
 
 enum { KEEP = 64 << 20 >> 12 /* free units that keep their memory */ };
-/* ns for a guard that may be a stopped process's, where there is something else to do */
-enum { ALLOC_PATIENCE = 100000000, FREE_PATIENCE = 1000000 };
 
 static _Atomic uint64_t *bits(uint32_t unit)
 {
@@ -131,6 +129,8 @@ static int guard_take(struct guarded *g, int64_t patience)
                 return rc;
             if (rc == -EINTR)
                 continue;
+            if (patience && os_now() > deadline)
+                return -ETIMEDOUT;
             /* It cannot wait here, so deep in handlers and repairs, nor be told of a death. */
             owner_t owner = atomic_load(&view.region->guard);
             if (owner && !MUTANT(199))
@@ -223,21 +223,26 @@ int unit_alloc(_Atomic uint32_t *payload, uint32_t n)
     return alloc_within(payload, n, 0);
 }
 
-int unit_try_alloc(_Atomic uint32_t *payload, uint32_t n)
+int unit_try_alloc(_Atomic uint32_t *payload, uint32_t n, int64_t patience)
 {
-    int rc = alloc_within(payload, n, ALLOC_PATIENCE);
-    return rc == -ETIMEDOUT ? -ENOSPC : rc;
+    int rc = alloc_within(payload, n, patience);
+    return rc == -ETIMEDOUT ? -EBUSY : rc;
+}
+
+int unit_try_alloc_once(_Atomic uint32_t *payload, uint32_t n, int64_t patience)
+{
+    struct guarded g;
+    int rc = guard_take(&g, patience);
+    if (rc)
+        return rc == -ETIMEDOUT ? -EBUSY : rc;
+    rc = atomic_load(payload) ? 0 : alloc(payload, n, true);
+    guard_give(&g);
+    return rc;
 }
 
 int unit_alloc_once(_Atomic uint32_t *payload, uint32_t n)
 {
-    struct guarded g;
-    int rc = guard_take(&g, 0);
-    if (rc)
-        return rc;
-    rc = atomic_load(payload) ? 0 : alloc(payload, n, true);
-    guard_give(&g);
-    return rc;
+    return unit_try_alloc_once(payload, n, 0);
 }
 
 /* Under the guard. */
@@ -274,7 +279,7 @@ void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t 
                   uint64_t expected)
 {
     struct guarded g;
-    if (guard_take(&g, FREE_PATIENCE))
+    if (guard_take(&g, UNIT_HURRY))
         return;
     if (atomic_load(word) == expected)
         give_back(payload, n);
@@ -284,7 +289,7 @@ void unit_free_if(_Atomic uint32_t *payload, uint32_t n, const _Atomic uint64_t 
 void unit_try_free(_Atomic uint32_t *payload, uint32_t n)
 {
     struct guarded g;
-    if (guard_take(&g, FREE_PATIENCE))
+    if (guard_take(&g, UNIT_HURRY))
         return;
     give_back(payload, n);
     guard_give(&g);

@@ -453,8 +453,8 @@ TEST(a_region_of_an_odd_size_works)
     pid_t pid = fork();
     ASSERT_SYS(pid);
     if (!pid) {
-        uint64_t most = (1ull << 40) - (1 << 20);
-        struct rlimit limit = {.rlim_cur = most >> 13, .rlim_max = most >> 13};
+        uint64_t most = (1ull << 38) - (1 << 20);
+        struct rlimit limit = {.rlim_cur = most >> 11, .rlim_max = most >> 11};
         ASSERT_NE_INT(limit.rlim_cur % 4096, 0);
         ASSERT_SYS(setrlimit(RLIMIT_FSIZE, &limit));
         ASSERT_OK(shoal_init(&(shoal_options){.reserve = most}));

@@ -558,13 +558,14 @@ static int awake(struct state *s)
     return __atomic_load_n(&s->note->at[CALLS], __ATOMIC_SEQ_CST);
 }
 
-/* Until each sleeps in its call, if it has not come back from there. */
+/* Until each sleeps in its call, if it has not come back from there. It leaves first: its end would wake them. */
 static void await_sleepers(void *p, int i)
 {
     struct state *s = p;
     struct timespec nap = {0, 500000};
 
     (void)i;
+    family_leave();
     while (awake(s) < 2 &&
            (awake(s) + family_sleepers(s->queue) < 2 || !sleeps(s, 0) || !sleeps(s, 1)))
         nanosleep(&nap, NULL);
