@@ -250,6 +250,18 @@ static void set_all(void *p)
     s->note->entered = 2;
 }
 
+/* The lock is held three times inside. */
+static void set_all_while_held(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_EQ_INT(shoal_array_acquire(s->array, SHOAL_FOREVER), 0);
+    ASSERT_EQ_INT(shoal_array_acquire(s->array, SHOAL_FOREVER), 0);
+    set_all(p);
+    ASSERT_OK(shoal_array_release(s->array));
+    ASSERT_OK(shoal_array_release(s->array));
+}
+
 /* Each item is the old one or the new one, and if some are old though some are new, one is told. */
 static void look(void *p, int i)
 {
@@ -306,3 +318,6 @@ static void set_in_vain(void *p, int i)
 KILL_SCENARIO(value_set_under_its_lock, .setup = setup_made, .prepare = family_prepare,
               .victim = set_all, .survivor = look, .stopped = set_in_vain, .final = last_look,
               .flags = KILL_EVERY_INSTRUCTION);
+KILL_SCENARIO(value_set_while_held, .setup = setup_made, .prepare = family_prepare,
+              .victim = set_all_while_held, .survivor = look, .stopped = set_in_vain,
+              .final = last_look);
