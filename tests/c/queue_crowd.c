@@ -271,7 +271,7 @@ TEST(queue_that_is_gone_is_a_bad_handle_in_a_raw_fork)
         shoal_memory *memory[20];
         setup();
         ASSERT_OK(put(0, 0, SHOAL_NOW));
-        pid_t pid = (pid_t)ASSERT_SYS(syscall(SYS_fork));
+        pid_t pid = (pid_t)ASSERT_SYS(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
         if (!pid) {
             struct mail m;
             until_word(shared, 1);
