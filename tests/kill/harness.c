@@ -290,7 +290,7 @@ static struct member start(struct playing *p, enum role role, int number)
         birth_other_end = pair[1];
     }
     if (role == ROLE_STOPPED && p->request->scenario->flags & KILL_UNNOTICED)
-        m.pid = (pid_t)syscall(SYS_fork);
+        m.pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
     else
         m.pid = fork();
     birth_gate = -1;
