@@ -569,6 +569,12 @@ TEST(poll_a_peer_that_executes_a_program_is_heard)
     words_close();
 }
 
+/* Whether nothing but what happens makes a descriptor readable: elsewhere lives are looked at now and then. */
+static bool is_quiet(void)
+{
+    return os_features()->pidfd && os_features()->robust;
+}
+
 static void sleeps_until_killed(void)
 {
     shoal_event *never;
@@ -590,7 +596,8 @@ TEST(poll_a_death_that_another_has_noticed_is_heard)
     until_word(&words[DONE], 1);
     until_asleep(sleeper);
     ASSERT_EQ_INT(take_for_a_while(queue, fd), 0);
-    ASSERT_FALSE(readable(fd));
+    if (is_quiet())
+        ASSERT_FALSE(readable(fd));
     atomic_store(&words[LAST], 1);
     until_readable(fd);
     kill_and_reap(sleeper);
@@ -796,7 +803,8 @@ TEST(poll_who_puts_needs_no_descriptor_left)
     pid_t pid = child(put_without_descriptors);
     until_word(&words[GO], 1);
     ASSERT_EQ_INT(take_for_a_while(queue, fd), 0);
-    ASSERT_FALSE(readable(fd));
+    if (is_quiet())
+        ASSERT_FALSE(readable(fd));
     atomic_store(&words[LAST], 1);
     until_word(&words[DONE], 1);
     ASSERT_EQ_INT(take_all(queue, fd), 1);

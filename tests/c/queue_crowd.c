@@ -1,4 +1,5 @@
 /* queue: what queue.h promises of several that put and take at once: nothing lost, nothing twice, in order. */
+#include "os/os.h"
 #include "queues.h"
 #include <sched.h>
 #include <stdlib.h>
@@ -267,6 +268,8 @@ TEST(queue_is_never_empty_where_each_puts_before_it_takes)
 /* It holds nothing before its first call, which must not reach what lies there by then. */
 TEST(queue_that_is_gone_is_a_bad_handle_in_a_raw_fork)
 {
+    if (!os_features()->wipe_on_fork)
+        SKIP("without MADV_WIPEONFORK such a child cannot know that it is one");
     for (int puts = 0; puts < 2; puts++) {
         shoal_memory *memory[20];
         setup();
