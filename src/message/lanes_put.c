@@ -330,8 +330,11 @@ int lanes_begin(struct lanes *q, const struct place *p, struct room *r, size_t s
     if (unlikely(m->q != q || m->generation != p->generation ||
                  atomic_load_explicit(&m->lane->owner, memory_order_relaxed) != me)) {
         rc = new_lane(q, p, m);
-        if (unlikely(rc == -EAGAIN))
+        if (unlikely(rc == -EAGAIN)) {
             rc = lanes_await(q, p, &q->space, deadline, SHORTAGE_SLICE, try_new_lane, m);
+            /* it may have been woken for a place, which another can take */
+            wait_wake(&q->space, 1);
+        }
         if (rc)
             return rc == -EPIPE ? put_after_end(p) : rc;
     }
@@ -501,8 +504,5 @@ int lanes_commit(struct lanes *q, const struct place *p, struct room *r, int64_t
         look_for_sleepers(&q->items);
     else if (rc == -EPIPE && !MUTANT(193))
         tell_given_up(q);
-    if (unlikely(rc))
-        return rc == -EPIPE ? fail(rc, "%s: nothing is put any more: it was shut down", p->call)
-                            : rc;
-    return 0;
+    return likely(rc != -EPIPE) ? rc : put_after_end(p);
 }
