@@ -1,6 +1,7 @@
 /* rwlock.c: readers, and readers beside writers; writers alone are in lock.c. */
 #define _GNU_SOURCE
 #include "family.h"
+#include "region/self.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -139,9 +140,19 @@ static void linger(struct state *s)
     family_await(&s->note->at[ALL_IN]);
 }
 
+/* Attached before it waits: beside one who is about to be born everybody sleeps in slices, and each slice is a look at
+ * the lock, which would do the wake-up's work. */
+static void await_begun(void)
+{
+    owner_t me;
+
+    ASSERT_OK(self(&me));
+    kill_await_begun();
+}
+
 static void want(void *p, int i)
 {
-    kill_await_begun();
+    await_begun();
     if (i % 2)
         read_it(p);
     else
@@ -152,7 +163,7 @@ static void want(void *p, int i)
 static void want_to_read(void *p, int i)
 {
     (void)i;
-    kill_await_begun();
+    await_begun();
     read_it(p);
     linger(p);
 }
