@@ -10,7 +10,7 @@
  *   -EINTR      a signal handler ran: call again with     -EINVAL   an argument makes no sense (NULL, unknown flag,
  *               the same deadline                                   negative deadline)
  *   -ENOMEM     machine, region or quota is full          -EPERM    not yours to release, or to look into
- *   -ENOSPC     the object has no place for one more      -ECANCELED  the barrier is broken
+ *   -ENOSPC     the object has no place for one more      -ECANCELED  cancelled; the barrier is broken
  *   -EOVERFLOW  a count would pass its bound              -EPIPE    the other side is gone, or it was shut down
  *   -ERANGE     an index beyond the end; a number that    -ENOENT   no such key, nothing of the kind
  *               does not fit                              -EMSGSIZE  longer than there is room for

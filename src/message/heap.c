@@ -395,7 +395,7 @@ int heap_put_bytes(struct heap *q, const struct place *p, const void *bytes, siz
     void *message;
     unsigned char *at;
     struct shortage shortage = {p, &q->space, &q->closed, deadline};
-    int rc = message_create(&message, size, &shortage, &at);
+    int rc = message_create(&message, size, 0, &shortage, &at);
     if (rc)
         return rc;
     if (size)

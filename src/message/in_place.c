@@ -34,7 +34,7 @@ int shoal_queue_reserve(shoal_queue *queue, shoal_message *ret, size_t size, int
                                     : shortage_of(q, &p, deadline);
     if (atomic_load(shortage.closed) & LANES_SHUT)
         return fail(-EPIPE, "shoal_queue_reserve: nothing is put any more: it was shut down");
-    rc = message_create(&message, size, &shortage, &bytes);
+    rc = message_create(&message, size, 0, &shortage, &bytes);
     if (rc)
         return rc;
     *ret = (shoal_message){bytes, size, message};

@@ -83,9 +83,10 @@ static int create(void **ret, size_t size, size_t key, size_t objects,
     return 0;
 }
 
-int message_create(void **ret, size_t size, const struct shortage *shortage, unsigned char **bytes)
+int message_create(void **ret, size_t size, size_t key, const struct shortage *shortage,
+                   unsigned char **bytes)
 {
-    return create(ret, size, 0, 0, shortage, bytes);
+    return create(ret, size, key, 0, shortage, bytes);
 }
 
 int message_open(void **ret, uint32_t id, uint32_t generation)
@@ -142,7 +143,7 @@ int message_put_long(struct lanes *q, const struct place *p, const void *bytes, 
     void *message;
     unsigned char *at;
     struct shortage shortage = shortage_of(q, p, deadline);
-    int rc = message_create(&message, size, &shortage, &at);
+    int rc = message_create(&message, size, 0, &shortage, &at);
     if (rc)
         return rc;
     memcpy(at, bytes, size);
@@ -249,15 +250,14 @@ int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any
     return lanes_commit(q, p, &r, deadline, NULL);
 }
 
-/* Decodes a message that the caller holds. */
-static int decode(shoal_any **ret, void *message)
+int message_read_any(const void *message, shoal_any **ret)
 {
     const struct header *h = handle_of(message)->header;
     const struct cargo *cargo = h->flags & OBJECT_CARRIES ? cargo_of(h) : NULL;
     size_t n = cargo ? atomic_load(&cargo->count) : 0;
     struct any_object *objects = NULL;
     if (n && !(objects = malloc(n * sizeof *objects)))
-        return fail(-ENOMEM, "no memory for a message of %zu objects, which is lost", n);
+        return fail(-ENOMEM, "no memory for a message of %zu objects", n);
     for (size_t i = 0; i < n; i++)
         objects[i] = (struct any_object){.reference = {view.region->family, cargo->at[i].id,
                                                        cargo->at[i].generation},
@@ -270,7 +270,7 @@ static int decode(shoal_any **ret, void *message)
 
 int message_unpack_any(void *message, shoal_any **ret)
 {
-    int rc = decode(ret, message);
+    int rc = message_read_any(message, ret);
     object_close(message, TYPE_MESSAGE);
     return rc;
 }

@@ -55,9 +55,10 @@ static inline struct shortage shortage_of(struct lanes *q, const struct place *p
     return (struct shortage){p, &q->space, &q->closed, deadline};
 }
 
-/* Makes one of `size` bytes, held by the caller: *bytes is where to write them. -EMSGSIZE: the region, or
+/* Makes one of `size` bytes, with room for a key behind them, held by the caller: *bytes is where to write them. -EMSGSIZE: the region, or
  * the caller's quota, will never have room for it; -EPIPE, or as the deadline says: it has none now. */
-int message_create(void **ret, size_t size, const struct shortage *shortage, unsigned char **bytes);
+int message_create(void **ret, size_t size, size_t key, const struct shortage *shortage,
+                   unsigned char **bytes);
 /* The message of an any, which holds what objects there are in it, with room for a key: *behind is
  * where to write that. As message_create. */
 int message_encode(void **ret, const shoal_any *any, size_t key, const struct shortage *shortage,
@@ -73,7 +74,9 @@ int message_put_long(struct lanes *q, const struct place *p, const void *bytes, 
                      int64_t deadline);
 /* The bytes of one that was taken, to a buffer that is as long; it is closed. */
 void message_unpack(void *message, void *buffer);
-/* The any that it is; it is closed in any case. */
+/* The any that it is, which holds what objects there are in it for itself. */
+int message_read_any(const void *message, shoal_any **ret);
+/* The same; the message is closed in any case. */
 int message_unpack_any(void *message, shoal_any **ret);
 
 /* Encodes straight to where the message lies; as put_bytes. The message holds what objects there are in

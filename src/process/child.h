@@ -86,6 +86,12 @@ bool child_look(struct child *child);
 /* A descriptor that becomes readable at its end, or -errno. Takes the mutex itself. */
 int child_pollable(struct child *child);
 
+/* Where to look for what is below it, if that region still is there; 0: /proc alone tells. */
+static inline uint32_t child_slot(const struct child *child)
+{
+    return child_in_family(child) ? child->slot : 0;
+}
+
 /* What to poll for the end of a child that runs; below 0 where only looking now and then helps: after
  * CHILD_SLICE, then after longer slices. `told`: its descriptor was readable, and yet it runs: a clean
  * one's server is gone. Asked before each sleep, since the program may have closed the descriptor. */

@@ -160,7 +160,7 @@ static int end_one(struct child *child, void *argument)
     bool fresh;
     (void)argument;
     if (child->daemon && !child_ended(child, &fresh) &&
-        tree_kill(child->pid, child->slot, child->generation, 0) < 0)
+        tree_kill(child->pid, child_slot(child), child->generation, 0) < 0)
         kill(child->pid, SIGKILL); /* ours, and not reaped: no other has its number */
     return 0;
 }

@@ -278,7 +278,7 @@ int shoal_process_kill_tree(shoal_process *process)
     if (!child)
         return rc;
     bool ended = child_look(child);
-    rc = tree_kill(ended ? 0 : child->pid, child->slot, child->generation, 0);
+    rc = tree_kill(ended ? 0 : child->pid, child_slot(child), child->generation, 0);
     if (rc >= 0)
         return rc;
     /* It is our own child, not reaped: the number is its. */

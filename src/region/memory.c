@@ -128,7 +128,7 @@ const char *shoal_strerror(int result)
     case -EPERM: return "not permitted, or not the caller's";
     case -ENOMEM: return "out of memory";
     case -ENOSPC: return "no place for one more";
-    case -ECANCELED: return "the barrier is broken";
+    case -ECANCELED: return "cancelled; of a barrier: it is broken";
     case -EPIPE: return "the other side is gone, or it was shut down";
     case -EOVERFLOW: return "a count would pass its bound";
     case -ERANGE: return "out of range";
@@ -142,9 +142,14 @@ const char *shoal_strerror(int result)
     case -ECHILD: return "another process started it";
     case -ENODATA: return "the system does not say";
     case -ENOTSUP: return "not supported here";
-    case -ETIME: return "a peer was too slow";
+    case -ETIME: return "a peer, or a task, was too slow";
     case -EHOSTUNREACH: return "the host cannot be found or reached";
-    case -EOWNERDEAD: return "not notified; held, its former holder died";
+    case -EOWNERDEAD:
+        return "a process died: a task's worker; of condition_wait: the lock's former holder, it "
+               "is held";
+    case -EREMOTEIO: return "the task returned an error";
+    case -ECONNABORTED: return "the pool has given up, or a peer broke off";
+    case -ENOEXEC: return "a function that workers do not find";
     }
     if (result >= 0)
         return "success";

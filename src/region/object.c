@@ -640,6 +640,23 @@ void object_close(void *opaque, enum type type)
     os_mutex_unlock(&process_self.mutex);
 }
 
+static void *handle_at(uint32_t id, uint32_t generation)
+{
+    return (unsigned char *)&handles[id] + (generation & TAG_MASK);
+}
+
+void object_close_inner(void)
+{
+    for (uint32_t g = 0; (g = object_next_group(process_self.slot, g)) != UINT32_MAX; g++) {
+        const unsigned char *row = object_row(g, process_self.slot);
+        for (uint32_t id = g * GROUP; row && id < (g + 1) * GROUP; id++) {
+            uint32_t check = row[id % GROUP] == HOLD_HELD ? atomic_load(&handles[id].check) : 0;
+            if (check && atomic_load(&handles[id].shared) & HANDLE_INNER)
+                object_close(handle_at(id, handles[id].generation), (enum type)(check >> 8));
+        }
+    }
+}
+
 void object_drop(uint32_t id, uint32_t generation, uint32_t slot)
 {
     unsigned char none = HOLD_NONE;
@@ -792,11 +809,6 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
 
 /* ---- holding without a handle of its own ---- */
 
-static void *handle_at(uint32_t id, uint32_t generation)
-{
-    return (unsigned char *)&handles[id] + (generation & TAG_MASK);
-}
-
 enum type object_type(const void *opaque, const char *what, shoal_reference *ret)
 {
     owner_t me;
@@ -829,6 +841,46 @@ bool object_part(struct header *h, shoal_reference *ret, enum type *type)
         return false;
     *type = (enum type)header_at(ret->id)->type;
     return true;
+}
+
+/* Whether the object of this header, which the caller holds, has it. */
+static bool contains(const struct header *h, uint64_t at, uint64_t size)
+{
+    uint64_t payload = atomic_load(&h->payload);
+    if (!payload || state_status(atomic_load(&h->state)) != OBJECT_LIVE)
+        return false;
+    uint64_t from = (payload - 1) * 64;
+    return at >= from && at - from <= h->size && size <= h->size - (at - from);
+}
+
+int object_at(const void *address, size_t size, shoal_reference *ret)
+{
+    static _Atomic uint32_t last; /* it is asked about the same one again and again */
+    uint64_t at = (uint64_t)((const unsigned char *)address - view.heap);
+    uint32_t id = atomic_load_explicit(&last, memory_order_relaxed);
+    uint32_t slot = process_self.slot, g;
+    if (id >= atomic_load(&view.region->groups_high) * GROUP ||
+        atomic_load(hold_byte(id, slot)) != HOLD_HELD || !contains(header_at(id), at, size)) {
+        for (g = object_next_group(slot, 0); g != UINT32_MAX; g = object_next_group(slot, g + 1)) {
+            const unsigned char *row = object_row(g, slot);
+            unsigned i = 0;
+            while (row && i < GROUP &&
+                   (row[i] != HOLD_HELD || !contains(header_at(g * GROUP + i), at, size)))
+                i++;
+            if (row && i < GROUP) {
+                id = g * GROUP + i;
+                break;
+            }
+        }
+        if (g == UINT32_MAX)
+            return fail(-EINVAL, "%zu bytes at %p lie in no memory of the family that is open here",
+                        size, address);
+    }
+    atomic_store_explicit(&last, id, memory_order_relaxed);
+    *ret = (shoal_reference){view.region->family, id,
+                             state_generation(atomic_load(&header_at(id)->state))};
+    atomic_store_explicit(&handles[id].shared, 1, memory_order_relaxed);
+    return 0;
 }
 
 int object_hold(const shoal_reference *reference, enum type type, const char *what)

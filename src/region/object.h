@@ -15,7 +15,7 @@ struct handle {
     struct header *header;
     uint32_t generation;
     uint32_t forks; /* process_self.keep.forks when it was created */
-    /* 1: a reference was taken, it was opened, or slept on: others may hold it. Set by any thread */
+    /* 1: a reference was taken, it was opened, or slept on: others may hold it. Set by any thread. And HANDLE_INNER */
     _Atomic uint32_t shared;
     /* poll.h: its descriptor's entry + 1, if that is this process's; or 0 */
     _Atomic uint32_t pollable;
@@ -98,6 +98,14 @@ int object_reference(const void *opaque, enum type type, const char *what, shoal
 int object_open(void **ret, enum type type, const char *what, const shoal_reference *reference);
 /* Gives up one open. Bad handles are ignored (a destructor has nobody to tell). */
 void object_close(void *opaque, enum type type);
+/* It is for this process alone, which may not even know of it: a child need not keep what it inherits of it. */
+enum { HANDLE_INNER = 2 };
+static inline void object_inner(void *opaque)
+{
+    atomic_fetch_or(&handle_of(opaque)->shared, 1 | HANDLE_INNER);
+}
+/* In a child, before it does anything else: gives that up. */
+void object_close_inner(void);
 /* Something that is no process has given up its hold of the object, and the state that told so is
  * gone: frees it if it was the last, in the name of `slot` (the caller's own, then under
  * process_self.mutex, or one that it repairs). Told again, it does nothing. */
@@ -119,6 +127,8 @@ uint64_t object_room(const struct header *header);
 /* What an object of so many bytes takes of the region. */
 uint64_t object_cost(size_t content);
 
+/* Which object that this process holds has [address, address + size) in its payload: 0, -EINVAL: none. */
+int object_at(const void *address, size_t size, shoal_reference *ret);
 /* Whether the process of another slot than `but` holds it. */
 bool object_held(uint32_t id, uint32_t but);
 /* Whether an object, which no process holds itself, can be reached from what one holds, through

@@ -85,6 +85,20 @@ TEST(process_daemon_ends_with_everything_below_it_at_its_parents_normal_end)
     all_gone();
 }
 
+TEST(process_daemon_ends_at_the_end_of_a_parent_that_has_left_the_family)
+{
+    open_all();
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        atomic_store(&words[GO_ON], 1);
+        parent_of(with_descendants, SHOAL_DAEMON, DESCENDANTS);
+        ASSERT_OK(shoal_detach());
+        exit(0);
+    }
+    ends_well(pid);
+    all_gone();
+}
+
 static int with_daemon(void *argument)
 {
     parent_of(with_descendants, SHOAL_DAEMON, DESCENDANTS);

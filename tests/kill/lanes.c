@@ -294,7 +294,7 @@ static void put_unnoted(struct state *s, int number)
     void *message;
     struct room r;
 
-    ASSERT_OK(message_create(&message, LONG, &shortage, &bytes));
+    ASSERT_OK(message_create(&message, LONG, 0, &shortage, &bytes));
     memset(bytes, number, LONG);
     struct header *h = handle_of(message)->header;
     struct named named = {header_id(h), handle_of(message)->generation, LONG};

@@ -917,7 +917,7 @@ static void nearly_put(void *p)
     struct room room;
 
     put(s, 0); /* so that the lane keeps its memory, and nobody needs the guard */
-    ASSERT_OK(message_create(&message, s->size, &shortage, &bytes));
+    ASSERT_OK(message_create(&message, s->size, 0, &shortage, &bytes));
     ASSERT_OK(lanes_begin(q, &place, &room, sizeof(struct named), &(struct named){0}, SHOAL_NOW));
     struct message *m = message_body(handle_of(message)->header);
     m->position = room.record;
