@@ -6,6 +6,7 @@
 #include <shoal/inspect.h>
 #include <shoal/memory.h>
 #include <shoal/pipe.h>
+#include <shoal/pool.h>
 #include <shoal/process.h>
 #include <shoal/queue.h>
 #include <shoal/sync.h>

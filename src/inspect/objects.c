@@ -1,6 +1,7 @@
 /* Objects of a snapshot: those that live, who has them open, and what their types tell. */
 #include "inspect/inspect.h"
 #include "message/message.h"
+#include "pool/units.h"
 #include "sync/sync.h"
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ static const struct {
     [TYPE_ARRAY] = {"array", value_describe},
     [TYPE_PIPE] = {"pipe", pipe_describe},
     [TYPE_END] = {"connection", pipe_end_describe},
+    [TYPE_POOL] = {"pool", pool_describe},
 };
 
 const char *object_type_name(unsigned type)

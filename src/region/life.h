@@ -85,6 +85,7 @@ enum type {
     TYPE_ARRAY,
     TYPE_PIPE,
     TYPE_END, /* of a pipe */
+    TYPE_POOL,
     TYPES = 64
 };
 struct type_repair {
@@ -133,5 +134,6 @@ extern const struct type_repair semaphore_repair, rwlock_repair;
 extern const struct type_repair condition_repair, barrier_repair;
 extern const struct type_repair value_repair;
 extern const struct type_repair message_repair, queue_repair, pipe_repair, pipe_end_repair;
+extern const struct type_repair pool_repair;
 
 #endif

@@ -1,0 +1,105 @@
+/* A pool's one thread: callbacks, limits and replacing workers, while the program does something else. */
+#include "pool/pool.h"
+#include <limits.h>
+#include <string.h>
+
+/* Under the mutex: the callbacks that are due, one after the other; it is free while one runs. */
+static void call(struct own *p)
+{
+    while (p->calls) {
+        struct result *r = p->calls;
+        p->calls = r->extra->next_call;
+        if (!p->calls)
+            p->last_call = NULL;
+        shoal_task_options o = r->extra->options;
+        os_mutex_unlock(&p->mutex);
+        result_call(r, r->error ? o.on_error : o.on_success, o.argument);
+        result_drop(r);
+        os_mutex_lock(&p->mutex);
+        p->calling--;
+        if (!p->calling)
+            pool_turn(p);
+    }
+}
+
+/* Under the mutex. When to look again. */
+static int64_t care(struct own *p)
+{
+    int64_t limits = workers_limits(p), progress = pool_progress(p, false);
+    int64_t soon = workers_heal(p);
+    if (pool_settle(p))
+        wait_wake(&p->shared->done, INT_MAX);
+    call(p);
+    int64_t until = soon == INT64_MAX ? INT64_MAX : os_now() + soon;
+    until = until < limits ? until : limits;
+    return until < progress ? until : progress;
+}
+
+static void *run(void *argument)
+{
+    struct own *p = argument;
+    struct waiter w;
+    os_name_thread("shoal-pool");
+    int rc = self_attach();
+    atomic_store(&p->thread_state, rc ? rc : 1);
+    os_futex_wake((_Atomic uint32_t *)&p->thread_state, 1);
+    if (rc)
+        return NULL;
+    os_mutex_lock(&p->mutex);
+    while (!p->stop) {
+        int64_t until = care(p);
+        os_mutex_unlock(&p->mutex);
+        if (!wait_begin(&w, p->id)) {
+            uint32_t seen = wait_announce(&w, &p->shared->care);
+            os_mutex_lock(&p->mutex);
+            bool more = p->stop || p->calls || workers_changed(p);
+            int64_t limits = workers_limits(p); /* what began before the bit was set woke nobody */
+            until = until < limits ? until : limits;
+            if (pool_settle(p)) {
+                wait_wake(&p->shared->done, INT_MAX);
+                more = more || p->calls;
+            }
+            os_mutex_unlock(&p->mutex);
+            if (!more)
+                wait_park(&w, &p->shared->care, seen, until);
+            wait_end(&w);
+        }
+        os_mutex_lock(&p->mutex);
+    }
+    os_mutex_unlock(&p->mutex);
+    return NULL;
+}
+
+int thread_start(struct own *p)
+{
+    uint64_t signals;
+    if (p->threaded)
+        return 0;
+    os_signals_block(&signals);
+    int rc = pthread_create(&p->thread, NULL, run, p);
+    os_signals_restore(&signals);
+    if (rc)
+        return fail(-rc, "no thread for the pool's callbacks and limits: %s", strerror(rc));
+    while (!atomic_load(&p->thread_state))
+        os_futex_wait((_Atomic uint32_t *)&p->thread_state, 0, INT64_MAX);
+    rc = atomic_load(&p->thread_state);
+    if (rc < 0) {
+        pthread_join(p->thread, NULL);
+        atomic_store(&p->thread_state, 0);
+        return fail(rc, "no thread for the pool's callbacks and limits: %s", shoal_strerror(rc));
+    }
+    p->threaded = true;
+    return 0;
+}
+
+void thread_stop(struct own *p)
+{
+    os_mutex_lock(&p->mutex);
+    bool was = p->threaded;
+    p->stop = true;
+    pool_turn(p);
+    os_mutex_unlock(&p->mutex);
+    if (was)
+        pthread_join(p->thread, NULL);
+    p->threaded = false;
+}
