@@ -11,8 +11,9 @@ build:
 	@tools/setup build
 	@tools/build $(BUILD)
 
+# DIR=: the folders whose words are counted
 run: build
-	@$(BUILD)/examples/tour
+	@$(BUILD)/examples/wordcount --kill $(DIR)
 
 # ONLY=: names of parts in tests/parts
 test:
