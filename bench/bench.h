@@ -44,18 +44,22 @@ struct bench {
 };
 #define BENCH_COUNT(list) (sizeof(list) / sizeof *(list))
 
-extern const struct bench bench_any[], bench_sync[], bench_memory[], bench_process[], bench_queue[];
+extern const struct bench bench_any[], bench_sync[], bench_memory[], bench_process[], bench_queue[],
+    bench_pool[];
 extern const unsigned bench_any_count, bench_sync_count, bench_memory_count, bench_process_count,
-    bench_queue_count;
+    bench_queue_count, bench_pool_count;
 
 /* Yardsticks of several rows: sync.c. */
 double bench_line_round_trip(void);
 double bench_futex_round_trip(void);
+double bench_queue_stream(void); /* queue.c */
 
 /* ---- for candidates ---- */
 
 double bench_now(void); /* nanoseconds */
 unsigned bench_pinning(void);
+/* Puts the calling process where candidates' processes of this number are: 0 is the first one's. */
+void bench_pin(int who);
 /* Ends the candidate's process, and with it the driver, unless rc is 0 or more. */
 void bench_must(int rc, const char *what);
 /* Keeps the compiler from knowing what lies behind the pointer. */

@@ -621,6 +621,11 @@ static double memory_of_one(void)
     return (double)(after.populated - before.populated) / MANY;
 }
 
+double bench_queue_stream(void)
+{
+    return queue_stream();
+}
+
 #if HAVE_BOOST
 #define BOOST(f) "Boost message_queue", f
 #else

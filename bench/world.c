@@ -62,7 +62,7 @@ unsigned world_cpus(void)
     return found;
 }
 
-static void pin(int who)
+void bench_pin(int who)
 {
     const cpu_set_t *set = pinning == PIN_NONE         ? &all_cpus
                            : who && pinning == PIN_TWO ? &other_cpu
@@ -75,7 +75,7 @@ static void pin(int who)
 
 static _Noreturn void be_child(void (*body)(int who), int who)
 {
-    pin(who);
+    bench_pin(who);
     atomic_fetch_add(&bench_shared->ready, 1);
     while (!atomic_load(&bench_shared->go))
         sched_yield();
@@ -152,7 +152,7 @@ static _Noreturn void serve(int command, int answer)
     struct command c;
     while (read(command, &c, sizeof c) == (ssize_t)sizeof c) {
         pinning = c.pinning;
-        pin(0);
+        bench_pin(0);
         double figure = c.candidate();
         if (write(answer, &figure, sizeof figure) != (ssize_t)sizeof figure)
             _exit(1);
