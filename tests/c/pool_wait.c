@@ -155,7 +155,9 @@ TEST(pool_map_tells_its_progress)
 /* What the bar writes to a terminal. */
 static void bar(const shoal_progress *progress, char *ret, size_t size)
 {
-    int terminal = (int)ASSERT_SYS(posix_openpt(O_RDWR | O_NOCTTY)), error = dup(STDERR_FILENO);
+    int terminal = posix_openpt(O_RDWR | O_NOCTTY), error = dup(STDERR_FILENO);
+    if (terminal < 0)
+        SKIP("no terminal can be had here");
     ASSERT_SYS(grantpt(terminal));
     ASSERT_SYS(unlockpt(terminal));
     int slave = (int)ASSERT_SYS(open(ptsname(terminal), O_RDWR | O_NOCTTY));
