@@ -412,6 +412,8 @@ static int give(struct own *p, struct result **ret, const struct asked *a, const
     if (handle)
         *handle = result_hand_out(r);
     unit_publish(p, map->level, map->n_parts < p->workers ? (int)map->n_parts : (int)p->workers);
+    if (p->threaded && r->extra->options.progress)
+        wait_wake(&p->shared->care, 1);
     return 0;
 }
 

@@ -53,8 +53,10 @@ static void *run(void *argument)
             uint32_t seen = wait_announce(&w, &p->shared->care);
             os_mutex_lock(&p->mutex);
             bool more = p->stop || p->calls || workers_changed(p);
-            int64_t limits = workers_limits(p); /* what began before the bit was set woke nobody */
+            /* what began before the bit was set woke nobody */
+            int64_t limits = workers_limits(p), progress = pool_progress(p, false);
             until = until < limits ? until : limits;
+            until = until < progress ? until : progress;
             if (pool_settle(p)) {
                 wait_wake(&p->shared->done, INT_MAX);
                 more = more || p->calls;

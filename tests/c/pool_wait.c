@@ -114,7 +114,7 @@ TEST(pool_sync_calls_go_on_after_a_signal)
 }
 
 static struct {
-    int calls;
+    _Atomic int calls;
     shoal_progress last;
 } told;
 
@@ -149,6 +149,28 @@ TEST(pool_map_tells_its_progress)
     ASSERT_EQ_INT(read(fds[0], &byte, 1), 0);
     close(fds[0]);
     close(error);
+    done();
+}
+
+TEST(pool_map_async_tells_its_progress_while_nobody_waits)
+{
+    enum { N = 1000 };
+    int64_t in[N] = {0}, out[N];
+    shoal_result *r;
+    shoal_task_options options = {.progress = tell, .progress_argument = &told};
+    setup();
+    /* the thread sleeps by then */
+    ASSERT_OK(shoal_pool_apply_async(pool, &r, doze, NULL, 0, NULL));
+    ASSERT_OK(shoal_result_wait(r, SHOAL_FOREVER));
+    shoal_result_free(r);
+    usleep(10000);
+    ASSERT_OK(shoal_pool_map_async(pool, &r, slow_square, in, 8, out, 8, N, &options));
+    while (told.calls < 2)
+        usleep(1000);
+    ASSERT_EQ_INT(shoal_result_ready(r), 0);
+    ASSERT_OK(shoal_result_get(r, NULL, NULL, SHOAL_FOREVER));
+    ASSERT_EQ_INT(told.last.done, N);
+    shoal_result_free(r);
     done();
 }
 
