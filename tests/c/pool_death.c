@@ -241,6 +241,7 @@ TEST(pool_workers_end_when_their_parent_is_killed)
 static int prompt(void *argument)
 {
     setpgid(0, 0);
+    signal(SIGINT, SIG_DFL); /* who runs tests in the background may have it ignored */
     return boss(argument);
 }
 
