@@ -23,6 +23,8 @@
  *               (the first call of all) or to wait on               (inspect.h), there is no /proc (kill_tree)
  *   -EFBIG      no region: RLIMIT_FSIZE is below 64 MiB
  *
+ * Of what a task came to (pool.h): -EREMOTEIO, -EOWNERDEAD, -ETIME, -ECANCELED, -ECONNABORTED, -ENOEXEC.
+ *
  * A handle is a pointer: one that is closed, or is of another object, is -EBADF; memory of the program's that
  * never was a handle cannot be told from one.
  * These are all, but for what the kernel has a say in: starting and signalling processes (process.h),
