@@ -98,7 +98,7 @@
  * COVERAGE: harness_main's --cover PATTERN lists the instructions of matching functions that store
  * through a register other than the stack's, and were never a kill point: see harness_main.c.
  *
- * COSTS: 20 to 60 us a single step, only in the undisturbed run; a kill is 1 to 3 ms: some forks,
+ * COSTS: 5 to 20 us a single step, only where a way is found; a kill is 1 to 3 ms: some forks,
  * the way to the point, and what the survivors do; 5 ms where somebody must be seen asleep.
  *
  * LIMITS: x86-64 (elsewhere all is skipped). Only the victim's first thread is stepped; children of

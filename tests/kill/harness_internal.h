@@ -103,6 +103,7 @@ struct shared {
 
 struct tracer {
     pid_t pid;
+    int processor; /* where it runs */
     int in_call;   /* between the entry and the exit stop of a system call */
     uint16_t call; /* number of the latest system call */
     uint32_t calls;
