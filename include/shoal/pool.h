@@ -237,7 +237,7 @@ SHOAL_API int shoal_pool_map_any(shoal_pool *pool, shoal_any **ret, shoal_functi
 
 /* The next input: 1, with bytes that last until it is called again; 0: there is no more; below 0: an error, which ends the
  * row: shoal_iterator_next returns it when all before it has been. Called by shoal_iterator_next, by the thread that called that;
- * it may give tasks and wait for them, but not call shoal_iterator_next for the same iterator (that would wait for ever). */
+ * it may give tasks and wait for them, but for the same iterator shoal_iterator_next is -EDEADLK, and shoal_iterator_free does nothing. */
 typedef int (*shoal_input)(void *argument, const void **bytes, size_t *size);
 
 typedef struct shoal_imap_options {
@@ -252,7 +252,7 @@ typedef struct shoal_imap_options {
 SHOAL_API int shoal_pool_imap(shoal_pool *pool, shoal_iterator **ret, shoal_function function,
                               shoal_input input, void *argument, const shoal_imap_options *options);
 /* The next result, ready, good or not (shoal_result_get tells), the caller's: 1; 0: that was all. -EAGAIN, -ETIMEDOUT, -EINTR;
- * an error of the input, or of giving a task. */
+ * -EDEADLK: its own input calls, or a progress callback; an error of the input, or of giving a task. */
 SHOAL_API int shoal_iterator_next(shoal_iterator *iterator, shoal_result **ret, int64_t deadline);
 /* Cancels what is not done. NULL, and takes NULL. */
 SHOAL_API shoal_iterator *shoal_iterator_free(shoal_iterator *iterator);

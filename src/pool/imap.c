@@ -12,7 +12,7 @@
  *   given, taken, came  how many were, so far; came: are ready, unordered only
  *   under_way given, and not ready: they point here
  *   ended     1, or the input's error: there are no more
- *   feeding   a thread asks for inputs and gives tasks: only one does
+ *   feeding   a thread asks for inputs and gives tasks: only one does, the feeder
  * All but the first two are under the pool's mutex.
  */
 struct iterator {
@@ -25,6 +25,7 @@ struct iterator {
     shoal_task_options task;
     uint16_t code;
     bool unordered, freed, feeding;
+    pthread_t feeder;
     unsigned ahead;
     int ended;
     uint64_t total, given, taken, came, failed;
@@ -194,6 +195,8 @@ static void feed(struct own *p, struct iterator *it, const char *call)
     os_mutex_lock(&p->mutex);
     bool mine = !it->feeding && has_room(it);
     it->feeding |= mine;
+    if (mine)
+        it->feeder = pthread_self();
     os_mutex_unlock(&p->mutex);
     if (!mine)
         return;
@@ -284,6 +287,15 @@ static int next(struct own *p, struct iterator *it, shoal_result **ret, int64_t 
     return r ? 1 : over < 0 ? over : 0;
 }
 
+/* Whether it is the iterator's own input that calls. */
+static bool is_feeding(struct own *p, const struct iterator *it)
+{
+    os_mutex_lock(&p->mutex);
+    bool is = it->feeding && pthread_equal(it->feeder, pthread_self());
+    os_mutex_unlock(&p->mutex);
+    return is;
+}
+
 int shoal_iterator_next(shoal_iterator *iterator, shoal_result **ret, int64_t deadline)
 {
     const char *call = "shoal_iterator_next";
@@ -298,6 +310,7 @@ int shoal_iterator_next(shoal_iterator *iterator, shoal_result **ret, int64_t de
         return fail(-EBADF, "%s: its pool is gone", call);
     rc = !pool_is_mine(p)    ? fail(-ECHILD, "%s: another process made the pool", call)
          : pool_telling == p ? fail(-EDEADLK, "%s: a progress callback may not call the pool", call)
+         : is_feeding(p, it) ? fail(-EDEADLK, "%s: its own input waits for itself", call)
                              : next(p, it, ret, deadline, call);
     own_leave(p);
     return rc;
@@ -312,7 +325,7 @@ shoal_iterator *shoal_iterator_free(shoal_iterator *iterator)
     if (!it)
         return NULL;
     struct own *p = enter_pool(it);
-    if (p && (!pool_is_mine(p) || pool_telling == p)) {
+    if (p && (!pool_is_mine(p) || pool_telling == p || is_feeding(p, it))) {
         own_leave(p);
         return NULL;
     }

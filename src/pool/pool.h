@@ -274,7 +274,7 @@ int pool_wait(struct own *p, bool (*ready)(void *argument), void *argument, int6
 void pool_turn(struct own *p);
 /* Calls who wants to know how far maps are, if it is time. When it is time again. Under the mutex: a callback that
  * asks the pool for anything waits for itself. */
-int64_t pool_progress(struct own *p, bool last);
+int64_t pool_progress(struct own *p);
 
 /* A callback for progress, under the mutex. */
 void pool_tell(struct own *p, shoal_progress_callback callback, const shoal_progress *progress,

@@ -25,7 +25,7 @@ static void call(struct own *p)
 /* Under the mutex. When to look again. */
 static int64_t care(struct own *p)
 {
-    int64_t limits = workers_limits(p), progress = pool_progress(p, false);
+    int64_t limits = workers_limits(p), progress = pool_progress(p);
     int64_t soon = workers_heal(p);
     if (pool_settle(p))
         wait_wake(&p->shared->done, INT_MAX);
@@ -54,7 +54,7 @@ static void *run(void *argument)
             os_mutex_lock(&p->mutex);
             bool more = p->stop || p->calls || workers_changed(p);
             /* what began before the bit was set woke nobody */
-            int64_t limits = workers_limits(p), progress = pool_progress(p, false);
+            int64_t limits = workers_limits(p), progress = pool_progress(p);
             until = until < limits ? until : limits;
             until = until < progress ? until : progress;
             if (pool_settle(p)) {

@@ -34,10 +34,10 @@ void pool_tell(struct own *p, shoal_progress_callback callback, const shoal_prog
     pool_telling = NULL;
 }
 
-int64_t pool_progress(struct own *p, bool last)
+int64_t pool_progress(struct own *p)
 {
     int64_t now = os_now(), next = INT64_MAX;
-    bool due = last || now - p->told_progress >= PROGRESS_PERIOD;
+    bool due = now - p->told_progress >= PROGRESS_PERIOD;
     for (struct map *map = p->maps; map; map = map_next(map)) {
         shoal_progress progress;
         shoal_progress_callback callback;
@@ -64,7 +64,7 @@ static int64_t care(struct own *p)
     int64_t soon = workers_heal(p);
     int64_t until = soon == INT64_MAX ? INT64_MAX : os_now() + soon;
     if (!p->threaded)
-        until = sooner(until, sooner(workers_limits(p), pool_progress(p, false)));
+        until = sooner(until, sooner(workers_limits(p), pool_progress(p)));
     return until;
 }
 

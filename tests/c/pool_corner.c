@@ -532,6 +532,36 @@ TEST(pool_callback_that_joins_or_frees_the_pool_gets_an_error)
     done();
 }
 
+static shoal_iterator *row;
+
+static int asks_for_itself(void *argument, const void **bytes, size_t *size)
+{
+    int *n = argument;
+    shoal_result *r;
+    *bytes = "x";
+    *size = 1;
+    wrong[*n] = shoal_iterator_next(row, &r, SHOAL_FOREVER);
+    shoal_iterator_free(row);
+    return (*n)++ < 2;
+}
+
+TEST(pool_input_that_asks_its_own_iterator_gets_an_error)
+{
+    setup();
+    int n = 0;
+    shoal_result *r;
+    ASSERT_OK(shoal_pool_imap(pool, &row, echo, asks_for_itself, &n, NULL));
+    for (int i = 0; i < 2; i++) {
+        ASSERT_EQ_INT(shoal_iterator_next(row, &r, SHOAL_FOREVER), 1);
+        shoal_result_free(r);
+    }
+    ASSERT_EQ_INT(shoal_iterator_next(row, &r, SHOAL_FOREVER), 0);
+    for (int i = 0; i < 3; i++)
+        ASSERT_EQ_INT(wrong[i], -EDEADLK);
+    shoal_iterator_free(row);
+    done();
+}
+
 static void *next_for_ever(void *argument)
 {
     shoal_result *r;
