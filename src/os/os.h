@@ -190,6 +190,8 @@ bool os_robust_held(uint32_t value);   /* held by a living thread */
 int os_pidfd_open(pid_t pid); /* descriptor or -errno */
 /* 1: has ended (or is a zombie); 0: a process of this number runs; -errno: cannot tell. */
 int os_process_ended(pid_t pid);
+/* Waits for that, `ns` at most: 1, 0; -EINTR. */
+int os_process_await(pid_t pid, int64_t ns);
 /* A child of this process: 1, and *status (its exit code, or -N for signal N) once it has ended; 0 if
  * not; -ECHILD; -EINTR. `block`: sleeps until then. `reap`: its number is free afterwards. */
 int os_child_wait(pid_t pid, bool block, bool reap, int32_t *status);

@@ -47,6 +47,20 @@ int os_process_ended(pid_t pid)
     return result;
 }
 
+int os_process_await(pid_t pid, int64_t ns)
+{
+    int error = errno, fd = os_features()->pidfd ? os_pidfd_open(pid) : -ENOSYS;
+    struct timespec t = {.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    int rc = fd == -ESRCH ? 1 : ppoll(&p, fd >= 0, &t, NULL);
+    if (rc < 0)
+        rc = -errno;
+    if (fd >= 0)
+        close(fd);
+    errno = error;
+    return rc;
+}
+
 int os_child_wait(pid_t pid, bool block, bool reap, int32_t *status)
 {
     siginfo_t info = {.si_pid = 0};

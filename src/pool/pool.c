@@ -146,12 +146,12 @@ struct own *pool_open(const shoal_pool *pool, const char *call, int *rc)
 
 static void free_own(struct own *p)
 {
-    for (unsigned k = 0; p->runs && k < RUNS && p->runs[k]; k++)
-        free(p->runs[k]);
-    free(p->runs);
+    for (struct run *run = p->runs, *next; run; run = next) {
+        next = run->next;
+        free(run);
+    }
     for (unsigned level = 0; level < LEVELS; level++)
         free(p->run_at[level]);
-    free(p->free_runs);
     free(p->members);
     free(p->deaths);
     os_mutex_lock(&pools_mutex);
@@ -175,7 +175,6 @@ static struct own *new_own(void)
     return p;
 }
 
-/* What takes memory of its own; the tables are large, and only what is used of them is there. */
 static struct own *make_own(const shoal_pool_options *o, unsigned workers)
 {
     struct own *p = new_own();
@@ -184,16 +183,9 @@ static struct own *make_own(const shoal_pool_options *o, unsigned workers)
     p->options = *o;
     p->workers = workers;
     p->members = calloc(workers, sizeof *p->members);
-    p->runs = calloc(RUNS, sizeof(struct run *));
-    p->free_runs = calloc(RUNS, sizeof *p->free_runs);
     unsigned most = o->most_deaths && o->most_deaths != UINT_MAX ? o->most_deaths : 16;
     p->deaths = calloc((size_t)most + 1, sizeof *p->deaths);
-    bool all = p->members && p->runs && p->free_runs && p->deaths;
-    for (unsigned level = 0; level < LEVELS; level++) {
-        p->run_at[level] = calloc(RUNS, sizeof *p->run_at[level]);
-        all = all && p->run_at[level];
-    }
-    if (all)
+    if (p->members && p->deaths)
         return p;
     free_own(p);
     return NULL;

@@ -114,9 +114,11 @@ struct member {
 
 /* What is known of a run of units: whose they are, and how many are not told. */
 struct run {
+    struct run *next, *next_free;
     struct result *owner[UNITS];
     uint64_t position; /* of its first unit */
     unsigned level, open;
+    unsigned number; /* in `owned` */
 };
 
 /*   users    calls under way by handles of its results and iterators: it may be given back meanwhile, and waits for them. These
@@ -142,9 +144,9 @@ struct own {
 
     struct member *members;
     unsigned gone; /* of them have given up their places, when they were looked at, and not ended */
-    struct run **runs;           /* by number in `owned` */
-    uint32_t *run_at[LEVELS];    /* the directory, by those numbers */
-    uint32_t *free_runs, n_free; /* told, to be used again */
+    struct run *runs, *free_runs; /* all; those that are told, to be used again */
+    struct run **run_at[LEVELS];  /* the directory, as far as it has been used */
+    uint32_t room_at[LEVELS];
     uint64_t tail[LEVELS];
     uint64_t index;                /* of the next result */
     uint64_t outstanding, limited; /* units that are not told; of those with a limit */
@@ -256,6 +258,8 @@ int workers_start(struct own *p);
 /* Looks after those that have ended: judges, and replaces. How soon to look again, ns; INT64_MAX: a wake-up
  * will tell. */
 int64_t workers_heal(struct own *p);
+/* One that has given up its place and is about to end, if that is all that is waited for; or 0. */
+pid_t workers_ending(const struct own *p);
 /* Whether one has gone since then: to be asked after wait_announce, as it may have wakened nobody. */
 bool workers_changed(const struct own *p);
 void worker_kill(struct own *p, unsigned worker);

@@ -256,9 +256,7 @@ void unit_end(struct own *p, unit_name name, int error)
 void pool_drop(struct own *p, int error)
 {
     pool_settle(p);
-    uint32_t n = atomic_load(&p->shared->owned_count);
-    for (uint32_t k = 0; k < n && p->outstanding; k++) {
-        const struct run *run = p->runs[k];
+    for (const struct run *run = p->runs; run && p->outstanding; run = run->next) {
         for (unsigned i = 0; run->open && i < UNITS; i++) {
             if (!run->owner[i])
                 continue;

@@ -9,25 +9,61 @@
 
 /* ---- units ---- */
 
-/* A run that is free, or a new one: its number. */
-static int take_run(struct own *p)
+/* A run that is free, or a new one. */
+static struct run *take_run(struct own *p, int *rc)
 {
-    if (p->n_free)
-        return (int)p->free_runs[--p->n_free];
-    struct run *run = calloc(1, sizeof *run);
+    struct run *run = p->free_runs;
+    if (run) {
+        p->free_runs = run->next_free;
+        return run;
+    }
+    run = calloc(1, sizeof *run);
     int k = run ? units_run(p->shared) : fail(-ENOMEM, "no memory for more tasks");
     if (k < 0) {
+        *rc = k;
         free(run);
-        return k;
+        return NULL;
     }
-    p->runs[k] = run;
-    return k;
+    run->number = (unsigned)k;
+    run->next = p->runs;
+    p->runs = run;
+    return run;
+}
+
+static void free_run(struct own *p, struct run *run)
+{
+    run->next_free = p->free_runs;
+    p->free_runs = run;
+}
+
+static uint32_t place_of(uint64_t position)
+{
+    return position / UNITS % RUNS;
+}
+
+/* The directory's entry for `position`, made if need be; NULL: no memory. */
+static struct run **entry_of(struct own *p, unsigned level, uint64_t position)
+{
+    uint32_t i = place_of(position), room = p->room_at[level];
+    if (i >= room) {
+        uint32_t more = room ? 2 * room : UNITS;
+        while (more <= i)
+            more *= 2;
+        struct run **at = realloc(p->run_at[level], more * sizeof(struct run *));
+        if (!at)
+            return NULL;
+        memset(at + room, 0, (more - room) * sizeof(struct run *));
+        p->run_at[level] = at;
+        p->room_at[level] = more;
+    }
+    return &p->run_at[level][i];
 }
 
 /* Whether a unit that is not over has its run where that of `position` would be: all the others since are over. */
 static bool is_taken(const struct own *p, unsigned level, uint64_t position)
 {
-    const struct run *run = p->runs[p->run_at[level][position / UNITS % RUNS]];
+    uint32_t i = place_of(position);
+    const struct run *run = i < p->room_at[level] ? p->run_at[level][i] : NULL;
     return run && run->open && run->level == level && run->position < position &&
            (position - run->position) % ((uint64_t)RUNS * UNITS) == 0;
 }
@@ -44,39 +80,42 @@ static int leave_out(struct own *p, unsigned level)
     return 0;
 }
 
+static struct run *run_of(const struct own *p, unit_name name)
+{
+    return p->run_at[unit_level(name)][place_of(unit_position(name))];
+}
+
 unit_name unit_add(struct own *p, unsigned level, struct result *owner, const struct work *work,
                    int *rc)
 {
     if (p->tail[level] % UNITS == 0 && !MUTANT(268) && (*rc = leave_out(p, level)))
         return 0;
     uint64_t position = p->tail[level];
-    uint32_t *at = &p->run_at[level][position / UNITS % RUNS];
     if (position % UNITS == 0) {
-        int k = take_run(p);
-        *rc = k < 0 ? k : units_place(p->shared, level, position, (unsigned)k);
-        if (k >= 0 && *rc)
-            p->free_runs[p->n_free++] = (uint32_t)k;
-        if (*rc)
+        struct run **at = entry_of(p, level, position);
+        struct run *run = at ? take_run(p, rc) : NULL;
+        if (!at)
+            *rc = fail(-ENOMEM, "no memory for more tasks");
+        if (run && (*rc = units_place(p->shared, level, position, run->number))) {
+            free_run(p, run);
+            run = NULL;
+        }
+        if (!run)
             return 0;
-        *at = (uint32_t)k;
-        p->runs[k]->open = UNITS;
-        p->runs[k]->level = level;
-        p->runs[k]->position = position;
+        *at = run;
+        run->open = UNITS;
+        run->level = level;
+        run->position = position;
     }
     unit_name name = unit_make(level, position);
     struct unit *unit = unit_at(p->shared, name);
-    p->runs[*at]->owner[position % UNITS] = owner;
+    run_of(p, name)->owner[position % UNITS] = owner;
     unit->work = *work;
     atomic_store_explicit(&unit->claim, claim_make(name, 0, UNIT_FREE), memory_order_release);
     p->tail[level] = position + 1;
     p->outstanding++;
     p->limited += (work->flags & UNIT_LIMITED) != 0;
     return name;
-}
-
-static struct run *run_of(const struct own *p, unit_name name)
-{
-    return p->runs[p->run_at[unit_level(name)][unit_position(name) / UNITS % RUNS]];
 }
 
 struct result *unit_owner(const struct own *p, unit_name name)
@@ -92,7 +131,7 @@ void unit_over(struct own *p, unit_name name)
     atomic_store_explicit(&unit->claim, claim_make(name, 0, UNIT_NONE), memory_order_release);
     p->outstanding--;
     if (!--run->open)
-        p->free_runs[p->n_free++] = p->run_at[unit_level(name)][unit_position(name) / UNITS % RUNS];
+        free_run(p, run);
 }
 
 /* ---- functions ---- */

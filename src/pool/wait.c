@@ -3,6 +3,8 @@
 #include "pool/pool.h"
 #include <limits.h>
 
+enum { END_SLICE = 10000000 /* ns until others who wait are looked after again */ };
+
 void pool_turn(struct own *p)
 {
     atomic_fetch_add(&p->turns, 1);
@@ -68,18 +70,31 @@ static int64_t care(struct own *p)
     return until;
 }
 
+/* What a worker has left to do when it has given up its place wakes nobody but who waits for its process: 1, it has ended; 0, -EINTR, -ETIMEDOUT. */
+static int await_end(pid_t pid, int64_t deadline)
+{
+    int64_t now = os_now(), until = sooner(deadline, now + END_SLICE);
+    return until > now ? os_process_await(pid, until - now) : -ETIMEDOUT;
+}
+
 static int await(struct own *p, bool (*ready)(void *), void *argument, int64_t deadline)
 {
     struct waiter w;
+    bool changed;
     for (;;) {
         os_mutex_lock(&p->mutex);
         int64_t until = care(p);
+        pid_t ending = workers_ending(p);
         os_mutex_unlock(&p->mutex);
-        int rc = wait_begin(&w, p->id);
+        int rc = ending ? await_end(ending, deadline) : 0;
+        if (rc < 0)
+            return look(p, ready, argument, &changed) ? 0 : rc;
+        if (rc)
+            continue;
+        rc = wait_begin(&w, p->id);
         if (rc)
             return rc;
         uint32_t seen = wait_announce(&w, &p->shared->done);
-        bool changed;
         if (look(p, ready, argument, &changed)) {
             wait_end(&w);
             return 0;

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 enum { TEXT = 256 };
+/* ns that a new worker looks for its first task before it sleeps: its parent may be about to fork the others */
+#define FIRST_PATIENCE 200000
 #define ROOM_FOR_RESULTS 1000000000 /* ns that a result waits for room in the region */
 
 /* ---- what it knows ---- */
@@ -26,6 +28,7 @@ static struct self_worker {
     shoal_queue *results;
     const void *codes[CODES]; /* found so far */
     void *state;
+    bool begun; /* it has waited for something to do */
     /* a map's memory, and where results go: still held from the last unit */
     shoal_reference held[2];
 } self_worker;
@@ -517,7 +520,11 @@ static unit_name next_unit(struct pool *q)
     if (likely(name))
         return name;
     int64_t idle_since = 0;
-    for (struct spin s = spin_begin(); !closed(q) && spin_once(&s);) {
+    struct spin s = spin_begin();
+    if (!self_worker.begun && process_self.keep.yield)
+        s.until = os_now() + FIRST_PATIENCE;
+    self_worker.begun = true;
+    while (!closed(q) && spin_once(&s)) {
         if (!idle_since && s.left <= 0) /* what is shorter is not counted */
             idle_since = os_now();
         if (units_waiting(q) && (name = units_claim(q, self_worker.me)))

@@ -172,6 +172,14 @@ bool workers_changed(const struct own *p)
     return seem_gone(p) != p->gone;
 }
 
+pid_t workers_ending(const struct own *p)
+{
+    for (unsigned i = 0; p->over && !p->outstanding && i < p->workers; i++)
+        if (p->members[i].process && seems_gone(&p->members[i]))
+            return p->members[i].pid;
+    return 0;
+}
+
 int64_t workers_heal(struct own *p)
 {
     int64_t soon = INT64_MAX;
