@@ -193,7 +193,7 @@ inline move_on(to)
 proctype Worker(byte me)
 {
     byte t, p, u;
-    bit awake = 1, last;                        /* has no frame; knows that nothing more is given */
+    bit awake = 1, last, glance;                /* has no frame; knows that nothing more is given; has been woken, and looks */
 
 life:
     {
@@ -261,7 +261,7 @@ got:
             :: else
             fi
         };
-        atomic { awake = 1; DEL(frames, me); DEL(work_fresh, me) };
+        atomic { awake = 1; glance = 0; DEL(frames, me); DEL(work_fresh, me) };
 begin:
 #ifdef LIMIT
         atomic {
@@ -354,8 +354,8 @@ none:   atomic {
 #endif
             :: last -> goto retire
             :: closed && !last -> WINDOW_CLOSES; last = 1; goto claim
-            :: !closed && awake -> goto announce
-            :: !closed && !awake -> WINDOW_CLOSES
+            :: !closed && (awake || glance) -> glance = 0; goto announce
+            :: !closed && !awake && !glance -> WINDOW_CLOSES
             fi
         };
         atomic {
@@ -368,7 +368,7 @@ none:   atomic {
             fi
         };
 end_asleep:
-        atomic { !HAS(queue, me) };
+        atomic { !HAS(queue, me) -> glance = 1; goto claim };   /* looks at once, the bit is not its matter */
 announce:
         atomic {
 #ifdef BAD_NO_BIT_AGAIN
@@ -396,7 +396,7 @@ dead:
     atomic {
         DEL(queue, me); DEL(work_fresh, me); WINDOW_CLOSES; DEL(doomed_worker, me);
         DEL(killed, me); DEL(doomed, me); DEL(stopped, me);
-        t = 0; p = 0; u = 0; awake = 1; last = 0;
+        t = 0; p = 0; u = 0; awake = 1; last = 0; glance = 0;
         DEL(frames, me);
         ADD(gone, me); ADD(unrepaired, me)
     };

@@ -28,7 +28,7 @@
  *
  * Who sleeps: the parent wakes one for each unit (of a map: as many as there are parts), and sets the sleepers bit again if all of
  * them were there to be woken, as others may still sleep. So a worker that is stopped while it wakes up takes no other's wake-up
- * along. The parent's tail and its look at the bit have a full fence between them (the exchange); so has the worker.
+ * along, and one that has been woken looks at once, without announcing itself anew (which costs it a membarrier). The parent's tail and its look at the bit have a full fence between them (the exchange); so has the worker.
  */
 #include "pool/units.h"
 #include "region/life.h"

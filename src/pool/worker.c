@@ -508,6 +508,10 @@ static unit_name sleep_for_unit(struct pool *q)
             break;
         }
         wait_park(&w, &q->work, seen, SHOAL_FOREVER); /* a signal's handler may have run, too */
+        /* At once, as who gives units sets the bit for the others who sleep. */
+        name = units_claim(q, self_worker.me);
+        if (name)
+            break;
     }
     wait_end(&w);
     return name;
