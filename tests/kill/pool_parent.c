@@ -311,7 +311,8 @@ PARENT(pool_cancel_beside_worker, setup_short, prepare_busy, cancel_one_that_wai
        .stopped = release_it, .flags = 0);
 PARENT(pool_take_in_beside_worker, setup_short, prepare_done_and_busy, take_in, after_release,
        .stopped = release_it, .flags = 0);
-PARENT(pool_close_and_join, setup_short, prepare_parent, close_and_join, free_it, .flags = KILL_NO_BREAKPOINT);
+PARENT(pool_close_and_join, setup_short, prepare_parent, close_and_join, free_it,
+       .flags = KILL_NO_BREAKPOINT);
 
 /* ---- it is killed while it has children of its own, which end with it ---- */
 
