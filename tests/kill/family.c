@@ -256,6 +256,18 @@ void family_look(void)
     life_look_all(true, &soonest);
 }
 
+void family_await_repair(void)
+{
+    for (bool dead = true; dead;) {
+        family_look();
+        dead = false;
+        for (uint32_t s = 1; s < atomic_load(&view.region->slots_high); s++)
+            dead |= slot_status(atomic_load(&slot_at(s)->word)) == SLOT_DEAD;
+        if (dead)
+            nap();
+    }
+}
+
 void family_notice(pid_t pid)
 {
     while (os_process_ended(pid) != 1)

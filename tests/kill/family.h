@@ -49,6 +49,8 @@ void family_await_sleepers(const void *opaque, int n);
 
 /* Looks at all lives, and repairs whom it finds dead. */
 void family_look(void);
+/* The same, until nobody is being repaired by another: what the dead had under way is settled. */
+void family_await_repair(void);
 /* For a partner that has killed somebody while the victim is led along: sleepers notice it by futex_waitv; where that is not, no slice
  * ends meanwhile, and the caller looks. */
 void family_notice(pid_t pid);

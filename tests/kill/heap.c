@@ -399,7 +399,7 @@ static void put_the_missing(void *p, int i)
     struct state *s = p;
 
     (void)i;
-    family_look();
+    family_await_repair();
     if (!atomic_load(&heap_of(s)->puts))
         put_another(s);
 }
@@ -410,7 +410,7 @@ static void take_the_remaining(void *p, int i)
     struct state *s = p;
 
     (void)i;
-    family_look();
+    family_await_repair();
     if (shoal_queue_qsize(s->queue) == (int64_t)s->bound)
         ASSERT_OK(get(s, SHOAL_FOREVER));
 }

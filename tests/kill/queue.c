@@ -454,7 +454,7 @@ static void put_the_missing(void *p, int i)
     struct state *s = p;
 
     (void)i;
-    family_look();
+    family_await_repair();
     for (int have = (int)lanes_puts(lanes_of(s)); have < s->many; have++)
         put_another(s);
 }
@@ -475,7 +475,7 @@ static void take_the_remaining(void *p, int i)
     struct state *s = p;
 
     (void)i;
-    family_look();
+    family_await_repair();
     if (shoal_queue_qsize(s->queue) == (int64_t)s->bound)
         ASSERT_OK(get(s, SHOAL_FOREVER));
 }
