@@ -228,7 +228,7 @@ SHOAL_API int shoal_pool_starmap_async(shoal_pool *pool, shoal_result **ret,
                                        size_t out_size, size_t n,
                                        const shoal_task_options *options);
 /* A task for each item of a list or tuple; *ret is the list of what they gave back, the caller's (an item that gave back
- * bytes: as bytes). The first error in the order of items ends it, and what has not begun is cancelled. */
+ * bytes: as bytes). The first error in the order of items ends it, and what has not begun is cancelled. `out` is -EINVAL. */
 SHOAL_API int shoal_pool_map_any(shoal_pool *pool, shoal_any **ret, shoal_function function,
                                  const shoal_any *items, const shoal_task_options *options,
                                  int64_t deadline);

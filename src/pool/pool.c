@@ -525,6 +525,28 @@ int shoal_pool_apply_any(shoal_pool *pool, shoal_any **ret, shoal_function funct
     return rc;
 }
 
+/* Of tasks one by one: how many are done. */
+static void tell(const shoal_pool *pool, const shoal_task_options *options, uint64_t done,
+                 uint64_t total, int64_t began, int64_t *told)
+{
+    int rc;
+    int64_t now = os_now();
+    struct own *p = done == total || now - *told >= PROGRESS_PERIOD
+                        ? pool_of(pool, "shoal_pool_map_any", &rc)
+                        : NULL;
+    if (!p)
+        return;
+    double seconds = (double)(now - began) / 1e9;
+    shoal_progress progress = {.done = done,
+                               .total = total,
+                               .seconds = seconds,
+                               .rate = seconds > 0 ? (double)done / seconds : 0};
+    *told = now;
+    os_mutex_lock(&p->mutex);
+    pool_tell(p, options->progress, &progress, options->progress_argument);
+    os_mutex_unlock(&p->mutex);
+}
+
 int shoal_pool_map_any(shoal_pool *pool, shoal_any **ret, shoal_function function,
                        const shoal_any *items, const shoal_task_options *options, int64_t deadline)
 {
@@ -535,7 +557,10 @@ int shoal_pool_map_any(shoal_pool *pool, shoal_any **ret, shoal_function functio
         rc = fail(-EINVAL, "%s: its items are no list or tuple", call);
     if (!rc && !ret)
         rc = fail(-EINVAL, "%s: nowhere to write the list (NULL)", call);
+    if (!rc && options && options->out)
+        rc = fail(-EINVAL, "%s: out would be where all results go", call);
     size_t n = rc ? 0 : (size_t)shoal_any_count(items), given = 0;
+    int64_t began = os_now(), told = 0;
     struct result **all = rc ? NULL : calloc(n ? n : 1, sizeof(struct result *));
     shoal_any *results = all ? shoal_any_list() : NULL;
     if (!rc && !results)
@@ -556,6 +581,8 @@ int shoal_pool_map_any(shoal_pool *pool, shoal_any **ret, shoal_function functio
             rc = take_any(all[i], &one);
         if (!rc)
             rc = shoal_any_append(results, one);
+        if (!rc && options && options->progress)
+            tell(pool, options, i + 1, n, began, &told);
     }
     char why[sizeof shoal_thread.detail];
     snprintf(why, sizeof why, "%s", rc ? fail_sentence() : "");

@@ -601,6 +601,11 @@ TEST(pool_result_that_is_too_large_is_an_error_also_if_the_function_does_not_say
     done();
 }
 
+static void keep_progress(const shoal_progress *progress, void *argument)
+{
+    *(shoal_progress *)argument = *progress;
+}
+
 TEST(pool_map_any_gives_a_list)
 {
     setup();
@@ -612,6 +617,18 @@ TEST(pool_map_any_gives_a_list)
                      "longer than a unit']]");
     free(text);
     shoal_any_free(ret);
+    shoal_progress seen = {.done = 0};
+    ASSERT_OK(shoal_pool_map_any(pool, &ret, twice, items,
+                                 &(shoal_task_options){.progress = keep_progress,
+                                                       .progress_argument = &seen},
+                                 SHOAL_FOREVER));
+    shoal_any_free(ret);
+    ASSERT_EQ_U64(seen.done, 2);
+    ASSERT_EQ_U64(seen.total, 2);
+    ASSERT_ERR(shoal_pool_map_any(pool, &ret, twice, items,
+                                  &(shoal_task_options){.out = &seen, .out_size = sizeof seen},
+                                  SHOAL_FOREVER),
+               -EINVAL);
     shoal_any_append(items, shoal_any_str("no"));
     ASSERT_ERR(shoal_pool_map_any(pool, &ret, twice, items, NULL, SHOAL_FOREVER), -EREMOTEIO);
     shoal_any_free(items);
