@@ -734,16 +734,6 @@ int process_sleeps(pid_t pid)
     return 0;
 }
 
-/* On one processor a step costs a fifth of what it costs on two. */
-static void stay_on(pid_t pid, int processor)
-{
-    cpu_set_t here;
-
-    CPU_ZERO(&here);
-    CPU_SET(processor, &here);
-    sched_setaffinity(pid, sizeof(here), &here);
-}
-
 int trace_start(struct tracer *t, int gate, char *why, size_t size)
 {
     (void)t;
