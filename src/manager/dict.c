@@ -203,13 +203,36 @@ int dict_rebuild(struct change *ret, struct change *from, uint64_t bytes, uint32
     return 0;
 }
 
+/* All in a larger arena, in its place, and another index. */
+static int grow(struct change *ret, struct change *from, uint64_t bytes, uint32_t entries,
+                uint32_t more)
+{
+    uint64_t used = place_bytes(HIGH(change_get(from, ROOT_AT(arena.bump)))), old = from->limit;
+    uint64_t need = used + bytes + entries * sizeof(struct entry) + 64;
+    uint64_t slots = change_get(from, ROOT_AT(slots));
+    uint64_t capacity = capacity_for(need + need / 2, dict_count(from) + more);
+    int rc = change_grow(ret, from, capacity, capacity / 4);
+    if (rc)
+        return rc;
+    memset(ret->base + ret->limit, 0, capacity / 4);
+    change_set(ret, ROOT_AT(slots), capacity / 4 / 8);
+    for (uint64_t i = 0; i < slots; i++) {
+        uint64_t slot = change_get(from, old + i * 8);
+        if (slot && LOW(slot) != GONE)
+            enter(ret, HIGH(slot), LOW(slot));
+    }
+    change_set(ret, ROOT_AT(counts), PAIR(dict_count(from), dict_count(from)));
+    return 0;
+}
+
 int dict_room(struct change *c, uint64_t bytes, uint32_t entries, uint32_t more)
 {
     int rc = c->base && index_fits(c, more) ? change_fits(c, bytes, entries) : 0;
     if (likely(rc))
         return rc < 0 ? rc : 0;
     struct change larger;
-    rc = dict_rebuild(&larger, c, bytes, entries, more, NULL, NULL);
+    rc = c->base && change_is_dense(c) ? grow(&larger, c, bytes, entries, more)
+                                       : dict_rebuild(&larger, c, bytes, entries, more, NULL, NULL);
     if (rc)
         return rc;
     change_commit(&larger);
@@ -376,6 +399,15 @@ static int lock_for(const struct site *p, const struct key *key, struct store **
     }
 }
 
+/* `many`: it has many entries now. */
+static void unlock_for(const struct site *p, struct store *s, bool many)
+{
+    bool wide = many && !(atomic_load_explicit(&p->head->decision, memory_order_relaxed) & 1);
+    store_unlock(p, s);
+    if (unlikely(wide))
+        spread(p);
+}
+
 /* The same entry with another word, which is all that changes. */
 static bool is_poke(uint64_t old, uint64_t new)
 {
@@ -447,11 +479,7 @@ int dict_change(const struct site *p, const struct key *key, decider *decide, vo
     } else if (verdict == DICT_REMOVE) {
         rc = take_out(&c, key, &spot);
     }
-    bool wide = grown && !(atomic_load_explicit(&p->head->decision, memory_order_relaxed) & 1) &&
-                dict_count(&c) > SPREAD_FROM;
-    store_unlock(p, s);
-    if (unlikely(wide))
-        spread(p);
+    unlock_for(p, s, grown && dict_count(&c) > SPREAD_FROM);
     return rc ? rc : verdict;
 }
 
@@ -511,20 +539,21 @@ struct taken_item {
     bool plain; /* sum is wanted */
 };
 
-static int always(const struct site *p, const struct fetched *old, struct item *new, void *argument)
-{
-    (void)p;
-    (void)old;
-    *new = *((struct taken_item *)argument)->item;
-    return DICT_PUT;
-}
-
 static int set_item(const struct site *p, const struct key *key, struct item *item)
 {
-    struct taken_item t = {.item = item};
-    int rc = dict_change(p, key, always, &t);
+    struct change c;
+    struct spot spot;
+    struct store *s;
+    int rc = lock_for(p, key, &s);
+    if (likely(!rc)) {
+        change_begin(&c, p, s);
+        dict_find(&c, key, &spot);
+        bool new = !spot.at;
+        rc = put(&c, key, &spot, item);
+        unlock_for(p, s, !rc && new && dict_count(&c) > SPREAD_FROM);
+    }
     item_end(item);
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
 int dict_set_any(const struct site *p, const struct key *key, const shoal_any *value)

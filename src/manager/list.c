@@ -300,13 +300,21 @@ static int list_room(struct change *c, uint64_t bytes, uint32_t entries)
     int rc = change_fits(c, bytes, entries);
     if (likely(rc))
         return rc < 0 ? rc : 0;
-    rc = list_pieces(p, &pieces);
-    if (rc)
-        return rc;
-    rc = list_remake(p, &pieces, NULL, bytes, entries, UINT64_MAX);
-    free(pieces.at);
-    if (rc)
-        return rc;
+    if (change_is_dense(c) && c->limit >= UNIT) {
+        struct change larger;
+        rc = change_grow(&larger, c, c->limit * 2 + bytes + entries * sizeof(struct entry), 0);
+        if (rc)
+            return rc;
+        change_commit(&larger);
+    } else {
+        rc = list_pieces(p, &pieces);
+        if (rc)
+            return rc;
+        rc = list_remake(p, &pieces, NULL, bytes, entries, UINT64_MAX);
+        free(pieces.at);
+        if (rc)
+            return rc;
+    }
     change_begin(c, p, p->stores);
     rc = change_fits(c, bytes, entries);
     return rc == 1 ? 0 : rc ? rc : fail(-ENOMEM, "%s: no room", p->call);

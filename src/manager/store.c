@@ -153,7 +153,7 @@ void store_read(const struct site *p, struct store *s, struct reading *r)
         uint64_t count = count_of(r->state);
         if (limit > r->capacity || limit % GRAIN || count * sizeof(struct entry) > limit)
             count = 0; /* the state has changed */
-        r->journal = (const word_t *)(const void *)(r->base + limit);
+        r->journal = (const struct entry *)(const void *)(r->base + limit);
         r->count = (uint32_t)count;
         return;
     }
@@ -162,7 +162,7 @@ void store_read(const struct site *p, struct store *s, struct reading *r)
 uint64_t store_journal(const struct reading *r, uint64_t at)
 {
     for (uint32_t i = 0; i < r->count; i++) {
-        const struct entry *e = (const struct entry *)(const void *)r->journal - (i + 1);
+        const struct entry *e = r->journal - (i + 1);
         if (atomic_load_explicit(&e->where, memory_order_relaxed) == at && !MUTANT(300))
             return atomic_load_explicit(&e->value, memory_order_relaxed);
     }
@@ -389,7 +389,8 @@ static int have_memory(struct change *c, uint64_t bottom, uint64_t top)
         low = bottom + FIRST_GRAINS < most ? bottom + FIRST_GRAINS : most;
     if (top > high)
         high = top;
-    int rc = region_populate(c->base, low * GRAIN);
+    uint64_t from = have >> 32;
+    int rc = low > from ? region_populate(c->base + from * GRAIN, (low - from) * GRAIN) : 0;
     if (!rc)
         rc = region_populate(c->base + c->limit - high * GRAIN, high * GRAIN);
     if (rc)
@@ -462,6 +463,29 @@ int change_replace(struct change *c, const struct site *p, struct store *s, uint
     }
     make_arena(c, from, from / GRAIN << 32);
     return 0;
+}
+
+int change_grow(struct change *ret, const struct change *from, uint64_t capacity, uint64_t behind)
+{
+    struct arena *old = arena_of(from->base), *new;
+    uint64_t bump = atomic_load_explicit(&old->bump, memory_order_relaxed);
+    int rc = change_replace(ret, from->site, from->store, capacity, (bump >> 32) * GRAIN, behind);
+    if (rc)
+        return rc;
+    new = arena_of(ret->base);
+    atomic_store_explicit(&new->bump, bump, memory_order_relaxed);
+    for (unsigned i = 0; i < HEADS / 2; i++)
+        atomic_store_explicit(&new->heads[i],
+                              atomic_load_explicit(&old->heads[i], memory_order_relaxed),
+                              memory_order_relaxed);
+    memcpy(ret->base + sizeof *new, from->base + sizeof *old, (bump >> 32) * GRAIN - sizeof *new);
+    return 0;
+}
+
+bool change_is_dense(const struct change *c)
+{
+    uint64_t bump = change_get(c, offsetof(struct arena, bump));
+    return (uint32_t)bump >= (bump >> 32) / 2;
 }
 
 void change_inner(struct change *c, const struct site *p, struct store *s, uint64_t from)

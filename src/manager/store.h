@@ -78,6 +78,14 @@ struct arena {
 };
 static_assert(sizeof(struct arena) == 88, "no gaps");
 
+/* In a journal: a word of the arena that is to have a value; or a note, whose value names a message (a
+ * value word, word.h) that is put in, or taken out. */
+enum { ENTRY_IN = 1, ENTRY_OUT };
+struct entry {
+    word_t where; /* {kind:2, place in bytes:62} */
+    word_t value;
+};
+
 /* ---- reading ---- */
 
 /* A look at an arena as it was at one moment, if reading_holds says so at the end. */
@@ -87,7 +95,7 @@ struct reading {
     const unsigned char *base; /* NULL: there is no arena */
     uint64_t capacity;         /* bytes */
     uint64_t state;
-    const word_t *journal; /* its end, where the changes that are not applied yet lie; or NULL */
+    const struct entry *journal; /* its end, where the changes that are not applied yet lie; or NULL */
     uint32_t count;        /* of these */
     bool decided;
 };
@@ -139,14 +147,6 @@ void store_unlock_all(const struct site *p);
 
 /* ---- changing: with the lock held ---- */
 
-/* In a journal: a word of the arena that is to have a value; or a note, whose value names a message (a
- * value word, word.h) that is put in, or taken out. */
-enum { ENTRY_IN = 1, ENTRY_OUT };
-struct entry {
-    word_t where; /* {kind:2, place in bytes:62} */
-    word_t value;
-};
-
 /* A change that is being made: in a journal, or directly in another arena that is to take the place of
  * this one. */
 struct change {
@@ -170,7 +170,11 @@ int change_fits(struct change *c, uint64_t bytes, uint32_t entries);
  * and `behind` bytes at its end are left alone. -ENOMEM. */
 int change_replace(struct change *c, const struct site *p, struct store *s, uint64_t capacity,
                    uint64_t from, uint64_t behind);
-/* The same by the one in the payload, which is not used now. */
+/* The same, with all that is in the one that `from` is about, in its place. */
+int change_grow(struct change *ret, const struct change *from, uint64_t capacity, uint64_t behind);
+/* Whether most of what it has used is in use still. */
+bool change_is_dense(const struct change *c);
+/* As change_replace by the one in the payload, which is not used now. */
 void change_inner(struct change *c, const struct site *p, struct store *s, uint64_t from);
 /* The same by none. */
 void change_none(struct change *c, const struct site *p, struct store *s);
