@@ -105,8 +105,8 @@ SHOAL_API int shoal_list_delete_slice(shoal_list *list, const shoal_slice *slice
 SHOAL_API int shoal_list_add(shoal_list *list, int64_t index, const shoal_any *number,
                              shoal_any **ret);
 /* Sets the item if it equals `expected`: 1; or not: 0. */
-SHOAL_API int shoal_list_compare_and_set(shoal_list *list, int64_t index,
-                                         const shoal_any *expected, const shoal_any *item);
+SHOAL_API int shoal_list_compare_and_set(shoal_list *list, int64_t index, const shoal_any *expected,
+                                         const shoal_any *item);
 
 /* The same without anys: ints, and bytes, into memory of the caller's. -EINVAL: it is something else. -EMSGSIZE: it is
  * longer than `capacity`, and *size says how long. */

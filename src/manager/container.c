@@ -16,8 +16,7 @@ int container_create(void **ret, enum type type, const shoal_container_options *
         return fail(-EINVAL, "%s: unknown flags %#x", call, options->flags);
     size_t stores = type == TYPE_LIST ? 1 : SHARDS;
     size_t inner = type == TYPE_LIST ? INNER_ARENA : 0;
-    int rc = object_create(&h, type,
-                           sizeof(struct head) + stores * sizeof(struct store) + inner,
+    int rc = object_create(&h, type, sizeof(struct head) + stores * sizeof(struct store) + inner,
                            options ? options->name : NULL, OBJECT_ZERO);
     if (rc)
         return rc;
@@ -207,7 +206,8 @@ void anys_free(struct anys *anys)
 
 static struct site site_of_header(struct header *h)
 {
-    struct site p = {.id = header_id(h), .call = "",
+    struct site p = {.id = header_id(h),
+                     .call = "",
                      .generation = state_generation(atomic_load(&h->state))};
     site_at(&p, h);
     return p;
@@ -249,8 +249,8 @@ static void runs(struct header *h, void (*visit)(uint32_t payload, uint32_t unit
 static uint64_t charged(struct header *h, uint32_t slot)
 {
     struct site p = site_of_header(h);
-    bool its = h->creator == slot &&
-               atomic_load(&slot_at(slot)->word) >> 32 == h->creator_generation;
+    bool its =
+        h->creator == slot && atomic_load(&slot_at(slot)->word) >> 32 == h->creator_generation;
     return its ? store_bytes(p.stores, p.count) : 0;
 }
 
@@ -282,35 +282,35 @@ void container_describe(struct description *d, const struct header *h)
     describe_number(d, "memory", store_bytes(stores, count));
 }
 
-#define CONTAINER(name, type_of)                                                                 \
-    int shoal_##name##_create(shoal_##name **ret, const shoal_container_options *options)        \
-    {                                                                                            \
-        return container_create((void **)ret, type_of, options, "shoal_" #name "_create");       \
-    }                                                                                            \
-    int shoal_##name##_reference(const shoal_##name *handle, shoal_reference *ret)               \
-    {                                                                                            \
-        return object_reference(handle, type_of, "shoal_" #name "_reference", ret);              \
-    }                                                                                            \
-    int shoal_##name##_open(shoal_##name **ret, const shoal_reference *reference)                \
-    {                                                                                            \
-        return object_open((void **)ret, type_of, "shoal_" #name "_open", reference);            \
-    }                                                                                            \
-    shoal_##name *shoal_##name##_close(shoal_##name *handle)                                     \
-    {                                                                                            \
-        object_close(handle, type_of);                                                           \
-        return NULL;                                                                             \
-    }                                                                                            \
-    int shoal_##name##_acquire(shoal_##name *handle, int64_t deadline)                           \
-    {                                                                                            \
-        return container_acquire(handle, type_of, deadline, "shoal_" #name "_acquire");          \
-    }                                                                                            \
-    int shoal_##name##_release(shoal_##name *handle)                                             \
-    {                                                                                            \
-        return container_release(handle, type_of, "shoal_" #name "_release");                    \
-    }                                                                                            \
-    int64_t shoal_##name##_bytes(const shoal_##name *handle)                                     \
-    {                                                                                            \
-        return container_bytes(handle, type_of, "shoal_" #name "_bytes");                        \
+#define CONTAINER(name, type_of)                                                           \
+    int shoal_##name##_create(shoal_##name **ret, const shoal_container_options *options)  \
+    {                                                                                      \
+        return container_create((void **)ret, type_of, options, "shoal_" #name "_create"); \
+    }                                                                                      \
+    int shoal_##name##_reference(const shoal_##name *handle, shoal_reference *ret)         \
+    {                                                                                      \
+        return object_reference(handle, type_of, "shoal_" #name "_reference", ret);        \
+    }                                                                                      \
+    int shoal_##name##_open(shoal_##name **ret, const shoal_reference *reference)          \
+    {                                                                                      \
+        return object_open((void **)ret, type_of, "shoal_" #name "_open", reference);      \
+    }                                                                                      \
+    shoal_##name *shoal_##name##_close(shoal_##name *handle)                               \
+    {                                                                                      \
+        object_close(handle, type_of);                                                     \
+        return NULL;                                                                       \
+    }                                                                                      \
+    int shoal_##name##_acquire(shoal_##name *handle, int64_t deadline)                     \
+    {                                                                                      \
+        return container_acquire(handle, type_of, deadline, "shoal_" #name "_acquire");    \
+    }                                                                                      \
+    int shoal_##name##_release(shoal_##name *handle)                                       \
+    {                                                                                      \
+        return container_release(handle, type_of, "shoal_" #name "_release");              \
+    }                                                                                      \
+    int64_t shoal_##name##_bytes(const shoal_##name *handle)                               \
+    {                                                                                      \
+        return container_bytes(handle, type_of, "shoal_" #name "_bytes");                  \
     }
 
 CONTAINER(list, TYPE_LIST)

@@ -306,8 +306,7 @@ void dict_remove(struct change *c, const struct spot *spot)
         uint64_t where = FIELD(place_bytes(behind), links);
         change_set(c, where, PAIR(before, LOW(change_get(c, where))));
     }
-    change_set(c, ROOT_AT(ends),
-               PAIR(before ? HIGH(ends) : behind, behind ? LOW(ends) : before));
+    change_set(c, ROOT_AT(ends), PAIR(before ? HIGH(ends) : behind, behind ? LOW(ends) : before));
     /* A slot before a free one is free; others lead on. */
     uint64_t slots = change_get(c, ROOT_AT(slots)), i = (spot->slot - c->limit) / 8;
     bool last = !change_get(c, slot_at_index(c, (i + 1) & (slots - 1)));
@@ -391,8 +390,8 @@ static int lock_for(const struct site *p, const struct key *key, struct store **
             return rc;
         *ret = s;
         /* It is spread by who has the locks of all. */
-        if (likely(shard_of(key->hash, atomic_load_explicit(&p->head->decision,
-                                                            memory_order_acquire)) ==
+        if (likely(shard_of(key->hash,
+                            atomic_load_explicit(&p->head->decision, memory_order_acquire)) ==
                    shard_of(key->hash, decision)))
             return 0;
         store_unlock(p, s);
@@ -497,10 +496,10 @@ int dict_get(const struct site *p, const struct key *key, struct fetched *ret)
         bool found = look_up(&r, key, &at);
         bool whole = !found || word_fetch(&r, reading_word(&r, FIELD(at, value)), ret);
         AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
-        bool holds = reading_holds(&r) && whole &&
-                     shard_of(key->hash, atomic_load_explicit(&p->head->decision,
-                                                              memory_order_relaxed)) ==
-                         shard_of(key->hash, decision);
+        bool holds =
+            reading_holds(&r) && whole &&
+            shard_of(key->hash, atomic_load_explicit(&p->head->decision, memory_order_relaxed)) ==
+                shard_of(key->hash, decision);
         if (unlikely(locked != NULL)) {
             store_unlock(p, locked);
             locked = NULL;
@@ -550,7 +549,7 @@ static int set_item(const struct site *p, const struct key *key, struct item *it
         dict_find(&c, key, &spot);
         bool new = !spot.at;
         rc = put(&c, key, &spot, item);
-        unlock_for(p, s, !rc && new && dict_count(&c) > SPREAD_FROM);
+        unlock_for(p, s, !rc && new &&dict_count(&c) > SPREAD_FROM);
     }
     item_end(item);
     return rc;

@@ -88,7 +88,7 @@ void dict_commit(const struct site *p, struct change changes[], bool spread);
 enum verdict { DICT_KEEP, DICT_PUT, DICT_REMOVE, DICT_DONE /* as it is, and well so */ };
 /* Decides what becomes of a key, with its lock held: a verdict, or -errno. old NULL: there is none. */
 typedef int decider(const struct site *p, const struct fetched *old, struct item *new,
-                   void *argument);
+                    void *argument);
 int dict_change(const struct site *p, const struct key *key, decider *decide, void *argument);
 /* 1; 0: there is no such key. */
 int dict_get(const struct site *p, const struct key *key, struct fetched *ret);

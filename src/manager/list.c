@@ -82,15 +82,15 @@ int list_index(const struct site *p, int64_t index, int64_t length, int64_t *ret
 }
 
 /* Looks until it was at one moment: 0 or -errno of `look`, which says whether it was whole. */
-static int look_until(const struct site *p,
-                      bool (*look)(const struct reading *r, int *rc, void *argument),
-                      void *argument)
+static inline __attribute__((always_inline)) int look_until(const struct site *p,
+                                                            bool (*look)(const struct reading *r,
+                                                                         int *rc, void *argument),
+                                                            void *argument)
 {
     for (unsigned i = 0;; i++) {
         struct reading r;
         int rc = 0;
-        bool locked = unlikely(i && i % VAIN == 0) &&
-                      !store_lock(p, p->stores, os_now() + HURRY);
+        bool locked = unlikely(i && i % VAIN == 0) && !store_lock(p, p->stores, os_now() + HURRY);
         store_read(p, p->stores, &r);
         AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
         bool whole = look(&r, &rc, argument);
@@ -137,8 +137,8 @@ static int get_one(const struct site *p, int64_t index, struct one *ret)
 static bool look_at_length(const struct reading *r, int *rc, void *argument)
 {
     (void)rc;
-    *(int64_t *)argument = (int64_t)(reading_word(r, LIST_AT(end)) -
-                                     reading_word(r, LIST_AT(begin)));
+    *(int64_t *)argument =
+        (int64_t)(reading_word(r, LIST_AT(end)) - reading_word(r, LIST_AT(begin)));
     return true;
 }
 
@@ -350,7 +350,8 @@ static void fill_word(struct change *c, uint64_t block, uint64_t at, uint64_t va
 /* The directory, with entries from `i` on replaced, `less` of them by `more` others, and all numbers behind them moved by
  * `delta`: in another block, which has room for `behind` further ones. At most once in a change. */
 static void new_dir(struct change *c, const struct reading *r, struct shape *shape, uint32_t i,
-                    uint32_t less, const struct part others[], uint32_t more, int64_t delta, uint32_t behind)
+                    uint32_t less, const struct part others[], uint32_t more, int64_t delta,
+                    uint32_t behind)
 {
     uint32_t count = shape->count - less + more, n = 0, want = count + behind;
     uint64_t spare = change_get(c, LIST_AT(spare)), old = change_get(c, LIST_AT(dir));
@@ -374,8 +375,7 @@ static void new_dir(struct change *c, const struct reading *r, struct shape *sha
         if (k >= shape->count || (k >= i && k < i + less))
             continue;
         uint64_t from = dir_entry(shape, k), at = dir + ((uint64_t)first + n++) * DIR_ENTRY;
-        fill_word(c, block, at,
-                  reading_word(r, from) + (k >= i + less ? (uint64_t)delta : 0));
+        fill_word(c, block, at, reading_word(r, from) + (k >= i + less ? (uint64_t)delta : 0));
         fill_word(c, block, at + 8, reading_word(r, from + 8));
     }
     change_set(c, LIST_AT(dir), PAIR(dir / GRAIN, room));
@@ -455,22 +455,26 @@ static void add_part(struct change *c, struct shape *shape, size_t n, struct par
     change_set(c, LIST_AT(span), PAIR(shape->first, shape->count));
 }
 
-/* One item that needs nothing but its word, where there is a place for it. */
+/* One item that needs nothing but its word, where there is a place for it. With the lock, and nothing under way, words
+ * are read as they lie there. */
 static bool push_word(const struct site *p, uint64_t word)
 {
-    struct reading r;
-    struct shape shape;
-    struct part last;
     struct change c;
-    store_read(p, p->stores, &r);
-    shape_read(&r, &shape);
-    if (!shape.count || !part_read(&r, &shape, shape.count - 1, &last) ||
-        shape.end - last.first >= last.room)
-        return false;
     change_begin(&c, p, p->stores);
-    atomic_store_explicit((word_t *)(void *)(c.base + place_of(&last, shape.end)), word,
-                          memory_order_relaxed);
-    change_poke(&c, LIST_AT(end), (uint64_t)shape.end + 1);
+    uint64_t span = change_word(&c, LIST_AT(span));
+    int64_t end = (int64_t)change_word(&c, LIST_AT(end));
+    if (unlikely(!LOW(span)))
+        return false;
+    uint64_t entry = (uint64_t)HIGH(change_word(&c, LIST_AT(dir))) * GRAIN +
+                     ((uint64_t)HIGH(span) + LOW(span) - 1) * DIR_ENTRY;
+    int64_t place = end - (int64_t)change_word(&c, entry);
+    uint64_t where = change_word(&c, entry + 8);
+    if (place >= LOW(where))
+        return false;
+    atomic_store_explicit((word_t *)(void *)(c.base + (uint64_t)HIGH(where) * GRAIN +
+                                             (uint64_t)place * 8),
+                          word, memory_order_relaxed);
+    change_poke(&c, LIST_AT(end), (uint64_t)end + 1);
     return true;
 }
 
@@ -984,7 +988,7 @@ int shoal_list_compare_and_set(shoal_list *list, int64_t index, const shoal_any 
 int shoal_list_pop(shoal_list *list, int64_t index, shoal_any **ret)
 {
     struct site p;
-    struct one one = {.index = index};
+    struct one one;
     int64_t i = 0;
     shoal_any *taken = NULL;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_pop");

@@ -26,8 +26,8 @@ void slice_resolve(const shoal_slice *slice, int64_t length, int64_t *start, int
         from = clamp(s->start, length, low, high);
     if (s->stop != SHOAL_OMITTED)
         to = clamp(s->stop, length, low, high);
-    uint64_t span = by < 0 ? (from > to ? (uint64_t)(from - to) : 0)
-                           : (to > from ? (uint64_t)(to - from) : 0);
+    uint64_t span =
+        by < 0 ? (from > to ? (uint64_t)(from - to) : 0) : (to > from ? (uint64_t)(to - from) : 0);
     uint64_t stride = by < 0 ? 0 - (uint64_t)by : (uint64_t)by;
     *start = from;
     *step = by;

@@ -81,8 +81,7 @@ static uint64_t state_load(const struct store *s)
 static void state_store(struct store *s, uint32_t count, unsigned phase, unsigned now,
                         unsigned next)
 {
-    atomic_store_explicit(&s->state,
-                          state_of((state_load(s) >> 28) + 1, count, phase, now, next),
+    atomic_store_explicit(&s->state, state_of((state_load(s) >> 28) + 1, count, phase, now, next),
                           memory_order_release);
 }
 
@@ -97,11 +96,11 @@ bool store_decided(const struct site *p, const struct store *s, uint64_t state)
 
 /* ---- where an arena lies ---- */
 
-static unsigned char *arena_at(const struct site *p, const struct store *s, unsigned which,
-                               uint64_t *capacity)
+static inline unsigned char *arena_at(const struct site *p, const struct store *s, unsigned which,
+                                      uint64_t *capacity)
 {
     *capacity = 0;
-    if (!which || which > 2) {
+    if (unlikely(!which || which > 2)) {
         *capacity = which ? 0 : p->inner;
         return *capacity ? (unsigned char *)(p->stores + 1) : NULL;
     }
@@ -181,7 +180,8 @@ static struct message *message_there(const struct site *p, uint64_t word)
     struct message *m = message_body(h);
     bool there = state_status(s) == OBJECT_LIVE &&
                  state_generation(s) == word_message_generation(word) && h->type == TYPE_MESSAGE &&
-                 atomic_load(&m->queue) == p->id + 1 && atomic_load(&m->generation) == p->generation;
+                 atomic_load(&m->queue) == p->id + 1 &&
+                 atomic_load(&m->generation) == p->generation;
     return there ? m : NULL;
 }
 
@@ -366,15 +366,15 @@ void change_begin(struct change *c, const struct site *p, struct store *s)
     c->base = arena_at(p, s, now, &capacity);
     if (likely(c->base != NULL)) {
         c->limit = limit_of(c->base);
-        c->fresh = (atomic_load_explicit(&arena_of(c->base)->bump, memory_order_relaxed) >> 32) *
-                   GRAIN;
+        c->fresh =
+            (atomic_load_explicit(&arena_of(c->base)->bump, memory_order_relaxed) >> 32) * GRAIN;
     }
 }
 
 static int no_memory(const struct change *c, int rc)
 {
-    return fail(rc == -EBUSY || rc == -ENOSPC ? -ENOMEM : rc, "%s: no memory for what is to be in it",
-                c->site->call);
+    return fail(rc == -EBUSY || rc == -ENOSPC ? -ENOMEM : rc,
+                "%s: no memory for what is to be in it", c->site->call);
 }
 
 /* Puts memory behind what is used of an arena: so many grains from its beginning, and below its limit. */
@@ -426,8 +426,8 @@ static void make_arena(struct change *c, uint64_t from, uint64_t memory)
 static int get_run(struct change *c, unsigned run, uint64_t units)
 {
     const struct header *h = c->site->header;
-    bool charged = h->creator == process_self.slot &&
-                   h->creator_generation == process_self.generation;
+    bool charged =
+        h->creator == process_self.slot && h->creator_generation == process_self.generation;
     int rc = charged ? object_charge(units * UNIT) : 0;
     if (rc)
         return rc;

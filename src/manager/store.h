@@ -54,7 +54,8 @@ struct site {
     struct head *head;
     struct store *stores; /* behind the head */
     unsigned count;       /* of stores */
-    size_t inner;         /* bytes of an arena that lies behind the stores; only if there is one store */
+    /* bytes of an arena that lies behind the stores; only if there is one store */
+    size_t inner;
     uint32_t id, generation;
     const char *call;
     bool interruptible; /* -EINTR ends its waits */
@@ -95,8 +96,9 @@ struct reading {
     const unsigned char *base; /* NULL: there is no arena */
     uint64_t capacity;         /* bytes */
     uint64_t state;
-    const struct entry *journal; /* its end, where the changes that are not applied yet lie; or NULL */
-    uint32_t count;        /* of these */
+    /* its end, where the changes that are not applied yet lie; or NULL */
+    const struct entry *journal;
+    uint32_t count; /* of these */
     bool decided;
 };
 void store_read(const struct site *p, struct store *s, struct reading *r);
@@ -180,6 +182,11 @@ void change_inner(struct change *c, const struct site *p, struct store *s, uint6
 void change_none(struct change *c, const struct site *p, struct store *s);
 
 uint64_t change_get(const struct change *c, uint64_t at);
+/* The same where the change has no entry yet. */
+static inline uint64_t change_word(const struct change *c, uint64_t at)
+{
+    return atomic_load_explicit((const word_t *)(const void *)(c->base + at), memory_order_relaxed);
+}
 void change_set(struct change *c, uint64_t at, uint64_t value);
 /* A new block of so many bytes: its place in bytes. There is room (change_fits). Its content is written
  * by block_fill. */

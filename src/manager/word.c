@@ -68,7 +68,8 @@ static int of_message(struct item *ret, const struct site *p, const shoal_any *a
     *ret = (struct item){.word = 0};
     int rc = message_encode(&ret->message, any, 0, &shortage, &behind);
     if (rc == -EAGAIN)
-        rc = fail(-ENOMEM, "%s: the region, or the quota, has no room for so long a value", p->call);
+        rc =
+            fail(-ENOMEM, "%s: the region, or the quota, has no room for so long a value", p->call);
     if (rc)
         return rc;
     const struct handle *h = handle_of(ret->message);
@@ -220,7 +221,8 @@ bool word_text(const uint64_t *word, const void *bytes, int kind, const void **a
         *size = *word >> 4 & 7;
         return true;
     }
-    if (word_tag(*word) != WORD_IN_BLOCK || block_kind(*word) != (is_bytes ? BLOCK_BYTES : BLOCK_STR))
+    if (word_tag(*word) != WORD_IN_BLOCK ||
+        block_kind(*word) != (is_bytes ? BLOCK_BYTES : BLOCK_STR))
         return false;
     *at = bytes;
     *size = *word >> 6 & 4095;

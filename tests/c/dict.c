@@ -1,6 +1,6 @@
 /* dict: what container.h promises of dicts. */
-#include "containers.h"
 #include "manager/dict.h"
+#include "containers.h"
 
 static shoal_dict *dict;
 

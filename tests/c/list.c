@@ -1,6 +1,6 @@
 /* list: what container.h promises of lists. */
-#include "containers.h"
 #include "manager/list.h"
+#include "containers.h"
 
 static shoal_list *list;
 
@@ -62,7 +62,8 @@ TEST(list_options_are_checked)
 {
     shoal_container_options options = {.flags = 1};
     ASSERT_ERR(shoal_list_create(&list, &options), -EINVAL);
-    options = (shoal_container_options){.name = "names of more than forty-seven bytes are too long"};
+    options =
+        (shoal_container_options){.name = "names of more than forty-seven bytes are too long"};
     ASSERT_ERR(shoal_list_create(&list, &options), -EINVAL);
     options.name = "a list";
     ASSERT_OK(shoal_list_create(&list, &options));
@@ -174,8 +175,8 @@ static void change_slice(void)
     if (random_next() % 2) {
         ASSERT_OK(shoal_list_delete_slice(list, &slice));
         for (int64_t n = 0; n < count; n++) /* from the last one on */
-            shoal_any_free(model_take((int)(step > 0 ? start + (count - 1 - n) * step
-                                                     : start + n * step)));
+            shoal_any_free(
+                model_take((int)(step > 0 ? start + (count - 1 - n) * step : start + n * step)));
         return;
     }
     uint32_t n = random_next() % 30, seed = random_next();
@@ -224,7 +225,8 @@ static void change_at_random(int most)
     case 5:
     case 6:
     case 7:
-        ASSERT_OK(WITH(value_of(n), shoal_list_insert(list, (int64_t)at - (n & 1 ? length : 0), it)));
+        ASSERT_OK(
+            WITH(value_of(n), shoal_list_insert(list, (int64_t)at - (n & 1 ? length : 0), it)));
         model_insert((int)at, value_of(n));
         break;
     case 8:

@@ -33,8 +33,10 @@ TEST(namespace_has_attributes_by_name)
     ASSERT_ERR(shoal_namespace_get(n, "\xff", &any), -EINVAL);
     ASSERT_ERR(shoal_namespace_set(n, "z", NULL), -EINVAL);
     shoal_any *expected = shoal_any_int(11);
-    ASSERT_EQ_INT(WITH(shoal_any_int(12), shoal_namespace_compare_and_set(n, "x", expected, it)), 1);
-    ASSERT_EQ_INT(WITH(shoal_any_int(12), shoal_namespace_compare_and_set(n, "x", expected, it)), 0);
+    ASSERT_EQ_INT(WITH(shoal_any_int(12), shoal_namespace_compare_and_set(n, "x", expected, it)),
+                  1);
+    ASSERT_EQ_INT(WITH(shoal_any_int(12), shoal_namespace_compare_and_set(n, "x", expected, it)),
+                  0);
     shoal_any_free(expected);
     ASSERT_OK(shoal_namespace_acquire(n, SHOAL_NOW));
     ASSERT_OK(WITH(shoal_any_int(10), shoal_namespace_set(n, "x", it)));

@@ -121,7 +121,9 @@ static int which_text(struct state *s)
 
 static struct header *header_of_thing(const struct thing *t)
 {
-    const void *handle = t->list ? (const void *)t->list : t->dict ? (const void *)t->dict : (const void *)t->space;
+    const void *handle = t->list   ? (const void *)t->list
+                         : t->dict ? (const void *)t->dict
+                                   : (const void *)t->space;
 
     return handle_of(handle)->header;
 }
@@ -603,13 +605,13 @@ static void space_add(struct thing *t)
 
 /* ---- all of them ---- */
 
-#define CHANGE(id, kind_of, filled, done, ...)                                                 \
-    static const struct plan id##_plan = {kind_of, filled, done};                              \
-    static void *id##_setup(void)                                                              \
-    {                                                                                          \
-        return begin(&id##_plan);                                                              \
-    }                                                                                          \
-    KILL_SCENARIO(id, .setup = id##_setup, .prepare = family_prepare, .victim = act,           \
+#define CHANGE(id, kind_of, filled, done, ...)                                       \
+    static const struct plan id##_plan = {kind_of, filled, done};                    \
+    static void *id##_setup(void)                                                    \
+    {                                                                                \
+        return begin(&id##_plan);                                                    \
+    }                                                                                \
+    KILL_SCENARIO(id, .setup = id##_setup, .prepare = family_prepare, .victim = act, \
                   .survivor = change, .stopped = look_beside, .final = finish, __VA_ARGS__)
 
 CHANGE(list_append, 'l', few, append_int, .flags = KILL_EVERY_INSTRUCTION);
