@@ -149,6 +149,8 @@ unsigned char *shot_bytes(struct shot *shot, size_t size, int *rc)
         shot->size = room;
     }
     shot->used += size;
+    if (size) /* what fills up: shots are compared */
+        memset(shot->bytes + shot->used - GRAIN, 0, GRAIN);
     return shot->bytes + shot->used - size;
 }
 

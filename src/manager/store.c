@@ -272,8 +272,7 @@ static void recover(const struct site *p, struct store *s)
         unsigned char *base = arena_at(p, s, where, &capacity);
         let_go_all(p, base, limit_of(base), (uint32_t)filled, ENTRY_IN);
     }
-    if (!MUTANT(305))
-        state_store(s, 0, PHASE_IDLE, now, now);
+    state_store(s, 0, PHASE_IDLE, now, now);
     if (filled)
         atomic_store(&s->filled, 0);
     free_others(s);
