@@ -717,3 +717,43 @@ static void *list_acquired_setup(void)
 KILL_SCENARIO(list_acquired, .setup = list_acquired_setup, .prepare = family_prepare,
               .victim = acquire_change_release, .survivor = acquire_too, .stopped = look_beside,
               .state = state, .final = finish_acquired);
+
+/* ---- looking, where all is changed in the middle of it ---- */
+
+static void count_all(void *p)
+{
+    struct state *s = p;
+    int64_t n = shoal_dict_length(s->thing.dict);
+
+    if (n != 5 && n != 5 + 14)
+        FAIL("a length of %d: some of what was put at once", (int)n);
+    s->note->entered = 2;
+}
+
+static void put_all(void *p, int i)
+{
+    struct state *s = p;
+    shoal_any *more = shoal_any_dict();
+
+    (void)i;
+    for (int k = 0; k < 14; k++) /* in all parts */
+        ASSERT_OK(shoal_any_put(more, shoal_any_int(k), shoal_any_int(k)));
+    ASSERT_OK(WITH(more, shoal_dict_update(s->thing.dict, it)));
+}
+
+static void finish_counting(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    family_check(s->note->before);
+}
+
+static const struct plan dict_counted_plan = {'d', spread_entries, dict_set_int};
+static void *dict_counted_setup(void)
+{
+    return begin(&dict_counted_plan);
+}
+KILL_SCENARIO(dict_counted_beside_changes, .setup = dict_counted_setup, .prepare = family_prepare,
+              .victim = count_all, .survivor = put_all, .survivors = 1, .stopped = put_all,
+              .final = finish_counting, .flags = KILL_EVERY_INSTRUCTION);
