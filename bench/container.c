@@ -174,8 +174,9 @@ static __attribute__((noinline)) void array_append(int64_t n)
     pthread_mutex_lock(&array_mutex);
     if (array_count == array_room) {
         array_room = array_room * 2 + 16;
-        array = realloc(array, array_room * sizeof *array);
-        bench_must(array ? 0 : -ENOMEM, "realloc");
+        int64_t *more = realloc(array, array_room * sizeof *array);
+        bench_must(more ? 0 : -ENOMEM, "realloc");
+        array = more;
     }
     array[array_count++] = n;
     pthread_mutex_unlock(&array_mutex);

@@ -33,7 +33,7 @@ struct dict_entry {
 
 #define HIGH(word) ((uint32_t)((word) >> 32))
 #define LOW(word) ((uint32_t)(word))
-#define PAIR(high, low) ((uint64_t)(uint32_t)(high) << 32 | (uint32_t)(low))
+#define PAIR(high, low) word_pair((uint32_t)(high), (uint32_t)(low))
 
 static inline uint64_t place_bytes(uint32_t place)
 {

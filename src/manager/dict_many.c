@@ -525,7 +525,7 @@ int shoal_dict_append(shoal_dict *dict, const shoal_any *key, const shoal_any *i
 {
     struct site p;
     struct key k;
-    shoal_list *list;
+    shoal_list *list = NULL;
     int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_append");
     if (!rc)
         rc = any_may_travel(item, p.call);

@@ -131,6 +131,8 @@ static void put_value(struct out *out, const shoal_any *a)
 
 /* ---- what has not ---- */
 
+#define TWO_63 9223372036854775808.0
+
 static void of_int(struct key *key, int64_t value)
 {
     key->kind = KEY_INT;
@@ -159,9 +161,9 @@ static bool shallow(struct key *key, const shoal_any *a)
         }
         return true;
     case SHOAL_ANY_FLOAT:
-        if (a->real >= -0x1p63 && a->real < 0x1p63 && a->real == (double)(int64_t)a->real) {
+        if (a->real >= -TWO_63 && a->real < TWO_63 && a->real == (double)(int64_t)a->real) {
             of_int(key, (int64_t)a->real);
-        } else if (isfinite(a->real) && fabs(a->real) >= 0x1p63) {
+        } else if (isfinite(a->real) && fabs(a->real) >= TWO_63) {
             key->kind = KEY_INT;
             key->size = any_float_bytes(a->real, big);
             key->bytes = big;

@@ -81,25 +81,27 @@ int list_index(const struct site *p, int64_t index, int64_t length, int64_t *ret
     return 0;
 }
 
-/* Looks until it was at one moment: 0 or -errno of `look`, which says whether it was whole. */
+/* Looks until it was at one moment, or *rc, which may be NULL, says that that is no use. `look` says whether what it
+ * saw can have been. */
 static inline __attribute__((always_inline)) int look_until(const struct site *p,
                                                             bool (*look)(const struct reading *r,
-                                                                         int *rc, void *argument),
-                                                            void *argument)
+                                                                         void *argument),
+                                                            void *argument, const int *rc)
 {
     for (unsigned i = 0;; i++) {
         struct reading r;
-        int rc = 0;
         bool locked = unlikely(i && i % VAIN == 0) && !store_lock(p, p->stores, os_now() + HURRY);
         store_read(p, p->stores, &r);
         AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
-        bool whole = look(&r, &rc, argument);
+        bool whole = look(&r, argument);
         AnnotateIgnoreReadsEnd(__FILE__, __LINE__);
         whole = reading_holds(&r) && whole;
         if (unlikely(locked))
             store_unlock(p, p->stores);
-        if (likely(whole) || rc == -ENOMEM)
-            return rc == -ENOMEM ? fail(rc, "%s: out of memory", p->call) : rc;
+        if (likely(whole))
+            return 0;
+        if (rc && *rc)
+            return fail(*rc, "%s: out of memory", p->call);
     }
 }
 
@@ -109,12 +111,11 @@ struct one {
     struct fetched f;
 };
 
-static bool look_at_one(const struct reading *r, int *rc, void *argument)
+static bool look_at_one(const struct reading *r, void *argument)
 {
     struct one *one = argument;
     struct shape shape;
     struct part part;
-    (void)rc;
     shape_read(r, &shape);
     one->length = shape.end - shape.begin;
     int64_t i = one->index < 0 ? one->index + one->length : one->index;
@@ -128,15 +129,14 @@ static bool look_at_one(const struct reading *r, int *rc, void *argument)
 static int get_one(const struct site *p, int64_t index, struct one *ret)
 {
     ret->index = index;
-    int rc = look_until(p, look_at_one, ret);
+    int rc = look_until(p, look_at_one, ret, NULL);
     if (rc || likely(ret->there))
         return rc;
     return list_index(p, index, ret->length, &index);
 }
 
-static bool look_at_length(const struct reading *r, int *rc, void *argument)
+static bool look_at_length(const struct reading *r, void *argument)
 {
-    (void)rc;
     *(int64_t *)argument =
         (int64_t)(reading_word(r, LIST_AT(end)) - reading_word(r, LIST_AT(begin)));
     return true;
@@ -146,9 +146,10 @@ struct range {
     const shoal_slice *slice;
     struct shot *shot;
     int64_t length;
+    int rc; /* -ENOMEM: no use to look again */
 };
 
-static bool look_at_range(const struct reading *r, int *rc, void *argument)
+static bool look_at_range(const struct reading *r, void *argument)
 {
     struct range *range = argument;
     struct shape shape;
@@ -164,7 +165,7 @@ static bool look_at_range(const struct reading *r, int *rc, void *argument)
         int64_t number = shape.begin + i;
         if ((number < part.from || number >= part.to) && part_find(r, &shape, number, &part) < 0)
             return false;
-        if (!shot_add(range->shot, r, reading_word(r, place_of(&part, number)), rc))
+        if (!shot_add(range->shot, r, reading_word(r, place_of(&part, number)), &range->rc))
             return false;
     }
     return true;
@@ -172,8 +173,8 @@ static bool look_at_range(const struct reading *r, int *rc, void *argument)
 
 int list_shot(const struct site *p, const shoal_slice *slice, struct shot *ret, int64_t *length)
 {
-    struct range range = {slice, ret, 0};
-    int rc = look_until(p, look_at_range, &range);
+    struct range range = {slice, ret, 0, 0};
+    int rc = look_until(p, look_at_range, &range, &range.rc);
     *length = range.length;
     return rc;
 }
@@ -396,6 +397,7 @@ static struct part new_part(struct change *c, int64_t number, const uint64_t wor
     part.to = number + (int64_t)n;
     part.at = block_new(c, room * 8ul);
     for (size_t i = 0; i < n; i++)
+        /* NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): there are n */
         fill_word(c, part.at, part.at + (before + i) * 8, words[i]);
     return part;
 }
@@ -766,7 +768,7 @@ int64_t shoal_list_length(const shoal_list *list)
     int64_t length = 0;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_length");
     if (!rc)
-        rc = look_until(&p, look_at_length, &length);
+        rc = look_until(&p, look_at_length, &length, NULL);
     return rc ? rc : length;
 }
 

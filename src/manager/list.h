@@ -27,7 +27,7 @@ static_assert(sizeof(struct list_root) == LIST_ROOT && LIST_ROOT % GRAIN == 0, "
 
 #define HIGH(word) ((uint32_t)((word) >> 32))
 #define LOW(word) ((uint32_t)(word))
-#define PAIR(high, low) ((uint64_t)(uint32_t)(high) << 32 | (uint32_t)(low))
+#define PAIR(high, low) word_pair((uint32_t)(high), (uint32_t)(low))
 
 /* What one item needs of a change, at most: entries of the journal. */
 enum { ONE_ENTRIES = 18 };

@@ -76,11 +76,10 @@ static int search(const struct site *p, const shoal_slice *slice, const shoal_an
                   bool (*found)(size_t i, void *argument), void *argument)
 {
     struct shot shot = {0};
-    int64_t length, start, step, count;
-    int rc;
+    int64_t length, start = 0, step, count;
     if (!item)
         return any_is_null(p->call);
-    rc = list_shot(p, slice, &shot, &length);
+    int rc = list_shot(p, slice, &shot, &length);
     if (!rc)
         slice_resolve(slice, length, &start, &step, &count);
     for (size_t i = 0; i < shot.count && rc >= 0; i++) {
@@ -191,8 +190,8 @@ static int items_from(const struct site *p, const shoal_any *any, struct item **
 int shoal_list_extend(shoal_list *list, const shoal_any *any)
 {
     struct site p;
-    struct item *items;
-    size_t count;
+    struct item *items = NULL;
+    size_t count = 0;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_extend");
     if (!rc)
         rc = items_from(&p, any, &items, &count);
@@ -341,8 +340,8 @@ int shoal_list_delete_slice(shoal_list *list, const shoal_slice *slice)
 int shoal_list_set_slice(shoal_list *list, const shoal_slice *slice, const shoal_any *any)
 {
     struct site p;
-    struct item *items;
-    size_t count;
+    struct item *items = NULL;
+    size_t count = 0;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_set_slice");
     if (!rc)
         rc = items_from(&p, any, &items, &count);

@@ -18,6 +18,10 @@
 enum { WORD_INT = 1, WORD_TEXT, WORD_CONST, WORD_FLOAT, WORD_IN_BLOCK, WORD_MESSAGE };
 enum { WORD_BLOCK = 2048 };
 
+static inline uint64_t word_pair(uint32_t high, uint32_t low)
+{
+    return high * 0x100000000ull + low;
+}
 static inline unsigned word_tag(uint64_t word)
 {
     return word & 7;
