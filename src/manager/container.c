@@ -137,7 +137,7 @@ int fetched_bytes(const struct site *p, const struct fetched *f, void *buffer, s
 
 unsigned char *shot_bytes(struct shot *shot, size_t size, int *rc)
 {
-    size = (size + GRAIN - 1) / GRAIN * GRAIN; /* places count in these */
+    size = (size / GRAIN + 1) * GRAIN; /* places count in these; not none, for what has no bytes */
     if (size > shot->size - shot->used) {
         size_t room = (shot->size + size) * 2 + 256;
         unsigned char *more = realloc(shot->bytes, room);
@@ -149,8 +149,7 @@ unsigned char *shot_bytes(struct shot *shot, size_t size, int *rc)
         shot->size = room;
     }
     shot->used += size;
-    if (size) /* what fills up: shots are compared */
-        memset(shot->bytes + shot->used - GRAIN, 0, GRAIN);
+    memset(shot->bytes + shot->used - GRAIN, 0, GRAIN); /* what fills up: shots are compared */
     return shot->bytes + shot->used - size;
 }
 

@@ -123,6 +123,10 @@ static int look_at_all(const struct site *p, struct entries *e)
             whole = look(p, &again, &calm) && same(e, &again);
         if (locked)
             store_unlock_all(p);
+        if (locked && !whole && !e->rc) { /* nobody else can have changed it */
+            entries_free(&again);
+            return fail(-EBADMSG, "%s: somebody has written into it", p->call);
+        }
     }
     entries_free(&again);
     return whole ? 0 : fail(-ENOMEM, "%s: out of memory", p->call);
@@ -174,7 +178,8 @@ int dict_entries(const struct site *p, unsigned what, shoal_any **ret)
         rc = look_at_all(p, &e);
         if (rc)
             break;
-        qsort(e.at, e.count, sizeof *e.at, by_stamp);
+        if (e.count)
+            qsort(e.at, e.count, sizeof *e.at, by_stamp);
         anys.at = malloc((e.count * 2 + 1) * sizeof *anys.at);
         rc = anys.at ? 0 : fail(-ENOMEM, "%s: out of memory", p->call);
         for (size_t i = 0; i < e.count && !rc; i++)

@@ -102,6 +102,8 @@ static inline __attribute__((always_inline)) int look_until(const struct site *p
             return 0;
         if (rc && *rc)
             return fail(*rc, "%s: out of memory", p->call);
+        if (unlikely(locked)) /* nobody else can have changed it */
+            return fail(-EBADMSG, "%s: somebody has written into it", p->call);
     }
 }
 

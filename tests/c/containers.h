@@ -24,7 +24,7 @@ static inline shoal_any *value_of(uint32_t n)
     case 1: return shoal_any_bool(n / 11 % 2);
     case 2:
     case 3: return shoal_any_int((int32_t)n);
-    case 4: return shoal_any_int((int64_t)n << 40 | (1LL << 62));
+    case 4: return shoal_any_int((int64_t)((uint64_t)n << 40 | 1ULL << 62));
     case 5: return shoal_any_float(n * 0.5);
     case 6: return shoal_any_float(n / 3.0);
     case 7: return shoal_any_tuple(shoal_any_int(n), shoal_any_str("in a tuple"));

@@ -110,6 +110,17 @@ TEST(dict_keys_are_compared_as_in_python)
     done();
 }
 
+TEST(dict_keys_may_have_no_bytes)
+{
+    setup();
+    ASSERT_OK(set(shoal_any_none(), shoal_any_none()));
+    ASSERT_SAME(all(), shoal_any_dict(shoal_any_none(), shoal_any_none()));
+    ASSERT_OK(set(shoal_any_bytes("", 0), shoal_any_str("")));
+    ASSERT_SAME(all(), shoal_any_dict(shoal_any_none(), shoal_any_none(), shoal_any_bytes("", 0),
+                                      shoal_any_str("")));
+    done();
+}
+
 TEST(dict_takes_only_keys_that_can_be_hashed)
 {
     shoal_lock *lock;
