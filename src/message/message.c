@@ -304,7 +304,8 @@ static struct header *lies_in(struct header *h, uint32_t *generation)
     uint64_t s = atomic_load(&queue->state);
     if (state_status(s) != OBJECT_LIVE || state_generation(s) != *generation)
         return NULL;
-    if (queue->type == TYPE_QUEUE && heap_kind(queue))
+    if ((queue->type == TYPE_QUEUE && heap_kind(queue)) ||
+        (queue->type >= TYPE_LIST && queue->type <= TYPE_NAMESPACE)) /* manager/store.c */
         return queue;
     if ((queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE) ||
         queue->size / sizeof(struct lanes) <= m->which ||

@@ -19,7 +19,8 @@ static const struct type_repair *const life_types[TYPES] = {
     [TYPE_MESSAGE] = &message_repair,     [TYPE_QUEUE] = &queue_repair,
     [TYPE_PIPE] = &pipe_repair,           [TYPE_END] = &pipe_end_repair,
     [TYPE_VALUE] = &value_repair,         [TYPE_ARRAY] = &value_repair,
-    [TYPE_POOL] = &pool_repair,
+    [TYPE_POOL] = &pool_repair,           [TYPE_LIST] = &container_repair,
+    [TYPE_DICT] = &container_repair,      [TYPE_NAMESPACE] = &container_repair,
 };
 void (*life_on_death)(int32_t pid, const char *name);
 

@@ -86,6 +86,9 @@ enum type {
     TYPE_PIPE,
     TYPE_END, /* of a pipe */
     TYPE_POOL,
+    TYPE_LIST,
+    TYPE_DICT,
+    TYPE_NAMESPACE,
     TYPES = 64
 };
 struct type_repair {
@@ -135,5 +138,6 @@ extern const struct type_repair condition_repair, barrier_repair;
 extern const struct type_repair value_repair;
 extern const struct type_repair message_repair, queue_repair, pipe_repair, pipe_end_repair;
 extern const struct type_repair pool_repair;
+extern const struct type_repair container_repair; /* lists, dicts, namespaces */
 
 #endif
