@@ -4,6 +4,7 @@
 #include <shoal/any.h>
 #include <shoal/error.h>
 #include <shoal/inspect.h>
+#include <shoal/manager.h>
 #include <shoal/memory.h>
 #include <shoal/pipe.h>
 #include <shoal/pool.h>
