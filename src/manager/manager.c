@@ -82,8 +82,8 @@ static int make(struct shoal_manager **ret, const shoal_manager_options *o, cons
 
 int shoal_manager_create(shoal_manager **ret, const shoal_manager_options *options)
 {
-    struct shoal_manager *m;
-    int rc = make(&m, options, "shoal_manager_create");
+    struct shoal_manager *m = NULL;
+    int rc = make(ret ? &m : NULL, options, "shoal_manager_create");
     if (rc)
         return rc;
     if (options && options->address)
@@ -459,12 +459,12 @@ int shoal_manager_connect(shoal_manager **ret, const shoal_address *address,
                           const shoal_manager_options *options, int64_t deadline)
 {
     const char *what = "shoal_manager_connect";
-    struct shoal_manager *m;
+    struct shoal_manager *m = NULL;
     if (!address)
         return fail(-EINVAL, "%s: no address (NULL)", what);
     int rc = check_deadline(deadline);
     if (!rc)
-        rc = make(&m, options, what);
+        rc = make(ret ? &m : NULL, options, what);
     if (rc)
         return waited(rc, what, NULL, 0, deadline);
     rc = keep_address(m, address, what);
