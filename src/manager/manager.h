@@ -238,6 +238,11 @@ struct server {
     unsigned gone; /* sessions whose peer is gone and whose call has not returned */
     struct threads *threads;
 };
+int loop_begin(struct server *server);
+int loop_round(struct server *server); /* waits for something, and does it */
+/* A caller, whose descriptor it takes; and one who has proved that he has the key. NULL: no memory. */
+struct session *session_begin(struct server *server, int fd);
+void session_proved(struct server *server, struct session *session);
 int loop_run(struct server *server); /* 0 when it was shut down, -EINTR, -errno */
 void loop_end(struct server *server);
 

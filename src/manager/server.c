@@ -126,14 +126,14 @@ static void bury(struct server *server)
 
 /* ---- callers ---- */
 
-static int session_begin(struct server *server, int fd)
+struct session *session_begin(struct server *server, int fd)
 {
     struct session *s = calloc(1, sizeof *s);
     shoal_connection *c = s ? socket_new(fd, true) : NULL;
     if (!c) {
         free(s);
         close(fd);
-        return -ENOMEM;
+        return NULL;
     }
     if (server->manager->address.host)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
@@ -145,7 +145,7 @@ static int session_begin(struct server *server, int fd)
     link_handshaking(server, s);
     server->n++;
     watch(server, s, EPOLLOUT);
-    return 0;
+    return s;
 }
 
 static void welcome(struct server *server)
@@ -160,7 +160,7 @@ static void welcome(struct server *server)
                 continue;
             }
         }
-        if (fd >= 0 && !session_begin(server, fd))
+        if (fd >= 0 && session_begin(server, fd))
             continue;
         if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)) {
             if (server->first)
@@ -171,6 +171,18 @@ static void welcome(struct server *server)
         if (fd < 0 && (errno == EAGAIN || server->deaf))
             return;
     }
+}
+
+void session_proved(struct server *server, struct session *s)
+{
+    unlink_session(server, s);
+    s->state = SESSION_ASKS;
+    link_session(server, s);
+    socket_ready(s->connection);
+    shoal_connection_set_limit(s->connection, server->message);
+    if (!server->manager->address.host)
+        s->client = client_of(server, s->fd);
+    watch(server, s, EPOLLIN);
 }
 
 static void authenticate(struct server *server, struct session *s)
@@ -185,14 +197,7 @@ static void authenticate(struct server *server, struct session *s)
         session_end(server, s);
         return;
     }
-    unlink_session(server, s);
-    s->state = SESSION_ASKS;
-    link_session(server, s);
-    socket_ready(s->connection);
-    shoal_connection_set_limit(s->connection, server->message);
-    if (!server->manager->address.host)
-        s->client = client_of(server, s->fd);
-    watch(server, s, EPOLLIN);
+    session_proved(server, s);
 }
 
 static void drop_the_late(struct server *server)
@@ -438,7 +443,7 @@ static int patience(const struct server *server)
     return left <= 0 ? 0 : (int)(left / 1000000) + 1;
 }
 
-static int begin(struct server *server)
+int loop_begin(struct server *server)
 {
     if (server->threads)
         return 0;
@@ -454,30 +459,35 @@ static int begin(struct server *server)
     return rc;
 }
 
-int loop_run(struct server *server)
+int loop_round(struct server *server)
 {
     struct epoll_event events[EVENTS];
-    int rc = begin(server);
-    while (!rc && !server->stop) {
-        int n = epoll_wait(server->epoll, events, EVENTS, patience(server));
-        if (n < 0)
-            return errno == EINTR ? in_vain(-EINTR) : fail(-errno, "epoll: %s", strerror(errno));
-        for (int i = 0; i < n; i++) {
-            struct watch *w = events[i].data.ptr;
-            switch (w->kind) {
-            case WATCH_LISTENER: welcome(server); break;
-            case WATCH_DONE: calls_are_over(server); break;
-            case WATCH_CLIENT: client_ended(server, (struct client *)w); break;
-            case WATCH_SESSION: session_event(server, (struct session *)w, events[i].events); break;
-            }
+    int n = epoll_wait(server->epoll, events, EVENTS, patience(server));
+    if (n < 0)
+        return errno == EINTR ? in_vain(-EINTR) : fail(-errno, "epoll: %s", strerror(errno));
+    for (int i = 0; i < n; i++) {
+        struct watch *w = events[i].data.ptr;
+        switch (w->kind) {
+        case WATCH_LISTENER: welcome(server); break;
+        case WATCH_DONE: calls_are_over(server); break;
+        case WATCH_CLIENT: client_ended(server, (struct client *)w); break;
+        case WATCH_SESSION: session_event(server, (struct session *)w, events[i].events); break;
         }
-        drop_the_late(server);
-        if (server->gone)
-            threads_kick(server->threads);
-        if (server->deaf && !n)
-            hear(server, true);
-        bury(server);
     }
+    drop_the_late(server);
+    if (server->gone)
+        threads_kick(server->threads);
+    if (server->deaf && !n)
+        hear(server, true);
+    bury(server);
+    return 0;
+}
+
+int loop_run(struct server *server)
+{
+    int rc = loop_begin(server);
+    while (!rc && !server->stop)
+        rc = loop_round(server);
     return rc;
 }
 
