@@ -9,6 +9,7 @@
  */
 #include "manager/manager.h"
 #include <shoal/shoal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -37,15 +38,14 @@ static void make(const struct manager_type *type, shoal_any *args)
     shoal_any_free(none);
 }
 
-static void end(void)
-{
-    shoal_manager_close(manager);
-}
-
+/* A new one for each input: what breaks it, breaks it alone. */
 static void begin(void)
 {
-    atexit(end);
-    shoal_manager_options options = {.authkey = "key",
+    char name[40] = "";
+    int n = snprintf(name + 1, sizeof name - 1, "shoal-fuzz-%d", (int)getpid());
+    shoal_address address = {.path = name, .path_size = (size_t)n + 1};
+    shoal_manager_options options = {.address = &address,
+                                     .authkey = "key",
                                      .authkey_size = 3,
                                      .message = 1 << 20,
                                      .objects = 100};
@@ -134,10 +134,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     enum { CHALLENGE = 4 + 11 + 48, FAILURE = 4 + 9 };
     int fds[2];
-    if (!manager)
-        begin();
     if (!size)
         return 0;
+    begin();
     must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds));
     struct session *s = session_begin(&manager->server, fds[0]);
     must(s);
@@ -154,7 +153,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     close(fds[1]);
     while (manager->server.n)
         must(!loop_round(&manager->server));
-    manager->server.stop = false;
+    manager = shoal_manager_close(manager);
     return 0;
 }
 
