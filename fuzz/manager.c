@@ -106,8 +106,8 @@ static void accept_it(int fd)
 {
     shoal_any *request = shoal_any_tuple(shoal_any_none(), shoal_any_str("accept_connection"),
                                          shoal_any_tuple(shoal_any_str("x")), shoal_any_dict());
-    void *bytes;
-    size_t size;
+    void *bytes = NULL;
+    size_t size = 0;
     must(request && !shoal_any_encode(request, &bytes, &size));
     put_message(fd, bytes, size);
     must(settle(fd));

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NONE_FREE = UINT32_MAX, PLACES = 24 /* bits */ };
+enum { PLACES = 24 /* bits */ };
 
 void entry_ident(const struct entry *entry, char ret[IDENT])
 {

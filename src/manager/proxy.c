@@ -257,7 +257,8 @@ static bool is_this(const struct link *l, const void *this)
 
 static struct shoal_manager *served(shoal_manager *m, const char *what, int *rc)
 {
-    *rc = shoal_manager_address(m, &(shoal_address){0});
+    shoal_address at;
+    *rc = m ? shoal_manager_address(m, &at) : fail(-EINVAL, "NULL is no manager");
     if (*rc)
         fail_in(*rc, what);
     pthread_once(&once, first_time);

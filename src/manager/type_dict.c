@@ -214,14 +214,14 @@ static int dict_len(void *object, shoal_call *call)
 
 static int dict_contains(void *object, shoal_call *call)
 {
-    const shoal_any *key;
+    const shoal_any *key = NULL;
     int rc = key_of(call, &key);
     return rc ? rc : call_return_bool(call, find(object, key) != NULL);
 }
 
 static int dict_item(void *object, shoal_call *call)
 {
-    const shoal_any *key;
+    const shoal_any *key = NULL;
     int rc = key_of(call, &key);
     const struct pair *p = rc ? NULL : find(object, key);
     if (rc)
@@ -231,7 +231,7 @@ static int dict_item(void *object, shoal_call *call)
 
 static int dict_get(void *object, shoal_call *call)
 {
-    const shoal_any *key, *otherwise = shoal_call_argument(call, 1, "default");
+    const shoal_any *key = NULL, *otherwise = shoal_call_argument(call, 1, "default");
     int rc = key_of(call, &key);
     const struct pair *p = rc ? NULL : find(object, key);
     if (rc)
@@ -307,7 +307,7 @@ static int dict_repr(void *object, shoal_call *call)
 
 static int dict_set(void *object, shoal_call *call)
 {
-    const shoal_any *key, *value = shoal_call_argument(call, 1, NULL);
+    const shoal_any *key = NULL, *value = shoal_call_argument(call, 1, NULL);
     int rc = key_of(call, &key);
     if (!rc && !value)
         rc = shoal_call_raise(call, "TypeError", "no value");
@@ -316,7 +316,7 @@ static int dict_set(void *object, shoal_call *call)
 
 static int dict_delete(void *object, shoal_call *call)
 {
-    const shoal_any *key;
+    const shoal_any *key = NULL;
     int rc = key_of(call, &key);
     struct pair *p = rc ? NULL : find(object, key);
     if (rc)
@@ -329,7 +329,7 @@ static int dict_delete(void *object, shoal_call *call)
 
 static int dict_pop(void *object, shoal_call *call)
 {
-    const shoal_any *key, *otherwise = shoal_call_argument(call, 1, NULL);
+    const shoal_any *key = NULL, *otherwise = shoal_call_argument(call, 1, NULL);
     int rc = key_of(call, &key);
     struct pair *p = rc ? NULL : find(object, key);
     if (rc)
@@ -355,7 +355,7 @@ static int dict_popitem(void *object, shoal_call *call)
 
 static int dict_setdefault(void *object, shoal_call *call)
 {
-    const shoal_any *key, *otherwise = shoal_call_argument(call, 1, "default");
+    const shoal_any *key = NULL, *otherwise = shoal_call_argument(call, 1, "default");
     int rc = key_of(call, &key);
     const struct pair *p = rc ? NULL : find(object, key);
     if (rc)
@@ -434,7 +434,7 @@ static int namespace_create(void **ret, shoal_call *call)
 
 static int namespace_get(void *object, shoal_call *call)
 {
-    const char *name;
+    const char *name = "";
     int rc = name_of(call, &name);
     if (rc)
         return rc;
@@ -446,14 +446,14 @@ static int namespace_get(void *object, shoal_call *call)
 
 static int namespace_set(void *object, shoal_call *call)
 {
-    const char *name;
+    const char *name = "";
     int rc = name_of(call, &name);
     return rc ? rc : dict_set(object, call);
 }
 
 static int namespace_delete(void *object, shoal_call *call)
 {
-    const char *name;
+    const char *name = "";
     int rc = name_of(call, &name);
     if (rc)
         return rc;

@@ -159,7 +159,7 @@ static int list_len(void *object, shoal_call *call)
 static int index_of(shoal_call *call, const struct list *l, const shoal_any *a, const char *what,
                     size_t *ret)
 {
-    int64_t i;
+    int64_t i = 0;
     int rc = a ? shoal_any_as_int(a, &i) : -EINVAL;
     if (rc == -EINVAL)
         return call_raisef(call, "TypeError", "list indices must be integers or slices, not %s",
@@ -176,8 +176,8 @@ static int list_get(void *object, shoal_call *call)
 {
     const struct list *l = object;
     const shoal_any *which = shoal_call_argument(call, 0, NULL);
-    struct slice s;
-    size_t i;
+    struct slice s = {0, 1, 0};
+    size_t i = 0;
     if (which && is_slice(which)) {
         int rc = slice_of(call, which, (int64_t)l->n, &s);
         return rc ? rc : return_copies(call, l, &s, 1);
@@ -199,7 +199,7 @@ static int list_add(void *object, shoal_call *call)
 
 static int times_of(shoal_call *call, const struct list *l, unsigned *ret)
 {
-    int64_t n;
+    int64_t n = 0;
     int rc = call_int(call, 0, NULL, 0, &n);
     if (!rc && n > 0 && (uint64_t)n > MOST / (l->n ? l->n : 1))
         return shoal_call_raise(call, "MemoryError", NULL);
@@ -267,7 +267,7 @@ static int needs_one(shoal_call *call, const shoal_any **ret)
 static int list_contains(void *object, shoal_call *call)
 {
     const struct list *l = object;
-    const shoal_any *a;
+    const shoal_any *a = NULL;
     int rc = needs_one(call, &a);
     return rc ? rc : call_return_bool(call, find(l, a, 0, l->n) != SIZE_MAX);
 }
@@ -275,7 +275,7 @@ static int list_contains(void *object, shoal_call *call)
 static int list_count(void *object, shoal_call *call)
 {
     const struct list *l = object;
-    const shoal_any *a;
+    const shoal_any *a = NULL;
     int64_t n = 0;
     int rc = needs_one(call, &a);
     for (size_t i = 0; i < l->n && !rc; i++)
@@ -293,8 +293,8 @@ static int64_t bound(int64_t i, size_t n)
 static int list_index(void *object, shoal_call *call)
 {
     const struct list *l = object;
-    const shoal_any *a;
-    int64_t from, to;
+    const shoal_any *a = NULL;
+    int64_t from = 0, to = 0;
     int rc = needs_one(call, &a);
     if (!rc)
         rc = call_int(call, 1, NULL, 0, &from);
@@ -312,7 +312,7 @@ static int list_index(void *object, shoal_call *call)
 static int list_append(void *object, shoal_call *call)
 {
     struct list *l = object;
-    const shoal_any *a;
+    const shoal_any *a = NULL;
     int rc = needs_one(call, &a);
     return rc ? rc : insert_all(l, l->n, a, 1, 1);
 }
@@ -320,8 +320,8 @@ static int list_append(void *object, shoal_call *call)
 static int list_extend(void *object, shoal_call *call)
 {
     struct list *l = object;
-    const shoal_any *items;
-    size_t n, step;
+    const shoal_any *items = NULL;
+    size_t n = 0, step = 1;
     int rc = items_of(call, shoal_call_argument(call, 0, NULL), &items, &n, &step);
     return rc ? rc : insert_all(l, l->n, items, n, step);
 }
@@ -329,7 +329,7 @@ static int list_extend(void *object, shoal_call *call)
 static int list_insert(void *object, shoal_call *call)
 {
     struct list *l = object;
-    int64_t i;
+    int64_t i = 0;
     const shoal_any *a = shoal_call_argument(call, 1, NULL);
     int rc = call_int(call, 0, NULL, 0, &i);
     if (!rc && !a)
@@ -357,7 +357,7 @@ static int list_pop(void *object, shoal_call *call)
 static int list_remove(void *object, shoal_call *call)
 {
     struct list *l = object;
-    const shoal_any *a;
+    const shoal_any *a = NULL;
     int rc = needs_one(call, &a);
     size_t i = rc ? 0 : find(l, a, 0, l->n);
     if (!rc && i == SIZE_MAX)
@@ -392,7 +392,7 @@ static int set_slice(struct list *l, shoal_call *call, const shoal_any *which,
 {
     const shoal_any *items = NULL;
     size_t n = 0, step = 1;
-    struct slice s;
+    struct slice s = {0, 1, 0};
     int rc = slice_of(call, which, (int64_t)l->n, &s);
     if (!rc && value)
         rc = items_of(call, value, &items, &n, &step);
@@ -435,7 +435,7 @@ static int list_set(void *object, shoal_call *call)
     struct list *l = object;
     const shoal_any *which = shoal_call_argument(call, 0, NULL);
     const shoal_any *value = shoal_call_argument(call, 1, NULL);
-    size_t i;
+    size_t i = 0;
     if (!value)
         return shoal_call_raise(call, "TypeError", "no value");
     if (which && is_slice(which))
@@ -453,7 +453,7 @@ static int list_delete(void *object, shoal_call *call)
 {
     struct list *l = object;
     const shoal_any *which = shoal_call_argument(call, 0, NULL);
-    size_t i;
+    size_t i = 0;
     if (which && is_slice(which))
         return set_slice(l, call, which, NULL);
     int rc = index_of(call, l, which, "list assignment", &i);

@@ -4,7 +4,7 @@
 
 static int queue_create(void **ret, shoal_call *call)
 {
-    int64_t maxsize;
+    int64_t maxsize = 0;
     int rc = call_int(call, 0, "maxsize", 0, &maxsize);
     shoal_queue_options options = {.maxsize = maxsize > 0 ? (uint64_t)maxsize : 0};
     return rc ? rc : shoal_queue_create((shoal_queue **)ret, &options);
@@ -51,7 +51,7 @@ static int put(void *object, shoal_call *call, int64_t deadline)
 
 static int queue_put_(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = deadline_from(call, 1, &deadline);
     return rc ? rc : put(object, call, deadline);
 }
@@ -70,7 +70,7 @@ static int get(void *object, shoal_call *call, int64_t deadline)
 
 static int queue_get_(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = deadline_from(call, 0, &deadline);
     return rc ? rc : get(object, call, deadline);
 }
@@ -104,7 +104,7 @@ static int queue_task_done(void *object, shoal_call *call)
 
 static int queue_join(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = call_deadline(call, NULL, NULL, &deadline);
     return rc ? rc : shoal_queue_join(object, deadline);
 }

@@ -47,7 +47,7 @@ static int lock_create(void **ret, shoal_call *call)
 
 static int lock_acquire_(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = acquire_deadline(call, &deadline);
     return rc ? rc : acquired(call, shoal_lock_acquire(object, deadline));
 }
@@ -109,7 +109,7 @@ static int rlock_create(void **ret, shoal_call *call)
 
 static int rlock_acquire_(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = acquire_deadline(call, &deadline);
     return rc ? rc : acquired(call, shoal_rlock_acquire(object, deadline));
 }
@@ -164,7 +164,7 @@ enum { OWNED = 256 };
 
 static int semaphore_make(void **ret, shoal_call *call, bool bounded)
 {
-    int64_t value;
+    int64_t value = 0;
     int rc = call_int(call, 0, "value", 1, &value);
     if (rc)
         return rc;
@@ -190,7 +190,7 @@ static int bounded_semaphore_create(void **ret, shoal_call *call)
 
 static int semaphore_acquire(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = acquire_deadline(call, &deadline);
     if (rc)
         return rc;
@@ -204,7 +204,7 @@ static int semaphore_acquire(void *object, shoal_call *call)
 
 static int semaphore_release(void *object, shoal_call *call)
 {
-    int64_t n;
+    int64_t n = 0;
     int rc = call_int(call, 0, "n", 1, &n);
     if (!rc && n < 1)
         return shoal_call_raise(call, "ValueError", "n must be one or more");
@@ -281,7 +281,7 @@ static int condition_create(void **ret, shoal_call *call)
 
 static int condition_acquire(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = acquire_deadline(call, &deadline);
     return rc ? rc : acquired(call, shoal_condition_acquire(object, deadline));
 }
@@ -294,7 +294,7 @@ static int condition_release(void *object, shoal_call *call)
 
 static int condition_wait(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = wait_deadline(call, &deadline);
     if (rc)
         return rc;
@@ -314,7 +314,7 @@ static int condition_notify_n(void *object, shoal_call *call, int64_t n)
 
 static int condition_notify(void *object, shoal_call *call)
 {
-    int64_t n;
+    int64_t n = 0;
     int rc = call_int(call, 0, "n", 1, &n);
     if (rc)
         return rc;
@@ -404,7 +404,7 @@ static int event_clear(void *object, shoal_call *call)
 
 static int event_wait(void *object, shoal_call *call)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     int rc = wait_deadline(call, &deadline);
     return rc ? rc : acquired(call, shoal_event_wait(object, deadline));
 }
@@ -441,7 +441,7 @@ struct barrier {
 
 static int barrier_create(void **ret, shoal_call *call)
 {
-    int64_t parties;
+    int64_t parties = 0;
     const shoal_any *action = shoal_call_argument(call, 1, "action");
     const shoal_any *timeout = shoal_call_argument(call, 2, "timeout");
     double seconds;
@@ -484,7 +484,7 @@ static int barrier_wait(void *object, shoal_call *call)
 {
     struct barrier *b = object;
     const shoal_any *timeout = shoal_call_argument(call, 0, "timeout");
-    int64_t deadline;
+    int64_t deadline = 0;
     if (!timeout || timeout->kind == SHOAL_ANY_NONE)
         timeout = b->timeout;
     int rc = call_deadline(call, NULL, timeout, &deadline);
@@ -511,7 +511,7 @@ static int barrier_reset(void *object, shoal_call *call)
 static int barrier_attribute(void *object, shoal_call *call)
 {
     const struct barrier *b = object;
-    const char *name;
+    const char *name = "";
     const shoal_any *a = shoal_call_argument(call, 0, NULL);
     if (!a || shoal_any_as_str(a, &name, NULL))
         return shoal_call_raise(call, "TypeError", "attribute name must be string");

@@ -39,6 +39,8 @@ static int pack_int(shoal_call *call, char type, const shoal_any *a, void *ret)
 {
     int64_t value = 0;
     size_t size = item_size(type);
+    if (!a)
+        return shoal_call_raise(call, "TypeError", "no value");
     if (a->kind != SHOAL_ANY_INT && a->kind != SHOAL_ANY_BOOL)
         return call_raisef(call, "TypeError", "%s where an int is wanted", any_kind_name(a));
     bool fits;
@@ -80,6 +82,8 @@ static shoal_any *unpack(char type, const void *from)
         return shoal_any_float((double)*(const float *)from);
     if (type == 'd')
         return shoal_any_float(*(const double *)from);
+    if (!size)
+        return shoal_any_none(); /* there is no such type */
     memcpy(&value, from, size);
     unsigned unused = 64 - (unsigned)size * 8;
     if (is_signed(type))
@@ -90,7 +94,7 @@ static shoal_any *unpack(char type, const void *from)
 /* The character of a number's type, or 0: another one. SHOAL_RAISED. */
 static int type_of(shoal_call *call, char *ret)
 {
-    const char *name;
+    const char *name = "";
     size_t size;
     const shoal_any *a = shoal_call_argument(call, 0, "typecode");
     if (!a || shoal_any_as_str(a, &name, &size))
@@ -119,7 +123,7 @@ static void value_destroy(void *object)
 
 static int value_create(void **ret, shoal_call *call)
 {
-    char item[ITEM];
+    char item[ITEM] = {0};
     const shoal_any *initial = shoal_call_argument(call, 1, "value");
     struct value *v = calloc(1, sizeof *v);
     int rc = v ? type_of(call, &v->type) : fail(-ENOMEM, "no memory for a value");
@@ -170,8 +174,8 @@ static int value_open(void **ret, const void *handle)
 static int value_get(void *object, shoal_call *call)
 {
     struct value *v = object;
-    char item[ITEM];
-    int64_t deadline;
+    char item[ITEM] = {0};
+    int64_t deadline = 0;
     if (!v->value)
         return shoal_call_return(call, shoal_any_copy(v->any));
     int rc = call_deadline(call, NULL, NULL, &deadline);
@@ -183,8 +187,8 @@ static int value_get(void *object, shoal_call *call)
 static int value_set(void *object, shoal_call *call)
 {
     struct value *v = object;
-    char item[ITEM];
-    int64_t deadline;
+    char item[ITEM] = {0};
+    int64_t deadline = 0;
     const shoal_any *a = shoal_call_argument(call, 0, "value");
     if (!a)
         return shoal_call_raise(call, "TypeError", "set() missing an argument: 'value'");
@@ -241,8 +245,8 @@ const struct manager_type value_type = {.name = "Value",
 
 static int array_create(void **ret, shoal_call *call)
 {
-    char type, *items = NULL;
-    const shoal_any *sequence = shoal_call_argument(call, 1, "sequence"), *item;
+    char type = 0, *items = NULL;
+    const shoal_any *sequence = shoal_call_argument(call, 1, "sequence");
     int rc = type_of(call, &type);
     if (rc)
         return rc;
@@ -261,8 +265,7 @@ static int array_create(void **ret, shoal_call *call)
     if (!items)
         return fail(-ENOMEM, "no memory for an array of %zu", n);
     for (size_t i = 0; i < n && !rc; i++) {
-        shoal_any_at(sequence, (int64_t)i, &item);
-        rc = pack(call, type, item, items + i * size);
+        rc = pack(call, type, &sequence->items->at[i], items + i * size);
     }
     if (!rc)
         rc = shoal_array_create((shoal_array **)ret, type, n, items, n * size, NULL);
@@ -284,7 +287,7 @@ static int array_len(void *object, shoal_call *call)
 
 static int read_all(shoal_array *array, shoal_call *call, char **ret)
 {
-    int64_t deadline;
+    int64_t deadline = 0;
     size_t n = shoal_array_length(array), size = shoal_array_size(array);
     int rc = call_deadline(call, NULL, NULL, &deadline);
     if (rc)
@@ -303,7 +306,7 @@ static int read_all(shoal_array *array, shoal_call *call, char **ret)
 /* A slice is an array.array, as Python's is. */
 static int get_slice(shoal_array *array, shoal_call *call, const shoal_any *which)
 {
-    struct slice s;
+    struct slice s = {0, 1, 0};
     char *items = NULL, type[2] = {(char)shoal_array_type(array), 0};
     size_t size = item_size(type[0]);
     int rc = slice_of(call, which, (int64_t)shoal_array_length(array), &s);
@@ -340,8 +343,8 @@ static int index_of(shoal_call *call, const shoal_any *a, size_t length, const c
 static int array_get(void *object, shoal_call *call)
 {
     const shoal_any *which = shoal_call_argument(call, 0, NULL);
-    char item[ITEM];
-    int64_t i, deadline;
+    char item[ITEM] = {0};
+    int64_t i = 0, deadline = 0;
     char type = (char)shoal_array_type(object);
     if (which && is_slice(which))
         return get_slice(object, call, which);
@@ -358,10 +361,10 @@ static int array_get(void *object, shoal_call *call)
 static int set_slice(shoal_array *array, shoal_call *call, const shoal_any *which,
                      const shoal_any *value)
 {
-    const char *name;
+    const char *name = "";
     const shoal_any *parts, *code, *bytes;
     const char *from, *text;
-    struct slice s;
+    struct slice s = {0, 1, 0};
     size_t size = item_size((char)shoal_array_type(array)), n;
     int rc = slice_of(call, which, (int64_t)shoal_array_length(array), &s);
     if (rc)
@@ -376,7 +379,7 @@ static int set_slice(shoal_array *array, shoal_call *call, const shoal_any *whic
     if (n != (size_t)s.count * size)
         return shoal_call_raise(call, "ValueError", "a shared array keeps its length");
     char *items = NULL;
-    int64_t deadline;
+    int64_t deadline = 0;
     rc = shoal_array_acquire(array, call->tries ? SHOAL_NOW : SHOAL_FOREVER);
     if (rc == -EAGAIN) {
         rc = call_deadline(call, NULL, NULL, &deadline);
@@ -395,8 +398,8 @@ static int array_set(void *object, shoal_call *call)
 {
     const shoal_any *which = shoal_call_argument(call, 0, NULL);
     const shoal_any *value = shoal_call_argument(call, 1, NULL);
-    char item[ITEM], type = (char)shoal_array_type(object);
-    int64_t i, deadline;
+    char item[ITEM] = {0}, type = (char)shoal_array_type(object);
+    int64_t i = 0, deadline = 0;
     if (which && is_slice(which))
         return set_slice(object, call, which, value);
     int rc = index_of(call, which, shoal_array_length(object), "array assignment", &i);
