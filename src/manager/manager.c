@@ -24,9 +24,11 @@ static struct shoal_manager *good(const shoal_manager *manager, const char *what
 static int keep_address(struct shoal_manager *m, const shoal_address *a, const char *what)
 {
     const char *text = a->host ? a->host : a->path;
-    size_t size = a->host ? strlen(text) : a->path_size ? a->path_size : text ? strlen(text) : 0;
-    if (!text || size >= sizeof m->text)
-        return fail(-EINVAL, "%s: %s", what, text ? "an address that is too long" : "no address");
+    if (!text)
+        return fail(-EINVAL, "%s: no address", what);
+    size_t size = a->path && a->path_size && !a->host ? a->path_size : strlen(text);
+    if (size >= sizeof m->text)
+        return fail(-EINVAL, "%s: an address of %zu bytes", what, size);
     memcpy(m->text, text, size);
     m->text[size] = 0;
     m->address = (shoal_address){.port = a->port, .path_size = a->path_size};
