@@ -99,6 +99,8 @@ static void session_end(struct server *server, struct session *s)
     if (s->call) { /* comes here again when the call has returned */
         s->gone = true;
         server->gone++;
+        if (!s->holder.busy) /* its client's next connection may be here soon */
+            holder_leave(server, &s->holder, s->client);
         threads_kick(server->threads);
         return;
     }
