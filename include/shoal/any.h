@@ -92,9 +92,13 @@ SHOAL_API shoal_any *shoal_any_dict_from(shoal_any *const items[], size_t count)
 SHOAL_API shoal_any *shoal_any_set_from(shoal_any *const items[], size_t count);
 SHOAL_API shoal_any *shoal_any_frozenset_from(shoal_any *const items[], size_t count);
 
-/* range, slice, complex, bytearray, one of Python's built-in exceptions, queue.Empty or queue.Full;
- * any other name is an error. `arguments` is a tuple, with which Python could call it: range: three
- * ints, the last not 0; slice: three of anything; complex: two floats; bytearray: one bytes. */
+/* range, slice, complex, bytearray, array.array, reversed, one of Python's built-in exceptions,
+ * queue.Empty, queue.Full, threading.BrokenBarrierError; and what managers send (manager.h):
+ * multiprocessing.Token, multiprocessing.RebuildProxy and the classes of proxies, as
+ * multiprocessing.ListProxy; any other name is an error. `arguments` is a tuple, with which Python could
+ * call it: range: three ints, the last not 0; slice: three of anything; complex: two floats; bytearray:
+ * one bytes; array.array: a type's character and bytes; reversed: a list. A class of proxies without
+ * arguments is the class itself, not called. */
 SHOAL_API shoal_any *shoal_any_construct(const char *name, shoal_any *arguments);
 
 /* An object of the family, by any open handle of it: a lock, queue, memory, value, …, or a connection

@@ -5,6 +5,7 @@
 #include <shoal/container.h>
 #include <shoal/error.h>
 #include <shoal/inspect.h>
+#include <shoal/manager.h>
 #include <shoal/memory.h>
 #include <shoal/pipe.h>
 #include <shoal/pool.h>

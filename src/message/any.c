@@ -7,9 +7,10 @@
 
 const char *any_kind_name(const shoal_any *a)
 {
-    static const char *const names[] = {"none",        "a bool",    "an int",  "a float", "a str",
-                                        "bytes",       "a list",    "a tuple", "a dict",  "a set",
-                                        "a construct", "an object", "a class", "a mark"};
+    static const char *const names[] = {"none",    "a bool", "an int",      "a float",
+                                        "a str",   "bytes",  "a list",      "a tuple",
+                                        "a dict",  "a set",  "a construct", "an object",
+                                        "a class", "a mark", "a blank"};
     return names[a->kind];
 }
 

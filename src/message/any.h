@@ -18,8 +18,8 @@
 #include <shoal/any.h>
 #include <string.h>
 
-/* Of the reader's stack only: a name that may be called, a mark. */
-enum { ANY_GLOBAL = SHOAL_ANY_OBJECT + 1, ANY_MARK };
+/* Of the reader's stack only: a name that may be called, a mark, what has no state yet (a Token). */
+enum { ANY_GLOBAL = SHOAL_ANY_OBJECT + 1, ANY_MARK, ANY_BLANK };
 
 /* A text, or an int of more than 8 bytes. */
 struct any_bytes {

@@ -3,26 +3,55 @@
 #include "message/construct.h"
 #include <string.h>
 
-#define PLAIN(name, makes)                                        \
+#define PLAIN(name, makes, takes)                                 \
     {                                                             \
-        "builtins", name, "__builtin__", name, name, makes, false \
+        "builtins", name, "__builtin__", name, name, makes, takes \
     }
-#define EXCEPTION(name)                                                \
-    {                                                                  \
-        "builtins", name, "exceptions", name, name, MAKES_ITSELF, true \
+#define EXCEPTION(name)                                                          \
+    {                                                                            \
+        "builtins", name, "exceptions", name, name, MAKES_ITSELF, TAKES_ANYTHING \
+    }
+#define OF_MANAGERS(name, takes)                                                                   \
+    {                                                                                              \
+        "multiprocessing.managers", name, NULL, NULL, "multiprocessing." name, MAKES_ITSELF, takes \
     }
 const struct construct constructs[] = {
-    PLAIN("set", MAKES_SET),
-    PLAIN("frozenset", MAKES_FROZENSET),
-    PLAIN("bytes", MAKES_BYTES),
-    PLAIN("bytearray", MAKES_BYTEARRAY),
-    PLAIN("complex", MAKES_ITSELF),
-    PLAIN("slice", MAKES_ITSELF),
-    {"builtins", "range", "__builtin__", "xrange", "range", MAKES_ITSELF, false},
-    {"_codecs", "encode", NULL, NULL, "_codecs.encode", MAKES_ENCODED, false},
-    {"queue", "Empty", "Queue", "Empty", "queue.Empty", MAKES_ITSELF, true},
-    {"_queue", "Empty", NULL, NULL, "queue.Empty", MAKES_ITSELF, true},
-    {"queue", "Full", "Queue", "Full", "queue.Full", MAKES_ITSELF, true},
+    PLAIN("set", MAKES_SET, TAKES_SOMETHING),
+    PLAIN("frozenset", MAKES_FROZENSET, TAKES_SOMETHING),
+    PLAIN("bytes", MAKES_BYTES, TAKES_SOMETHING),
+    PLAIN("list", MAKES_LIST, TAKES_SOMETHING),
+    PLAIN("bytearray", MAKES_BYTEARRAY, TAKES_BYTES),
+    PLAIN("complex", MAKES_ITSELF, TAKES_FLOATS),
+    PLAIN("slice", MAKES_ITSELF, TAKES_THREE),
+    PLAIN("reversed", MAKES_ITSELF, TAKES_LIST),
+    {"builtins", "range", "__builtin__", "xrange", "range", MAKES_ITSELF, TAKES_RANGE},
+    {"_codecs", "encode", NULL, NULL, "_codecs.encode", MAKES_ENCODED, TAKES_SOMETHING},
+    {"array", "array", NULL, NULL, "array.array", MAKES_ITSELF, TAKES_ARRAY},
+    {"queue", "Empty", "Queue", "Empty", "queue.Empty", MAKES_ITSELF, TAKES_ANYTHING},
+    {"_queue", "Empty", NULL, NULL, "queue.Empty", MAKES_ITSELF, TAKES_ANYTHING},
+    {"queue", "Full", "Queue", "Full", "queue.Full", MAKES_ITSELF, TAKES_ANYTHING},
+    {"queue", "ShutDown", NULL, NULL, "queue.ShutDown", MAKES_ITSELF, TAKES_ANYTHING},
+    {"threading", "BrokenBarrierError", NULL, NULL, "threading.BrokenBarrierError", MAKES_ITSELF,
+     TAKES_ANYTHING},
+    {"multiprocessing.context", "TimeoutError", NULL, NULL, "multiprocessing.TimeoutError",
+     MAKES_ITSELF, TAKES_ANYTHING},
+    OF_MANAGERS("RemoteError", TAKES_ANYTHING),
+    OF_MANAGERS("Token", TAKES_TOKEN),
+    OF_MANAGERS("RebuildProxy", TAKES_PROXY),
+    OF_MANAGERS("AcquirerProxy", TAKES_CLASS),
+    OF_MANAGERS("ArrayProxy", TAKES_CLASS),
+    OF_MANAGERS("AutoProxy", TAKES_CLASS),
+    OF_MANAGERS("BarrierProxy", TAKES_CLASS),
+    OF_MANAGERS("BaseListProxy", TAKES_CLASS),
+    OF_MANAGERS("BaseProxy", TAKES_CLASS),
+    OF_MANAGERS("ConditionProxy", TAKES_CLASS),
+    OF_MANAGERS("DictProxy", TAKES_CLASS),
+    OF_MANAGERS("EventProxy", TAKES_CLASS),
+    OF_MANAGERS("IteratorProxy", TAKES_CLASS),
+    OF_MANAGERS("ListProxy", TAKES_CLASS),
+    OF_MANAGERS("NamespaceProxy", TAKES_CLASS),
+    OF_MANAGERS("PoolProxy", TAKES_CLASS),
+    OF_MANAGERS("ValueProxy", TAKES_CLASS),
     EXCEPTION("ArithmeticError"),
     EXCEPTION("AssertionError"),
     EXCEPTION("AttributeError"),
@@ -149,22 +178,37 @@ static bool are(const struct any_items *items, size_t n, int kind)
 static bool fits(const struct construct *c, const struct any_items *arguments)
 {
     const shoal_any *at = arguments->at;
-    if (c->exception)
-        return true;
-    switch (c->name[0]) {
-    case 'b': return are(arguments, 1, SHOAL_ANY_BYTES);
-    case 'c': return are(arguments, 2, SHOAL_ANY_FLOAT);
-    case 's': return are(arguments, 3, -1);
-    default: /* range */ return are(arguments, 3, SHOAL_ANY_INT) && (at[2].big || at[2].integer);
+    switch (c->takes) {
+    case TAKES_BYTES: return are(arguments, 1, SHOAL_ANY_BYTES);
+    case TAKES_FLOATS: return are(arguments, 2, SHOAL_ANY_FLOAT);
+    case TAKES_THREE: return are(arguments, 3, -1);
+    case TAKES_RANGE: return are(arguments, 3, SHOAL_ANY_INT) && (at[2].big || at[2].integer);
+    case TAKES_LIST: return are(arguments, 1, SHOAL_ANY_LIST);
+    case TAKES_ARRAY:
+        return are(arguments, 2, -1) && at[0].kind == SHOAL_ANY_STR &&
+               at[1].kind == SHOAL_ANY_BYTES;
+    case TAKES_TOKEN:
+        return are(arguments, 3, -1) && at[0].kind == SHOAL_ANY_STR && at[2].kind == SHOAL_ANY_STR;
+    case TAKES_PROXY:
+        return are(arguments, 4, -1) && construct_is_class(&at[0]) &&
+               at[1].kind == SHOAL_ANY_CONSTRUCT && constructs[at[1].name].takes == TAKES_TOKEN &&
+               at[2].kind == SHOAL_ANY_STR && at[3].kind == SHOAL_ANY_DICT;
+    default: return true;
     }
 }
 
-/* Python tells exceptions apart by identity, so any is a key; a bytearray never is. */
+bool construct_is_class(const shoal_any *any)
+{
+    return any->kind == SHOAL_ANY_CONSTRUCT && constructs[any->name].takes == TAKES_CLASS &&
+           !any->items->at[0].items->count;
+}
+
+/* Python tells exceptions apart by identity, so any is a key; a bytearray or an array never is. */
 static void set_hashable(const struct construct *c, struct any_items *items)
 {
-    if (c->exception)
+    if (c->takes == TAKES_ANYTHING)
         items->hashable = true;
-    else if (c->makes == MAKES_BYTEARRAY)
+    else if (c->makes == MAKES_BYTEARRAY || c->takes == TAKES_ARRAY)
         items->hashable = false;
 }
 
@@ -188,7 +232,7 @@ int construct_set_state(struct any_tree *tree, const shoal_any *construct, const
     const struct construct *c = &constructs[construct->name];
     if (construct->items->shared || construct->items->count != 1)
         return fail(-EINVAL, "%s: its state cannot be set any more", c->shown);
-    if (!c->exception || state->kind != SHOAL_ANY_DICT)
+    if (c->takes != TAKES_ANYTHING || state->kind != SHOAL_ANY_DICT)
         return fail(-EINVAL, "%s: takes no such state", c->shown);
     for (size_t i = 0; i < state->items->count; i += 2)
         if (state->items->at[i].kind != SHOAL_ANY_STR)

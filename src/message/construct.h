@@ -16,6 +16,23 @@ enum construct_makes {
     MAKES_BYTES,     /* bytes() of protocol 2 */
     MAKES_BYTEARRAY, /* a CONSTRUCT whose argument is brought into one form */
     MAKES_ENCODED,   /* _codecs.encode(str, 'latin1'): bytes, as protocol 2 writes them */
+    MAKES_LIST,      /* list(list): as the views of a manager's dict are written */
+};
+
+/* What it can be called with. */
+enum construct_takes {
+    TAKES_ANYTHING, /* an exception, with a state too */
+    TAKES_SOMETHING,
+    TAKES_BYTES,
+    TAKES_FLOATS, /* two */
+    TAKES_THREE,  /* of anything */
+    TAKES_RANGE,  /* three ints, the last not 0 */
+    TAKES_LIST,
+    TAKES_ARRAY, /* a typecode and bytes */
+    TAKES_TOKEN, /* a type's name, an address, an id */
+    TAKES_PROXY, /* a class, a Token, a str, a dict */
+    /* It may stand for itself, uncalled: a construct without arguments. Called, with anything. */
+    TAKES_CLASS,
 };
 
 struct construct {
@@ -23,7 +40,7 @@ struct construct {
     const char *old_module, *old_name; /* as protocol 2 may write it, beside the above; NULL: not */
     const char *shown;                 /* in the API */
     enum construct_makes makes;
-    bool exception; /* takes any arguments, and a state */
+    enum construct_takes takes;
 };
 extern const struct construct constructs[];
 
@@ -35,6 +52,8 @@ int construct_named(const char *name);
 /* A CONSTRUCT of a name that makes itself or a bytearray. -EINVAL with a sentence if it cannot be
  * called with this tuple. */
 int construct_create(struct any_tree *tree, shoal_any *ret, int name, const shoal_any *arguments);
+/* A class that stands for itself. */
+bool construct_is_class(const shoal_any *any);
 /* Adds a state to one that has none. -EINVAL: it takes none, or not this one. */
 int construct_set_state(struct any_tree *tree, const shoal_any *construct, const shoal_any *state);
 

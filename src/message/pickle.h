@@ -59,6 +59,7 @@ enum opcode {
     SETITEMS = 'u',
     BINFLOAT = 'G',
     PROTO = 0x80,
+    NEWOBJ = 0x81,
     TUPLE1 = 0x85,
     TUPLE2 = 0x86,
     TUPLE3 = 0x87,

@@ -335,10 +335,21 @@ static int frozenset_from_mark(struct reader *r)
 
 /* ---- names and calls ---- */
 
+/* A construct without arguments. */
+static int push_class(struct reader *r, int name)
+{
+    struct any_items *none = items_create(r->tree, 0);
+    shoal_any arguments = node_of_items(SHOAL_ANY_TUPLE, none), made;
+    int rc = none ? construct_create(r->tree, &made, name, &arguments) : -ENOMEM;
+    return rc ? rc : push(r, made);
+}
+
 static int push_global(struct reader *r, const char *module, size_t module_size, const char *name,
                        size_t name_size)
 {
     int which = construct_find(r->protocol, module, module_size, name, name_size);
+    if (which >= 0 && constructs[which].takes == TAKES_CLASS)
+        return push_class(r, which);
     if (which >= 0)
         return push(r, (shoal_any){.kind = ANY_GLOBAL, .name = (uint32_t)which});
     /* Whatever bytes it is, what is shown is text. */
@@ -436,6 +447,14 @@ static int call_bytes(struct reader *r, const struct any_items *arguments)
     return none ? push(r, (shoal_any){.head = SHOAL_ANY_BYTES, .bytes = none}) : -ENOMEM;
 }
 
+static int call_list(struct reader *r, const struct any_items *arguments)
+{
+    if (arguments->count != 1 || arguments->at[0].kind != SHOAL_ANY_LIST)
+        return bad("a list of something other than a list");
+    arguments->at[0].items->shared = true;
+    return push(r, arguments->at[0]);
+}
+
 static int reduce(struct reader *r)
 {
     int rc = need(r, 2);
@@ -443,7 +462,8 @@ static int reduce(struct reader *r)
         return rc;
     r->top -= 2;
     shoal_any function = r->top[0], arguments = r->top[1];
-    if (function.kind != ANY_GLOBAL || arguments.kind != SHOAL_ANY_TUPLE)
+    bool class = function.kind == SHOAL_ANY_CONSTRUCT && construct_is_class(&function);
+    if ((function.kind != ANY_GLOBAL && !class) || arguments.kind != SHOAL_ANY_TUPLE)
         return bad("calls %s with %s", any_kind_name(&function), any_kind_name(&arguments));
     int name = (int)function.name;
     switch (constructs[name].makes) {
@@ -452,9 +472,24 @@ static int reduce(struct reader *r)
     case MAKES_BYTES: return call_bytes(r, arguments.items);
     case MAKES_BYTEARRAY: return call_bytearray(r, name, &arguments);
     case MAKES_ENCODED: return call_encode(r, arguments.items);
+    case MAKES_LIST: return call_list(r, arguments.items);
     case MAKES_ITSELF: break;
     }
     return push_construct(r, name, &arguments);
+}
+
+/* A Token is made empty, and told what it is by its state: the arguments that it is called with here. */
+static int newobj(struct reader *r)
+{
+    int rc = need(r, 2);
+    if (rc)
+        return rc;
+    r->top -= 2;
+    const shoal_any *class = r->top, *arguments = r->top + 1;
+    if (class->kind != ANY_GLOBAL || constructs[class->name].takes != TAKES_TOKEN ||
+        arguments->kind != SHOAL_ANY_TUPLE || arguments->items->count)
+        return bad("opcode 0x%02x, which makes no plain value", NEWOBJ);
+    return push(r, (shoal_any){.kind = ANY_BLANK, .name = class->name});
 }
 
 static int build(struct reader *r)
@@ -464,6 +499,12 @@ static int build(struct reader *r)
         return rc;
     r->top--;
     const shoal_any *construct = r->top - 1, *state = r->top;
+    if (construct->kind == ANY_BLANK) {
+        int name = (int)construct->name;
+        shoal_any arguments = *state;
+        r->top--;
+        return push_construct(r, name, &arguments);
+    }
     if (construct->kind != SHOAL_ANY_CONSTRUCT)
         return bad("sets the state of %s", any_kind_name(construct));
     return construct_set_state(r->tree, construct, state);
@@ -660,6 +701,7 @@ static int step(struct reader *r, unsigned opcode)
     case GLOBAL: return global(r);
     case STACK_GLOBAL: return stack_global(r);
     case REDUCE: return reduce(r);
+    case NEWOBJ: return newobj(r);
     case BUILD: return build(r);
     case BINPERSID: return persistent(r);
     default: return unknown(opcode);

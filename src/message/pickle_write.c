@@ -54,8 +54,8 @@ size_t pickle_size_other(const shoal_any *a)
     case SHOAL_ANY_SET: return a->items->size + (a->frozen ? 2 : a->items->count ? 3 : 1);
     case SHOAL_ANY_CONSTRUCT:
         c = &constructs[a->name];
-        return a->items->size + a->items->count + 1 + text_size(strlen(c->module)) +
-               text_size(strlen(c->name));
+        return (construct_is_class(a) ? 0 : a->items->size + a->items->count) + 1 +
+               text_size(strlen(c->module)) + text_size(strlen(c->name));
     default: return 1;
     }
 }
@@ -188,6 +188,11 @@ static unsigned char *put_other(unsigned char *out, const shoal_any *a, uint32_t
     }
 }
 
+static bool goes_down(const shoal_any *a)
+{
+    return any_has_items(a) && !construct_is_class(a);
+}
+
 /* The commonest first: a table of jumps costs more than all the rest of a short message. */
 static inline unsigned char *put_value(unsigned char *out, const shoal_any *a, uint32_t *objects)
 {
@@ -209,7 +214,7 @@ static unsigned char *put_tree(unsigned char *out, const shoal_any *a)
     struct any_frame *bottom = any_frames(a), *top = bottom;
     *top = (struct any_frame){a, 0}; /* in case it has no items */
     out = put_value(out, a, &objects);
-    if (!any_has_items(a))
+    if (!goes_down(a))
         return out;
     const shoal_any *next = a->items->at, *last = next + a->items->count;
     for (;;) {
@@ -225,7 +230,7 @@ static unsigned char *put_tree(unsigned char *out, const shoal_any *a)
             *out++ = REDUCE; /* before its state */
         a = next++;
         out = put_value(out, a, &objects);
-        if (any_has_items(a)) {
+        if (goes_down(a)) {
             top->next = (size_t)(next - top->in->items->at);
             *++top = (struct any_frame){a, 0};
             next = a->items->at;

@@ -197,6 +197,47 @@ static void thread_end(void *argument)
     os_mutex_unlock(&process_self.attach_mutex);
 }
 
+int persona_create(struct persona *ret)
+{
+    owner_t me;
+    uint32_t r;
+    int rc = self(&me);
+    if (rc)
+        return rc;
+    os_mutex_lock(&process_self.attach_mutex);
+    rc = claim_record(&r);
+    os_mutex_unlock(&process_self.attach_mutex);
+    if (rc)
+        return rc;
+    struct record *record = record_at(r);
+    atomic_store_explicit(&record->joins, 0, memory_order_relaxed);
+    atomic_store(&record->tid, 0);
+    *ret = (struct persona){.me = owner_make((uint32_t)(atomic_load(&record->word) >> 32), r),
+                            .record = record};
+    return 0;
+}
+
+void persona_swap(struct persona *p)
+{
+    struct thread *t = &shoal_thread;
+    struct persona was = {t->me, t->record, t->depth};
+    atomic_store_explicit(&p->record->tid, atomic_load(&t->record->tid), memory_order_relaxed);
+    t->me = p->me;
+    t->record = p->record;
+    t->depth = p->depth;
+    *p = was;
+}
+
+/* Nobody is it, so it sleeps nowhere and reads nothing. As with the dead the generation tells. */
+void persona_end(struct persona *p)
+{
+    if (!p->me)
+        return;
+    atomic_store(&p->record->tid, 0);
+    atomic_store(&p->record->word, record_make(owner_generation(p->me) + 1, 0, false));
+    *p = (struct persona){.me = 0};
+}
+
 void self_arm(void)
 {
     struct slot *slot = slot_at(process_self.slot);

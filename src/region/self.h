@@ -98,6 +98,20 @@ static inline int self(owner_t *ret)
     return rc;
 }
 
+/* An owner that is no thread: what a manager's remote connection holds is the connection's. Threads of the
+ * process that made it take turns to be it, one at a time; while a thread is, it creates no objects. */
+struct persona {
+    owner_t me; /* 0: none */
+    struct record *record;
+    unsigned depth;
+};
+int persona_create(struct persona *ret); /* 0, -EAGAIN, -ENOMEM */
+/* The calling thread becomes it; with the next call it is itself again. */
+void persona_swap(struct persona *persona);
+/* From now on it is a dead owner. What it still has is taken over as what any dead owner has; who sleeps on
+ * that is the caller's to wake. */
+void persona_end(struct persona *persona);
+
 /* Takes the process's life word if nobody holds it (its thread ended). */
 void self_arm(void);
 

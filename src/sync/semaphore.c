@@ -556,6 +556,13 @@ int shoal_semaphore_release_owned(shoal_semaphore *semaphore)
     }
 }
 
+bool semaphore_mine(struct header *h)
+{
+    owner_t me = self_known();
+    settled(h);
+    return h->size && me && cell_with_permit(h, me) >= 0;
+}
+
 /* ---- looking ---- */
 
 int shoal_semaphore_value(const shoal_semaphore *semaphore)

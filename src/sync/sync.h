@@ -23,6 +23,7 @@ int rlock_release(shoal_rlock *lock, const char *call);
 /* For conditions, which let go of their lock and take it again. */
 bool lock_mine(const struct header *lock); /* the calling thread took it */
 bool rlock_mine(const struct header *lock);
+bool semaphore_mine(struct header *semaphore); /* the calling thread owns a permit */
 /* releases all levels of the caller's; how many there were beyond the first */
 uint32_t rlock_leave(struct header *h);
 /* taken anew by the caller: the levels as they were */

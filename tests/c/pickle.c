@@ -215,6 +215,60 @@ TEST(pickle_opcodes_that_make_no_plain_value_are_refused)
     refuses(BYTES("\x80\2(i__main__\nC\n."), "opcode 0x69");
 }
 
+/* What Python's managers send, as its pickle writes it. */
+#define MANAGERS "\x8c\x18multiprocessing.managers\x94"
+
+TEST(pickle_of_a_proxy_is_read_and_written)
+{
+    shoal_any *any, *again;
+    const shoal_any *arguments, *class, *none;
+    const char *name;
+    void *bytes;
+    size_t size;
+    static const char proxy[] =
+        "\x80\4" MANAGERS
+        "\x8c\x0cRebuildProxy\x94\x93\x94(h\0\x8c\x09ListProxy\x94\x93\x94h\0\x8c\5Token"
+        "\x94\x93\x94)\x81\x94\x8c\4list\x94\x8c\1h\x94K\5\x86\x94\x8c\4"
+        "7f00\x94\x87\x94"
+        "b\x8c\6pickle\x94}\x94t\x94R\x94.";
+    ASSERT_OK(decode_with(&any, proxy, sizeof proxy - 1, NULL));
+    ASSERT_OK(shoal_any_as_construct(any, &name, &arguments));
+    ASSERT_STR(name, "multiprocessing.RebuildProxy");
+    ASSERT_OK(shoal_any_at(arguments, 0, &class));
+    ASSERT_OK(shoal_any_as_construct(class, &name, &none));
+    ASSERT_STR(name, "multiprocessing.ListProxy");
+    ASSERT_EQ_INT(shoal_any_count(none), 0);
+    ASSERT_OK(shoal_any_encode(any, &bytes, &size));
+    ASSERT_OK(decode_with(&again, bytes, size, NULL));
+    ASSERT_TRUE(shoal_any_equal(any, again));
+    free(bytes);
+    shoal_any_free(any);
+    shoal_any_free(again);
+    reads(BYTES("\x80\4\x8c\5array\x8c\5array\x93\x8c\1bC\2\1\2\x86R."),
+          "array('b', b'\\x01\\x02')");
+    reads(BYTES("\x80\4\x8c\x08"
+                "builtins\x8c\4list\x93]K\1a\x85R."),
+          "[1]");
+}
+
+TEST(pickle_of_a_proxy_that_is_none_is_refused)
+{
+    refuses(BYTES("\x80\4" MANAGERS "\x8c\5Token\x93)\x81."), "a blank is no plain value");
+    refuses(BYTES("\x80\4" MANAGERS "\x8c\5Token\x93)\x81\x85."), "a blank is no value");
+    refuses(BYTES("\x80\4" MANAGERS "\x8c\5Token\x93)\x81N"
+                  "b."),
+            "cannot be called");
+    refuses(BYTES("\x80\4" MANAGERS "\x8c\5Token\x93)\x81K\1K\2K\3\x87"
+                  "b."),
+            "cannot be called");
+    refuses(BYTES("\x80\4" MANAGERS "\x8c\5Token\x93K\1\x85\x81."), "opcode 0x81");
+    refuses(BYTES("\x80\4" MANAGERS "\x8c\x0cRebuildProxy\x93)R."), "cannot be called");
+    refuses(BYTES("\x80\4" MANAGERS "\x8c\x0bSyncManager\x93)R."), "SyncManager");
+    refuses(BYTES("\x80\4\x8c\x08"
+                  "builtins\x8c\4list\x93K\1\x85R."),
+            "a list of something");
+}
+
 TEST(pickle_names_outside_the_table_are_refused_by_name)
 {
     refuses(BYTES("\x80\2cos\nsystem\nX\2\0\0\0rm\x85R."), "os.system");
