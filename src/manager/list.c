@@ -799,11 +799,18 @@ int shoal_list_append_int(shoal_list *list, int64_t item)
 {
     struct site p;
     struct item i;
+    uint64_t word;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_append_int");
-    if (rc)
+    if (!rc)
+        rc = store_lock(&p, p.stores, SHOAL_FOREVER);
+    if (unlikely(rc))
         return rc;
-    item_of_int(&i, item);
-    return push_one(&p, &i);
+    if (unlikely(!word_int(item, &word) || !push_word(&p, word))) {
+        item_of_int(&i, item);
+        rc = list_push(&p, &i, 1);
+    }
+    store_unlock(&p, p.stores);
+    return rc;
 }
 
 int shoal_list_append_bytes(shoal_list *list, const void *bytes, size_t size)
