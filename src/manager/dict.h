@@ -1,4 +1,4 @@
-/* manager/dict.h - what the files of dicts share: dict.c (one key), dict_many.c (several), names of
+/* manager/dict.h - what the files of dicts share: dict.c, dict_key.c (one key), dict_many.c (several), names of
  * entries. dict.c says how a dict lies in its stores.
  */
 #ifndef SHOAL_MANAGER_DICT_H
@@ -90,6 +90,8 @@ enum verdict { DICT_KEEP, DICT_PUT, DICT_REMOVE, DICT_DONE /* as it is, and well
 typedef int decider(const struct site *p, const struct fetched *old, struct item *new,
                     void *argument);
 int dict_change(const struct site *p, const struct key *key, decider *decide, void *argument);
+/* Sets it; the item is ended. */
+int dict_put(const struct site *p, const struct key *key, struct item *item);
 /* 1; 0: there is no such key. */
 int dict_get(const struct site *p, const struct key *key, struct fetched *ret);
 int dict_get_any(const struct site *p, const struct key *key, shoal_any **ret);

@@ -1,4 +1,4 @@
-/* manager/list.h - what the files of lists share: list.c (one item), list_many.c (slices, sort, …).
+/* manager/list.h - what the files of lists share: list.c (looking, arenas), list_item.c (one item), list_many.c (slices, sort, …).
  * list.c says how a list lies in its store.
  */
 #ifndef SHOAL_MANAGER_LIST_H
@@ -53,6 +53,32 @@ bool part_read(const struct reading *r, const struct shape *shape, uint32_t i, s
 int64_t part_find(const struct reading *r, const struct shape *shape, int64_t number,
                   struct part *ret);
 
+static inline uint64_t dir_entry(const struct shape *shape, uint32_t i)
+{
+    return shape->dir + ((uint64_t)shape->first + i) * DIR_ENTRY;
+}
+
+static inline uint64_t place_of(const struct part *part, int64_t number)
+{
+    return part->at + (uint64_t)(number - part->first) * 8;
+}
+
+static inline uint32_t chunk_room(uint64_t items)
+{
+    uint64_t room = block_size((items < CHUNK_LEAST ? CHUNK_LEAST : items) * 8) / 8;
+    return room < CHUNK ? (uint32_t)room : CHUNK;
+}
+
+/* One item, as it was at one moment. */
+struct one {
+    int64_t index, length;
+    bool there;
+    struct fetched f;
+};
+int list_one(const struct site *p, int64_t index, struct one *ret);
+
+/* Makes sure that there is room for so much, in another arena if need be. */
+int list_room(struct change *c, uint64_t bytes, uint32_t entries);
 /* What a new arena is filled with: a word of the old one, or a new item. */
 struct piece {
     uint64_t word;

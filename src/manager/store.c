@@ -99,17 +99,11 @@ bool store_decided(const struct site *p, const struct store *s, uint64_t state)
 static inline unsigned char *arena_at(const struct site *p, const struct store *s, unsigned which,
                                       uint64_t *capacity)
 {
-    *capacity = 0;
     if (unlikely(!which || which > 2)) {
         *capacity = which ? 0 : p->inner;
         return *capacity ? (unsigned char *)(p->stores + 1) : NULL;
     }
-    uint64_t payload = atomic_load_explicit(&s->runs[which - 1].payload, memory_order_acquire);
-    uint64_t units = atomic_load_explicit(&s->runs[which - 1].units, memory_order_relaxed);
-    if (!payload || (payload - 1) / (UNIT / 64) + units > view.at.max_units)
-        return NULL; /* given back meanwhile */
-    *capacity = units * UNIT;
-    return view.heap + (payload - 1) * 64;
+    return store_run(s, which, capacity);
 }
 
 static struct arena *arena_of(unsigned char *base)
@@ -132,7 +126,7 @@ static struct entry *entry_at(const unsigned char *base, uint64_t limit, uint32_
 
 /* ---- reading ---- */
 
-void store_read(const struct site *p, struct store *s, struct reading *r)
+void store_read_slow(const struct site *p, struct store *s, struct reading *r)
 {
     enum { PATIENCE = 64 };
     *r = (struct reading){.site = p, .store = s};

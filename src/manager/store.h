@@ -101,7 +101,6 @@ struct reading {
     uint32_t count; /* of these */
     bool decided;
 };
-void store_read(const struct site *p, struct store *s, struct reading *r);
 bool store_decided(const struct site *p, const struct store *s, uint64_t state);
 uint64_t store_journal(const struct reading *r, uint64_t at);
 
@@ -109,6 +108,31 @@ enum { PHASE_IDLE, PHASE_COMMITTED, PHASE_PREPARED };
 static inline unsigned state_phase(uint64_t state)
 {
     return state >> 5 & 3;
+}
+
+/* Where the arena is that lies in a run, which is that of `which`, 1 or 2: NULL: it was given back meanwhile. */
+static inline unsigned char *store_run(const struct store *s, unsigned which, uint64_t *capacity)
+{
+    uint64_t payload = atomic_load_explicit(&s->runs[which - 1].payload, memory_order_acquire);
+    uint64_t units = atomic_load_explicit(&s->runs[which - 1].units, memory_order_relaxed);
+    bool there = payload && (payload - 1) / (UNIT / 64) + units <= view.at.max_units;
+    *capacity = there ? units * UNIT : 0;
+    return there ? view.heap + (payload - 1) * 64 : NULL;
+}
+
+void store_read_slow(const struct site *p, struct store *s, struct reading *r);
+static inline void store_read(const struct site *p, struct store *s, struct reading *r)
+{
+    r->site = p;
+    r->store = s;
+    r->state = atomic_load_explicit(&s->state, memory_order_acquire);
+    unsigned now = r->state >> 3 & 3;
+    r->journal = NULL;
+    r->decided = false;
+    if (likely(state_phase(r->state) == PHASE_IDLE && now - 1 < 2))
+        r->base = store_run(s, now, &r->capacity);
+    else
+        store_read_slow(p, s, r);
 }
 
 /* Whether what was read since store_read was there at one moment. */
