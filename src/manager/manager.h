@@ -39,7 +39,9 @@ struct method {
 };
 struct manager_type {
     const char *name;
-    enum type type; /* of the region's object behind it; TYPE_NONE: there is none */
+    const char *proxy; /* Python's class for it; NULL: one made up of its methods */
+    enum type type;    /* of the region's object behind it; TYPE_NONE: there is none */
+    const void *(*handle)(void *object); /* its handle; NULL: the object itself */
     int (*create)(void **ret, shoal_call *call);
     void (*destroy)(void *object);
     const struct method *methods; /* until one without a name */
@@ -50,7 +52,8 @@ struct manager_type {
     /* Gives back what it has. *event: who sleeps there is to be woken when the owner is no more. */
     void (*leave)(void *object, _Atomic uint32_t **event);
     int (*open)(void **ret, const void *handle); /* another open of an exported handle */
-    const shoal_type *own;                       /* a type of the program's */
+    int (*reopen)(void **ret, const shoal_reference *reference);
+    const shoal_type *own; /* a type of the program's */
 };
 extern const struct manager_type *const manager_types[]; /* until NULL */
 extern const struct manager_type list_type, dict_type, namespace_type, iterator_type;
@@ -113,6 +116,8 @@ struct entry {
     uint32_t uses;       /* calls under way, and sessions that hold something of it */
     uint32_t index;
     uint32_t next_free;
+    shoal_reference reference; /* of the region's object; all zero: there is none */
+    struct entry *same;        /* another whose reference has the same hash */
     bool named;
     bool pinned; /* it was sent into another object: it stays, as with Python's server */
 };
@@ -126,6 +131,7 @@ struct named {
 struct objects {
     struct entry **at;
     uint32_t count, room, most, free, used;
+    struct entry *buckets[256]; /* those with a reference */
     struct named *names;
     unsigned n_names;
 };
@@ -138,6 +144,9 @@ int objects_add(struct objects *objects, const struct manager_type *type, void *
 void entry_unref(struct objects *objects, struct entry *entry);
 void entry_use(struct entry *entry);
 void entry_unuse(struct objects *objects, struct entry *entry);
+/* The region's object behind an entry, or NULL; and the entry of an object, or NULL. */
+const void *entry_handle(const struct entry *entry);
+struct entry *objects_find_reference(struct objects *objects, const shoal_reference *reference);
 void objects_free(struct objects *objects);
 
 /* ---- whose references ---- */
@@ -211,6 +220,8 @@ struct session {
     int64_t deadline; /* of the handshake */
     struct client *client;
     struct holder holder;
+    struct entry **lent; /* named in the last answer: they stay until the next request */
+    unsigned n_lent;
     shoal_call *call; /* in a thread */
     void *out;        /* an answer that could not be sent at all yet */
     size_t out_size;
@@ -254,6 +265,11 @@ struct request {
     const shoal_any *args, *kwds;
 };
 int request_read(struct request *ret, const void *bytes, size_t size);
+/* Proxies of this server's objects become objects of the family, so that a list holds what is in it. */
+int request_localize(struct server *server, struct request *request);
+/* The other way round, in an answer: `value` is taken over. NULL: no memory. */
+shoal_any *request_export(struct server *server, struct session *session, shoal_any *value);
+void session_return(struct server *server, struct session *session); /* what it was lent */
 int request_serve(struct server *server, struct session *session, const struct request *request,
                   shoal_any **ret);
 /* Begins a call of a method. 0: call is ready to be made; otherwise a traceback. */

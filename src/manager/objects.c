@@ -27,7 +27,7 @@ struct entry *objects_find(struct objects *o, const shoal_any *ident)
     uint64_t number = strtoull(text, &end, 16);
     uint32_t place = (uint32_t)(number & ((1u << PLACES) - 1));
     struct entry *e = place < o->count ? o->at[place] : NULL;
-    if (!e || !e->type || !e->refs)
+    if (!e || !e->type)
         return NULL;
     entry_ident(e, right);
     return strcmp(right, text) ? NULL : e;
@@ -59,6 +59,45 @@ static struct entry *place(struct objects *o)
     return e;
 }
 
+const void *entry_handle(const struct entry *e)
+{
+    if (e->type->handle)
+        return e->type->handle(e->object);
+    return e->type->type == TYPE_NONE ? NULL : e->object;
+}
+
+static struct entry **bucket(struct objects *o, const shoal_reference *r)
+{
+    return &o->buckets[(r->id ^ r->generation) & 255];
+}
+
+struct entry *objects_find_reference(struct objects *o, const shoal_reference *r)
+{
+    struct entry *e = *bucket(o, r);
+    while (e && memcmp(&e->reference, r, sizeof *r) != 0)
+        e = e->same;
+    return e;
+}
+
+static void link_reference(struct objects *o, struct entry *e)
+{
+    const void *handle = entry_handle(e);
+    if (!handle || object_type(handle, "an exported object", &e->reference) == TYPE_NONE)
+        return;
+    struct entry **at = bucket(o, &e->reference);
+    e->same = *at;
+    *at = e;
+}
+
+static void unlink_reference(struct objects *o, const struct entry *e)
+{
+    struct entry **at = bucket(o, &e->reference);
+    while (*at && *at != e)
+        at = &(*at)->same;
+    if (*at)
+        *at = e->same;
+}
+
 int objects_add(struct objects *o, const struct manager_type *type, void *object,
                 struct entry **ret)
 {
@@ -71,6 +110,7 @@ int objects_add(struct objects *o, const struct manager_type *type, void *object
                         .refs = 1,
                         .index = e->index};
     o->used++;
+    link_reference(o, e);
     *ret = e;
     return 0;
 }
@@ -81,6 +121,7 @@ static void end_if_unused(struct objects *o, struct entry *e)
         return;
     const struct manager_type *type = e->type;
     void *object = e->object;
+    unlink_reference(o, e);
     e->type = NULL;
     e->object = NULL;
     e->next_free = o->free;

@@ -20,24 +20,30 @@ static bool is_sequence(const shoal_any *a)
     return a->kind == SHOAL_ANY_TUPLE || a->kind == SHOAL_ANY_LIST;
 }
 
-int request_read(struct request *ret, const void *bytes, size_t size)
+static int parts_of(struct request *ret, shoal_any *whole)
 {
-    shoal_any *whole;
-    int rc = shoal_any_decode(&whole, bytes, size, NULL);
-    if (rc)
-        return rc;
     const struct any_items *items = whole->items;
-    if (!is_sequence(whole) || items->count != 4 || items->at[1].kind != SHOAL_ANY_STR ||
-        !is_sequence(&items->at[2]) || items->at[3].kind != SHOAL_ANY_DICT) {
-        shoal_any_free(whole);
-        return fail(-EBADMSG, "not a request: (ident, name, arguments, named arguments)");
-    }
     *ret = (struct request){.whole = whole,
                             .ident = &items->at[0],
                             .name = (const char *)items->at[1].bytes->at,
                             .args = &items->at[2],
                             .kwds = &items->at[3]};
     return 0;
+}
+
+int request_read(struct request *ret, const void *bytes, size_t size)
+{
+    shoal_any *whole;
+    int rc = shoal_any_decode(&whole, bytes, size, NULL);
+    if (rc)
+        return rc;
+    if (!is_sequence(whole) || whole->items->count != 4 ||
+        whole->items->at[1].kind != SHOAL_ANY_STR || !is_sequence(&whole->items->at[2]) ||
+        whole->items->at[3].kind != SHOAL_ANY_DICT) {
+        shoal_any_free(whole);
+        return fail(-EBADMSG, "not a request: (ident, name, arguments, named arguments)");
+    }
+    return parts_of(ret, whole);
 }
 
 int answer_write(const char *kind, shoal_any *value, void **bytes, size_t *size)
@@ -94,10 +100,13 @@ shoal_any *request_proxy(struct server *server, struct session *session,
     return shoal_any_tuple(method_names(type, true), token);
 }
 
-/* ---- nested proxies ----
+/* ---- proxies in values ----
  *
- * What a client stores in a list may be a proxy of another of the server's objects. That object stays
- * from then on, as it does in Python's server. */
+ * What a client stores in a list may be a proxy of another of the server's objects. Within the family that is
+ * an object in an any, which the list holds; on its way out it becomes a proxy again. What is no object of
+ * the family (a type of the program's own) stays a proxy in the list, and stays from then on, as with
+ * Python's server.
+ */
 
 static bool same_address(const struct server *server, const shoal_any *address)
 {
@@ -117,23 +126,168 @@ static struct entry *entry_of_proxy(struct server *server, const shoal_any *a)
     return same_address(server, &parts[1]) ? objects_find(&server->objects, &parts[2]) : NULL;
 }
 
-static void pin_proxies(struct server *server, const shoal_any *a)
+enum { PROXY_LEVELS = 4 /* so deep a proxy is at least */ };
+
+static bool has_proxy(struct server *server, const shoal_any *a)
 {
-    enum { LEAST = 4 /* levels of a proxy */ };
-    if (any_depth(a) < LEAST)
-        return;
-    struct entry *e = entry_of_proxy(server, a);
-    if (e) {
-        e->pinned = true;
-        return;
-    }
+    if (any_depth(a) < PROXY_LEVELS)
+        return false;
+    if (entry_of_proxy(server, a))
+        return true;
     for (size_t i = 0; i < a->items->count; i++)
-        pin_proxies(server, &a->items->at[i]);
+        if (has_proxy(server, &a->items->at[i]))
+            return true;
+    return false;
 }
 
-struct entry *request_entry(const shoal_call *call, const shoal_any *proxy)
+static bool has_object(const shoal_any *a)
 {
-    return call->server ? entry_of_proxy(call->server, proxy) : NULL;
+    return a->kind == SHOAL_ANY_OBJECT || (any_has_items(a) && a->items->objects);
+}
+
+/* A copy of `a` in which some values are others. */
+struct exchange {
+    struct server *server;
+    struct session *session;
+    bool (*within)(struct server *server, const shoal_any *a); /* whether there may be one */
+    /* What is to be there instead: false: a copy. NULL: no memory. */
+    bool (*instead)(struct exchange *x, const shoal_any *a, shoal_any **ret);
+};
+
+static shoal_any *exchanged(struct exchange *x, const shoal_any *a)
+{
+    shoal_any *ret;
+    if (!x->within(x->server, a))
+        return shoal_any_copy(a);
+    if (x->instead(x, a, &ret))
+        return ret;
+    if (!any_has_items(a) || a->kind == SHOAL_ANY_CONSTRUCT)
+        return shoal_any_copy(a);
+    size_t n = a->items->count;
+    shoal_any **all = calloc(n + 1, sizeof(shoal_any *));
+    if (!all)
+        return NULL;
+    for (size_t i = 0; i < n; i++)
+        all[i] = exchanged(x, &a->items->at[i]);
+    switch (a->kind) {
+    case SHOAL_ANY_LIST: ret = shoal_any_list_from(all, n); break;
+    case SHOAL_ANY_TUPLE: ret = shoal_any_tuple_from(all, n); break;
+    case SHOAL_ANY_DICT: ret = shoal_any_dict_from(all, n); break;
+    default: ret = a->frozen ? shoal_any_frozenset_from(all, n) : shoal_any_set_from(all, n); break;
+    }
+    free(all);
+    return ret;
+}
+
+static bool proxy_to_object(struct exchange *x, const shoal_any *a, shoal_any **ret)
+{
+    struct entry *e = entry_of_proxy(x->server, a);
+    const void *handle = e ? entry_handle(e) : NULL;
+    if (!e)
+        return false;
+    if (!handle)
+        e->pinned = true;
+    *ret = handle ? shoal_any_object(handle) : shoal_any_copy(a);
+    return true;
+}
+
+int request_localize(struct server *server, struct request *request)
+{
+    struct exchange x = {.server = server, .within = has_proxy, .instead = proxy_to_object};
+    if (!has_proxy(server, request->whole))
+        return 0;
+    shoal_any *whole = exchanged(&x, request->whole);
+    if (!whole)
+        return -ENOMEM;
+    shoal_any_free(request->whole);
+    return parts_of(request, whole);
+}
+
+/* ---- the other way ---- */
+
+static int lend(struct session *s, struct entry *e)
+{
+    struct entry **lent = realloc(s->lent, (s->n_lent + 1) * sizeof(struct entry *));
+    if (!lent)
+        return fail(-ENOMEM, "no memory for a reference");
+    s->lent = lent;
+    lent[s->n_lent++] = e;
+    entry_use(e);
+    return 0;
+}
+
+void session_return(struct server *server, struct session *s)
+{
+    for (unsigned i = 0; i < s->n_lent; i++)
+        entry_unuse(&server->objects, s->lent[i]);
+    free(s->lent);
+    s->lent = NULL;
+    s->n_lent = 0;
+}
+
+/* The entry of an object of the family, made if it has none; lent to the session, whose client refers to it
+ * before it asks for anything else. NULL: it is none that is exported. */
+static struct entry *entry_of_object(struct exchange *x, const shoal_any *a)
+{
+    struct objects *o = &x->server->objects;
+    struct entry *e = objects_find_reference(o, &a->object->reference);
+    if (e)
+        return lend(x->session, e) ? NULL : e;
+    const struct manager_type *const *t = manager_types;
+    while (*t && !((*t)->type == a->object->type && (*t)->reopen))
+        t++;
+    void *object;
+    if (!*t || (*t)->reopen(&object, &a->object->reference))
+        return NULL;
+    if (objects_add(o, *t, object, &e)) {
+        (*t)->destroy(object);
+        return NULL;
+    }
+    int rc = lend(x->session, e);
+    entry_unref(o, e);
+    return rc ? NULL : e;
+}
+
+static bool any_object_within(struct server *server, const shoal_any *a)
+{
+    (void)server;
+    return has_object(a);
+}
+
+static bool object_to_proxy(struct exchange *x, const shoal_any *a, shoal_any **ret)
+{
+    char ident[IDENT];
+    struct entry *e = a->kind == SHOAL_ANY_OBJECT ? entry_of_object(x, a) : NULL;
+    if (!e)
+        return false;
+    const struct manager_type *type = e->type;
+    entry_ident(e, ident);
+    shoal_any *class = shoal_any_construct(type->proxy ? type->proxy : "multiprocessing.AutoProxy",
+                                           shoal_any_tuple_from(NULL, 0));
+    shoal_any *token =
+        shoal_any_construct("multiprocessing.Token",
+                            shoal_any_tuple(shoal_any_str(type->name),
+                                            address_any(&x->server->manager->address),
+                                            shoal_any_str(ident)));
+    shoal_any *named = type->proxy
+                           ? shoal_any_dict_from(NULL, 0)
+                           : shoal_any_dict(shoal_any_str("exposed"), method_names(type, false));
+    *ret = shoal_any_construct("multiprocessing.RebuildProxy",
+                               shoal_any_tuple(class, token, shoal_any_str("pickle"), named));
+    return true;
+}
+
+shoal_any *request_export(struct server *server, struct session *session, shoal_any *value)
+{
+    struct exchange x = {.server = server,
+                         .session = session,
+                         .within = any_object_within,
+                         .instead = object_to_proxy};
+    if (!value || !has_object(value))
+        return value;
+    shoal_any *ret = exchanged(&x, value);
+    shoal_any_free(value);
+    return ret;
 }
 
 /* ---- what the server is asked ---- */
@@ -202,7 +356,6 @@ static int create(struct server *server, struct session *session, const struct r
     const struct manager_type *type = type_named(server, name);
     if (!type)
         return fail(-ENOENT, "KeyError: '%s': no such type is registered", name);
-    pin_proxies(server, request->args);
     struct any_items rest = *request->args->items;
     rest.at++;
     rest.count--;
@@ -391,7 +544,6 @@ int request_call(struct server *server, struct session *session, const struct re
     if (!method)
         return fail(-ENOENT, "AttributeError: method '%.60s' of a %s is not exposed", request->name,
                     e->type->name);
-    pin_proxies(server, request->args);
     struct holder *holder = NULL;
     if (method->flags & METHOD_OWNS) {
         holder = holder_for(session, e);

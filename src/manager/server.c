@@ -104,6 +104,7 @@ static void session_end(struct server *server, struct session *s)
         threads_kick(server->threads);
         return;
     }
+    session_return(server, s);
     holder_leave(server, &s->holder, s->client);
     client_leave(server, s->client);
     unlink_session(server, s);
@@ -264,7 +265,7 @@ static void answer(struct server *server, struct session *s, const char *kind, s
 {
     void *bytes;
     size_t size;
-    int rc = answer_write(kind, value, &bytes, &size);
+    int rc = answer_write(kind, request_export(server, s, value), &bytes, &size);
     if (rc)
         rc = answer_write("#UNSERIALIZABLE", shoal_any_str(fail_sentence()), &bytes, &size);
     if (rc)
@@ -409,6 +410,11 @@ static void take_request(struct server *server, struct session *s)
     }
     rc = request_read(&request, bytes, size);
     free(bytes);
+    if (!rc && request_localize(server, &request)) {
+        shoal_any_free(request.whole);
+        rc = fail(-ENOMEM, "no memory for a request");
+    }
+    session_return(server, s); /* by now its client refers to it */
     if (rc) {
         if (s->state == SESSION_ASKS)
             s->state = SESSION_OVER;

@@ -10,16 +10,17 @@
 #include <string.h>
 
 /* Another open of a handle of shoal_NAME. */
-#define TYPE_OPEN(name)                                                         \
-    static int name##_open(void **ret, const void *handle)                      \
-    {                                                                           \
-        shoal_reference reference;                                              \
-        int rc = shoal_##name##_reference(handle, &reference);                  \
-        return rc ? rc : shoal_##name##_open((shoal_##name **)ret, &reference); \
+#define TYPE_OPEN(name)                                                    \
+    static int name##_reopen(void **ret, const shoal_reference *reference) \
+    {                                                                      \
+        return shoal_##name##_open((shoal_##name **)ret, reference);       \
+    }                                                                      \
+    static int name##_open(void **ret, const void *handle)                 \
+    {                                                                      \
+        shoal_reference reference;                                         \
+        int rc = shoal_##name##_reference(handle, &reference);             \
+        return rc ? rc : name##_reopen(ret, &reference);                   \
     }
-
-/* The object of this server that an argument is a proxy of, or NULL. */
-struct entry *request_entry(const shoal_call *call, const shoal_any *proxy);
 
 /* A list's items as an any, and what a key, an index or a slice is. */
 struct slice {

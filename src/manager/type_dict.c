@@ -1,125 +1,32 @@
-/* dict and Namespace: anys in the server's memory, in the order of insertion, found by a hash with a
- * secret in it. Only the loop's thread comes here, one call at a time. An iterator has the keys of the
- * moment when it was made.
+/* dict and Namespace: shared ones of the family (container.h) as Python's. As with lists (type_list.c) one that
+ * changes acquires first. An iterator has the keys of the moment when it was made.
  */
 #include "manager/type.h"
 #include "message/any.h"
-#include <inttypes.h>
+#include <shoal/container.h>
 #include <stdlib.h>
 
-struct pair {
-    shoal_any *key, *value; /* NULL: deleted */
-    uint64_t hash;
-};
-/* index: place + 1, 0 for none; those of deleted pairs stay until it is built anew: they lead to no pair, or to a
- * later one, whose key tells. */
-struct dict {
-    struct pair *at;
-    uint32_t *index;
-    /* pairs, places in use, places; a power of two, twice as many in the index */
-    size_t n, used, room;
-    size_t filled; /* of the index; at least a fourth is always free */
-};
-enum { FIRST = 8, MOST = 1 << 30 };
+/* ---- dict ---- */
 
-static void place(struct dict *d, size_t i)
+static void dict_destroy(void *object)
 {
-    size_t mask = 2 * d->room - 1, at = d->at[i].hash & mask;
-    while (d->index[at])
-        at = (at + 1) & mask;
-    d->index[at] = (uint32_t)i + 1;
-    d->filled++;
+    shoal_dict_close(object);
 }
 
-/* With room for one more. */
-static int reserve(struct dict *d)
+TYPE_OPEN(dict)
+
+static int change(void *object, shoal_call *call)
 {
-    if (d->used < d->room && d->filled < d->room + d->room / 2)
-        return 0;
-    size_t room = FIRST;
-    while (room < d->n + d->n / 2 + 1)
-        room *= 2;
-    if (room > MOST)
-        return fail(-ENOMEM, "a dict of more than %d entries", MOST);
-    struct pair *at = malloc(room * sizeof *at);
-    uint32_t *index = calloc(2 * room, sizeof *index);
-    if (!at || !index) {
-        free(at);
-        free(index);
-        return fail(-ENOMEM, "no memory for a dict of %zu entries", room);
-    }
-    size_t n = 0;
-    for (size_t i = 0; i < d->used; i++)
-        if (d->at[i].key)
-            at[n++] = d->at[i];
-    free(d->at);
-    free(d->index);
-    d->at = at;
-    d->index = index;
-    d->room = room;
-    d->used = n;
-    d->filled = 0;
-    for (size_t i = 0; i < n; i++)
-        place(d, i);
-    return 0;
+    int64_t deadline = 0;
+    int rc = call_deadline(call, NULL, NULL, &deadline);
+    return rc ? rc : shoal_dict_acquire(object, deadline);
 }
 
-static struct pair *find(const struct dict *d, const shoal_any *key)
+static int changed(void *object, int rc)
 {
-    uint64_t hash = any_hash(key);
-    size_t mask = 2 * d->room - 1;
-    for (size_t at = hash & mask; d->room && d->index[at]; at = (at + 1) & mask) {
-        struct pair *p = &d->at[d->index[at] - 1];
-        if (p->key && p->hash == hash && any_equal(p->key, key))
-            return p;
-    }
-    return NULL;
-}
-
-/* Takes both over, also when it fails. */
-static int put(struct dict *d, shoal_any *key, shoal_any *value)
-{
-    struct pair *p = key && value ? find(d, key) : NULL;
-    int rc = key && value ? p ? 0 : reserve(d) : -ENOMEM;
-    if (p) {
-        shoal_any_free(p->value);
-        p->value = value;
-        shoal_any_free(key);
-    } else if (rc) {
-        shoal_any_free(key);
-        shoal_any_free(value);
-    } else {
-        d->at[d->used] = (struct pair){key, value, any_hash(key)};
-        place(d, d->used++);
-        d->n++;
-    }
+    shoal_dict_release(object);
     return rc;
 }
-
-/* The pair's value is the caller's. */
-static shoal_any *take_out(struct dict *d, struct pair *p)
-{
-    shoal_any *value = p->value;
-    shoal_any_free(p->key);
-    p->key = p->value = NULL;
-    d->n--;
-    while (d->used && !d->at[d->used - 1].key)
-        d->used--;
-    return value;
-}
-
-static void clear(struct dict *d)
-{
-    for (size_t i = 0; i < d->used; i++) {
-        shoal_any_free(d->at[i].key);
-        shoal_any_free(d->at[i].value);
-    }
-    free(d->at);
-    free(d->index);
-    *d = (struct dict){.at = NULL};
-}
-
-/* ---- arguments ---- */
 
 /* A key: 0, SHOAL_RAISED */
 static int key_of(shoal_call *call, const shoal_any **ret)
@@ -143,21 +50,19 @@ static int no_key(shoal_call *call, const shoal_any *key)
     return SHOAL_RAISED;
 }
 
-/* From a dict, or from pairs. */
-static int update_from(struct dict *d, shoal_call *call, const shoal_any *from)
+/* Adds entries of a dict, or pairs, to a dict. */
+static int collect(shoal_any *into, shoal_call *call, const shoal_any *from)
 {
+    int rc = 0;
     if (from->kind == SHOAL_ANY_DICT) {
-        for (size_t i = 0; i < from->items->count; i += 2) {
-            int rc = put(d, shoal_any_copy(&from->items->at[i]),
-                         shoal_any_copy(&from->items->at[i + 1]));
-            if (rc)
-                return rc;
-        }
-        return 0;
+        for (size_t i = 0; i < from->items->count && !rc; i += 2)
+            rc = shoal_any_put(into, shoal_any_copy(&from->items->at[i]),
+                               shoal_any_copy(&from->items->at[i + 1]));
+        return rc;
     }
     if (!any_has_items(from) || from->kind == SHOAL_ANY_CONSTRUCT)
         return call_raisef(call, "TypeError", "%s is not iterable", any_kind_name(from));
-    for (size_t i = 0; i < from->items->count; i++) {
+    for (size_t i = 0; i < from->items->count && !rc; i++) {
         const shoal_any *pair = &from->items->at[i];
         if (!any_has_items(pair) || pair->kind == SHOAL_ANY_CONSTRUCT ||
             pair->kind == SHOAL_ANY_DICT || pair->items->count != 2)
@@ -165,142 +70,139 @@ static int update_from(struct dict *d, shoal_call *call, const shoal_any *from)
         if (!any_hashable(&pair->items->at[0]))
             return call_raisef(call, "TypeError", "unhashable: %s cannot be a key",
                                any_kind_name(&pair->items->at[0]));
-        int rc = put(d, shoal_any_copy(&pair->items->at[0]), shoal_any_copy(&pair->items->at[1]));
-        if (rc)
-            return rc;
+        rc = shoal_any_put(into, shoal_any_copy(&pair->items->at[0]),
+                           shoal_any_copy(&pair->items->at[1]));
     }
-    return 0;
+    return rc;
 }
 
-static int dict_update(void *object, shoal_call *call)
+/* What a dict is made of or updated with, as one: 0 and *ret, which is the caller's; SHOAL_RAISED. */
+static int entries_of(shoal_call *call, shoal_any **ret)
 {
-    const shoal_any *from = call->args->items->count ? &call->args->items->at[0] : NULL;
-    int rc = 0;
     if (call->args->items->count > 1)
         return shoal_call_raise(call, "TypeError", "expected at most 1 argument");
-    if (from)
-        rc = update_from(object, call, from);
+    shoal_any *all = shoal_any_dict_from(NULL, 0);
+    int rc = all ? 0 : -ENOMEM;
+    if (!rc && call->args->items->count)
+        rc = collect(all, call, &call->args->items->at[0]);
     if (!rc && call->kwds)
-        rc = update_from(object, call, call->kwds);
+        rc = collect(all, call, call->kwds);
+    if (rc)
+        shoal_any_free(all);
+    else
+        *ret = all;
     return rc;
 }
 
 static int dict_create(void **ret, shoal_call *call)
 {
-    struct dict *d = calloc(1, sizeof *d);
-    int rc = d ? dict_update(d, call) : fail(-ENOMEM, "no memory for a dict");
-    if (!rc) {
-        *ret = d;
-        return 0;
-    }
-    if (d)
-        clear(d);
-    free(d);
+    shoal_any *all = NULL;
+    shoal_dict *dict = NULL;
+    int rc = entries_of(call, &all);
+    if (rc)
+        return rc;
+    rc = shoal_dict_create(&dict, NULL);
+    if (!rc && all->items->count)
+        rc = shoal_dict_update(dict, all);
+    shoal_any_free(all);
+    if (rc)
+        shoal_dict_close(dict);
+    else
+        *ret = dict;
     return rc;
 }
 
-static void dict_destroy(void *object)
+static int dict_update(void *object, shoal_call *call)
 {
-    clear(object);
-    free(object);
+    shoal_any *all = NULL;
+    int rc = entries_of(call, &all);
+    if (rc)
+        return rc;
+    rc = change(object, call);
+    if (rc >= 0)
+        rc = changed(object, all->items->count ? shoal_dict_update(object, all) : 0);
+    shoal_any_free(all);
+    return rc;
 }
 
-/* ---- reading ---- */
+/* ---- looking ---- */
 
 static int dict_len(void *object, shoal_call *call)
 {
-    return call_return_int(call, (int64_t)((struct dict *)object)->n);
+    return call_return_int(call, shoal_dict_length(object));
 }
 
 static int dict_contains(void *object, shoal_call *call)
 {
     const shoal_any *key = NULL;
     int rc = key_of(call, &key);
-    return rc ? rc : call_return_bool(call, find(object, key) != NULL);
+    return rc ? rc : call_return_bool(call, shoal_dict_contains(object, key));
 }
 
 static int dict_item(void *object, shoal_call *call)
 {
     const shoal_any *key = NULL;
+    shoal_any *value = NULL;
     int rc = key_of(call, &key);
-    const struct pair *p = rc ? NULL : find(object, key);
     if (rc)
         return rc;
-    return p ? shoal_call_return(call, shoal_any_copy(p->value)) : no_key(call, key);
+    rc = shoal_dict_get(object, key, &value);
+    if (rc == -ENOENT)
+        return no_key(call, key);
+    return rc ? rc : shoal_call_return(call, value);
 }
 
 static int dict_get(void *object, shoal_call *call)
 {
     const shoal_any *key = NULL, *otherwise = shoal_call_argument(call, 1, "default");
+    shoal_any *value = NULL;
     int rc = key_of(call, &key);
-    const struct pair *p = rc ? NULL : find(object, key);
     if (rc)
         return rc;
-    if (p)
-        otherwise = p->value;
-    return otherwise ? shoal_call_return(call, shoal_any_copy(otherwise)) : 0;
+    rc = shoal_dict_get(object, key, &value);
+    if (rc == -ENOENT)
+        return otherwise ? shoal_call_return(call, shoal_any_copy(otherwise)) : 0;
+    return rc ? rc : shoal_call_return(call, value);
 }
 
-enum what { KEYS, VALUES, ITEMS, WHOLE };
-static int all_of(const struct dict *d, shoal_call *call, enum what what)
+static int all_of(int (*what)(const shoal_dict *, shoal_any **), void *object, shoal_call *call)
 {
-    shoal_any *all = what == WHOLE ? shoal_any_dict_from(NULL, 0) : shoal_any_list_from(NULL, 0);
-    int rc = all ? 0 : -ENOMEM;
-    for (size_t i = 0; i < d->used && !rc; i++) {
-        const struct pair *p = &d->at[i];
-        if (!p->key)
-            continue;
-        if (what == WHOLE)
-            rc = shoal_any_put(all, shoal_any_copy(p->key), shoal_any_copy(p->value));
-        else
-            rc =
-                shoal_any_append(all, what == KEYS     ? shoal_any_copy(p->key)
-                                      : what == VALUES ? shoal_any_copy(p->value)
-                                                       : shoal_any_tuple(shoal_any_copy(p->key),
-                                                                         shoal_any_copy(p->value)));
-    }
-    if (rc) {
-        shoal_any_free(all);
-        return rc;
-    }
-    return shoal_call_return(call, all);
+    shoal_any *all = NULL;
+    int rc = what(object, &all);
+    return rc ? rc : shoal_call_return(call, all);
 }
 
 static int dict_keys(void *object, shoal_call *call)
 {
-    return all_of(object, call, KEYS);
+    return all_of(shoal_dict_keys, object, call);
 }
 
 static int dict_values(void *object, shoal_call *call)
 {
-    return all_of(object, call, VALUES);
+    return all_of(shoal_dict_values, object, call);
 }
 
 static int dict_items(void *object, shoal_call *call)
 {
-    return all_of(object, call, ITEMS);
+    return all_of(shoal_dict_items, object, call);
 }
 
 static int dict_copy(void *object, shoal_call *call)
 {
-    return all_of(object, call, WHOLE);
+    return all_of(shoal_dict_copy, object, call);
 }
 
-static int return_repr(shoal_call *call)
+static int dict_repr(void *object, shoal_call *call)
 {
     char *text;
-    int rc = shoal_any_repr(call->ret, &text);
+    int rc = dict_copy(object, call);
+    if (!rc)
+        rc = shoal_any_repr(call->ret, &text);
     if (rc)
         return rc;
     rc = shoal_call_return(call, shoal_any_str(text));
     free(text);
     return rc;
-}
-
-static int dict_repr(void *object, shoal_call *call)
-{
-    int rc = dict_copy(object, call);
-    return rc ? rc : return_repr(call);
 }
 
 /* ---- changing ---- */
@@ -311,105 +213,122 @@ static int dict_set(void *object, shoal_call *call)
     int rc = key_of(call, &key);
     if (!rc && !value)
         rc = shoal_call_raise(call, "TypeError", "no value");
-    return rc ? rc : put(object, shoal_any_copy(key), shoal_any_copy(value));
+    if (rc)
+        return rc;
+    rc = change(object, call);
+    return rc < 0 ? rc : changed(object, shoal_dict_set(object, key, value));
 }
 
 static int dict_delete(void *object, shoal_call *call)
 {
     const shoal_any *key = NULL;
     int rc = key_of(call, &key);
-    struct pair *p = rc ? NULL : find(object, key);
     if (rc)
         return rc;
-    if (!p)
-        return no_key(call, key);
-    shoal_any_free(take_out(object, p));
-    return 0;
+    rc = change(object, call);
+    if (rc >= 0)
+        rc = changed(object, shoal_dict_delete(object, key));
+    return rc == -ENOENT ? no_key(call, key) : rc;
 }
 
 static int dict_pop(void *object, shoal_call *call)
 {
     const shoal_any *key = NULL, *otherwise = shoal_call_argument(call, 1, NULL);
+    shoal_any *value = NULL;
     int rc = key_of(call, &key);
-    struct pair *p = rc ? NULL : find(object, key);
     if (rc)
         return rc;
-    if (p)
-        return shoal_call_return(call, take_out(object, p));
-    return otherwise ? shoal_call_return(call, shoal_any_copy(otherwise)) : no_key(call, key);
+    rc = change(object, call);
+    if (rc >= 0)
+        rc = changed(object, shoal_dict_pop(object, key, &value));
+    if (rc == -ENOENT)
+        return otherwise ? shoal_call_return(call, shoal_any_copy(otherwise)) : no_key(call, key);
+    return rc ? rc : shoal_call_return(call, value);
 }
 
 static int dict_popitem(void *object, shoal_call *call)
 {
-    struct dict *d = object;
-    size_t i = d->used;
-    if (!d->n)
+    shoal_any *key = NULL, *value = NULL;
+    int rc = change(object, call);
+    if (rc >= 0)
+        rc = changed(object, shoal_dict_popitem(object, &key, &value));
+    if (rc == -ENOENT)
         return shoal_call_raise(call, "KeyError", "popitem(): dictionary is empty");
-    while (!d->at[--i].key)
-        ;
-    shoal_any *key = shoal_any_copy(d->at[i].key);
-    if (!key)
-        return -ENOMEM;
-    return shoal_call_return(call, shoal_any_tuple(key, take_out(d, &d->at[i])));
+    return rc ? rc : shoal_call_return(call, shoal_any_tuple(key, value));
 }
 
 static int dict_setdefault(void *object, shoal_call *call)
 {
+    static const shoal_any none = {.kind = SHOAL_ANY_NONE};
     const shoal_any *key = NULL, *otherwise = shoal_call_argument(call, 1, "default");
+    shoal_any *value = NULL;
     int rc = key_of(call, &key);
-    const struct pair *p = rc ? NULL : find(object, key);
     if (rc)
         return rc;
-    if (p)
-        return shoal_call_return(call, shoal_any_copy(p->value));
-    shoal_any *value = otherwise ? shoal_any_copy(otherwise) : shoal_any_none();
-    rc = value ? shoal_call_return(call, shoal_any_copy(value)) : -ENOMEM;
-    if (rc) {
-        shoal_any_free(value);
-        return rc;
-    }
-    return put(object, shoal_any_copy(key), value);
+    rc = change(object, call);
+    if (rc >= 0)
+        rc = changed(object,
+                     shoal_dict_setdefault(object, key, otherwise ? otherwise : &none, &value));
+    return rc < 0 ? rc : shoal_call_return(call, value);
 }
 
 static int dict_clear(void *object, shoal_call *call)
 {
-    (void)call;
-    clear(object);
-    return 0;
-}
-
-static int dict_iter(void *object, shoal_call *call)
-{
-    return all_of(object, call, KEYS);
+    int rc = change(object, call);
+    return rc < 0 ? rc : changed(object, shoal_dict_clear(object));
 }
 
 static const struct method dict_methods[] = {
     {"__contains__", dict_contains, 0, NULL},
-    {"__delitem__", dict_delete, 0, NULL},
+    {"__delitem__", dict_delete, METHOD_TRIES, NULL},
     {"__getitem__", dict_item, 0, NULL},
-    {"__iter__", dict_iter, METHOD_HIDDEN, &iterator_type},
+    {"__iter__", dict_keys, METHOD_HIDDEN, &iterator_type},
     {"__len__", dict_len, 0, NULL},
-    {"__setitem__", dict_set, 0, NULL},
-    {"clear", dict_clear, 0, NULL},
+    {"__setitem__", dict_set, METHOD_TRIES, NULL},
+    {"clear", dict_clear, METHOD_TRIES, NULL},
     {"copy", dict_copy, 0, NULL},
     {"get", dict_get, 0, NULL},
     {"items", dict_items, 0, NULL},
     {"keys", dict_keys, 0, NULL},
-    {"pop", dict_pop, 0, NULL},
-    {"popitem", dict_popitem, 0, NULL},
-    {"setdefault", dict_setdefault, 0, NULL},
-    {"update", dict_update, 0, NULL},
+    {"pop", dict_pop, METHOD_TRIES, NULL},
+    {"popitem", dict_popitem, METHOD_TRIES, NULL},
+    {"setdefault", dict_setdefault, METHOD_TRIES, NULL},
+    {"update", dict_update, METHOD_TRIES, NULL},
     {"values", dict_values, 0, NULL},
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type dict_type = {.name = "dict",
+                                       .proxy = "multiprocessing.DictProxy",
+                                       .type = TYPE_DICT,
                                        .create = dict_create,
                                        .destroy = dict_destroy,
                                        .methods = dict_methods,
                                        .repr = dict_repr,
-                                       .value = dict_copy};
+                                       .value = dict_copy,
+                                       .open = dict_open,
+                                       .reopen = dict_reopen};
 
-/* ---- namespace: attributes in a dict ---- */
+/* ---- namespace ---- */
+
+static void namespace_destroy(void *object)
+{
+    shoal_namespace_close(object);
+}
+
+TYPE_OPEN(namespace)
+
+static int change_space(void *object, shoal_call *call)
+{
+    int64_t deadline = 0;
+    int rc = call_deadline(call, NULL, NULL, &deadline);
+    return rc ? rc : shoal_namespace_acquire(object, deadline);
+}
+
+static int changed_space(void *object, int rc)
+{
+    shoal_namespace_release(object);
+    return rc;
+}
 
 static int name_of(shoal_call *call, const char **ret)
 {
@@ -427,28 +346,60 @@ static int no_attribute(shoal_call *call, const char *name)
 
 static int namespace_create(void **ret, shoal_call *call)
 {
+    shoal_namespace *space;
+    int rc = 0;
     if (call->args->items->count)
         return shoal_call_raise(call, "TypeError", "Namespace() takes no positional arguments");
-    return dict_create(ret, call);
+    rc = shoal_namespace_create(&space, NULL);
+    if (rc)
+        return rc;
+    for (size_t i = 0; call->kwds && i < call->kwds->items->count && !rc; i += 2) {
+        const shoal_any *pair = &call->kwds->items->at[i];
+        const char *name = "";
+        rc = shoal_any_as_str(pair, &name, NULL);
+        if (!rc)
+            rc = shoal_namespace_set(space, name, pair + 1);
+    }
+    if (rc)
+        shoal_namespace_close(space);
+    else
+        *ret = space;
+    return rc;
+}
+
+static int namespace_copy(void *object, shoal_call *call)
+{
+    shoal_any *all = NULL;
+    int rc = shoal_namespace_copy(object, &all);
+    return rc ? rc : shoal_call_return(call, all);
 }
 
 static int namespace_get(void *object, shoal_call *call)
 {
     const char *name = "";
+    shoal_any *value = NULL;
     int rc = name_of(call, &name);
     if (rc)
         return rc;
     if (!strcmp(name, "__dict__"))
-        return dict_copy(object, call);
-    const struct pair *p = find(object, shoal_call_argument(call, 0, NULL));
-    return p ? shoal_call_return(call, shoal_any_copy(p->value)) : no_attribute(call, name);
+        return namespace_copy(object, call);
+    rc = shoal_namespace_get(object, name, &value);
+    if (rc == -ENOENT)
+        return no_attribute(call, name);
+    return rc ? rc : shoal_call_return(call, value);
 }
 
 static int namespace_set(void *object, shoal_call *call)
 {
     const char *name = "";
+    const shoal_any *value = shoal_call_argument(call, 1, NULL);
     int rc = name_of(call, &name);
-    return rc ? rc : dict_set(object, call);
+    if (!rc && !value)
+        rc = shoal_call_raise(call, "TypeError", "no value");
+    if (rc)
+        return rc;
+    rc = change_space(object, call);
+    return rc < 0 ? rc : changed_space(object, shoal_namespace_set(object, name, value));
 }
 
 static int namespace_delete(void *object, shoal_call *call)
@@ -457,8 +408,10 @@ static int namespace_delete(void *object, shoal_call *call)
     int rc = name_of(call, &name);
     if (rc)
         return rc;
-    return find(object, shoal_call_argument(call, 0, NULL)) ? dict_delete(object, call)
-                                                            : no_attribute(call, name);
+    rc = change_space(object, call);
+    if (rc >= 0)
+        rc = changed_space(object, shoal_namespace_delete(object, name));
+    return rc == -ENOENT ? no_attribute(call, name) : rc;
 }
 
 static int by_text(const void *a, const void *b)
@@ -469,16 +422,19 @@ static int by_text(const void *a, const void *b)
 /* Sorted, without those that begin with _. */
 static int namespace_repr(void *object, shoal_call *call)
 {
-    const struct dict *d = object;
-    char **parts = calloc(d->n + 1, sizeof(char *)), *whole = NULL;
+    shoal_any *all = NULL;
+    int rc = shoal_namespace_copy(object, &all);
+    if (rc)
+        return rc;
+    char **parts = calloc(all->items->count + 1, sizeof(char *)), *whole = NULL;
     size_t n = 0, size = sizeof "Namespace()";
-    int rc = parts ? 0 : -ENOMEM;
-    for (size_t i = 0; i < d->used && !rc; i++) {
+    rc = parts ? 0 : -ENOMEM;
+    for (size_t i = 0; i < all->items->count && !rc; i += 2) {
         char *text;
-        const char *name = d->at[i].key ? (const char *)d->at[i].key->bytes->at : "_";
+        const char *name = (const char *)all->items->at[i].bytes->at;
         if (name[0] == '_')
             continue;
-        rc = shoal_any_repr(d->at[i].value, &text);
+        rc = shoal_any_repr(&all->items->at[i + 1], &text);
         if (!rc && asprintf(&parts[n], "%s=%s", name, text) < 0)
             rc = -ENOMEM;
         if (!rc) {
@@ -502,21 +458,26 @@ static int namespace_repr(void *object, shoal_call *call)
         free(parts[i]);
     free(parts);
     free(whole);
+    shoal_any_free(all);
     return rc;
 }
 
 static const struct method namespace_methods[] = {
     {"__getattribute__", namespace_get, METHOD_HIDDEN, NULL},
-    {"__setattr__", namespace_set, METHOD_HIDDEN, NULL},
-    {"__delattr__", namespace_delete, METHOD_HIDDEN, NULL},
+    {"__setattr__", namespace_set, METHOD_HIDDEN | METHOD_TRIES, NULL},
+    {"__delattr__", namespace_delete, METHOD_HIDDEN | METHOD_TRIES, NULL},
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type namespace_type = {.name = "Namespace",
+                                            .proxy = "multiprocessing.NamespaceProxy",
+                                            .type = TYPE_NAMESPACE,
                                             .create = namespace_create,
-                                            .destroy = dict_destroy,
+                                            .destroy = namespace_destroy,
                                             .methods = namespace_methods,
                                             .repr = namespace_repr,
-                                            .value = dict_copy};
+                                            .value = namespace_copy,
+                                            .open = namespace_open,
+                                            .reopen = namespace_reopen};
 
 /* ---- iterator: a list of keys, and how far it has come ---- */
 

@@ -133,8 +133,10 @@ const struct manager_type queue_type = {.name = "Queue",
                                         .create = queue_create,
                                         .destroy = queue_destroy,
                                         .methods = queue_methods,
-                                        .open = queue_open};
+                                        .open = queue_open,
+                                        .reopen = queue_reopen};
 const struct manager_type joinable_queue_type = {.name = "JoinableQueue",
+                                                 .type = TYPE_QUEUE,
                                                  .create = queue_create,
                                                  .destroy = queue_destroy,
                                                  .methods = queue_methods};

@@ -91,13 +91,15 @@ static const struct method lock_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type lock_type = {.name = "Lock",
+                                       .proxy = "multiprocessing.AcquirerProxy",
                                        .type = TYPE_LOCK,
                                        .create = lock_create,
                                        .destroy = lock_destroy,
                                        .methods = lock_methods,
                                        .has = lock_has,
                                        .leave = lock_leave,
-                                       .open = lock_open};
+                                       .open = lock_open,
+                                       .reopen = lock_reopen};
 
 /* ---- rlock ---- */
 
@@ -147,13 +149,15 @@ static const struct method rlock_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type rlock_type = {.name = "RLock",
+                                        .proxy = "multiprocessing.AcquirerProxy",
                                         .type = TYPE_RLOCK,
                                         .create = rlock_create,
                                         .destroy = rlock_destroy,
                                         .methods = rlock_methods,
                                         .has = rlock_has,
                                         .leave = rlock_leave_,
-                                        .open = rlock_open};
+                                        .open = rlock_open,
+                                        .reopen = rlock_reopen};
 
 /* ---- semaphores ----
  *
@@ -249,14 +253,18 @@ static const struct method semaphore_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type semaphore_type = {.name = "Semaphore",
+                                            .proxy = "multiprocessing.AcquirerProxy",
                                             .type = TYPE_SEMAPHORE,
                                             .create = semaphore_create,
                                             .destroy = semaphore_destroy,
                                             .methods = semaphore_methods,
                                             .has = semaphore_has,
                                             .leave = semaphore_leave,
-                                            .open = semaphore_open};
+                                            .open = semaphore_open,
+                                            .reopen = semaphore_reopen};
 const struct manager_type bounded_semaphore_type = {.name = "BoundedSemaphore",
+                                                    .proxy = "multiprocessing.AcquirerProxy",
+                                                    .type = TYPE_SEMAPHORE,
                                                     .create = bounded_semaphore_create,
                                                     .destroy = semaphore_destroy,
                                                     .methods = semaphore_methods,
@@ -267,16 +275,21 @@ const struct manager_type bounded_semaphore_type = {.name = "BoundedSemaphore",
 
 static int condition_create(void **ret, shoal_call *call)
 {
+    shoal_reference reference;
+    shoal_lock *lock = NULL;
+    shoal_rlock *rlock = NULL;
+    const shoal_any *given = shoal_call_argument(call, 0, "lock");
     int rc = call_takes(call, 0, 1);
     if (rc)
         return rc;
-    const shoal_any *lock = shoal_call_argument(call, 0, "lock");
-    const struct entry *e = lock ? request_entry(call, lock) : NULL;
-    if (lock && lock->kind != SHOAL_ANY_NONE && !e)
+    if (given && given->kind != SHOAL_ANY_NONE &&
+        (shoal_any_as_reference(given, &reference) ||
+         (shoal_lock_open(&lock, &reference) && shoal_rlock_open(&rlock, &reference))))
         return shoal_call_raise(call, "TypeError", "the lock is no Lock or RLock of this manager");
-    return shoal_condition_create((shoal_condition **)ret,
-                                  e && e->type == &lock_type ? e->object : NULL,
-                                  e && e->type == &rlock_type ? e->object : NULL, NULL);
+    rc = shoal_condition_create((shoal_condition **)ret, lock, rlock, NULL);
+    shoal_lock_close(lock);
+    shoal_rlock_close(rlock);
+    return rc;
 }
 
 static int condition_acquire(void *object, shoal_call *call)
@@ -369,13 +382,15 @@ static const struct method condition_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type condition_type = {.name = "Condition",
+                                            .proxy = "multiprocessing.ConditionProxy",
                                             .type = TYPE_CONDITION,
                                             .create = condition_create,
                                             .destroy = condition_destroy,
                                             .methods = condition_methods,
                                             .has = condition_has,
                                             .leave = condition_leave,
-                                            .open = condition_open};
+                                            .open = condition_open,
+                                            .reopen = condition_reopen};
 
 /* ---- event ---- */
 
@@ -425,11 +440,13 @@ static const struct method event_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type event_type = {.name = "Event",
+                                        .proxy = "multiprocessing.EventProxy",
                                         .type = TYPE_EVENT,
                                         .create = event_create,
                                         .destroy = event_destroy,
                                         .methods = event_methods,
-                                        .open = event_open};
+                                        .open = event_open,
+                                        .reopen = event_reopen};
 
 /* ---- barrier ---- */
 
@@ -524,18 +541,27 @@ static int barrier_attribute(void *object, shoal_call *call)
     return call_raisef(call, "AttributeError", "'Barrier' object has no attribute '%.60s'", name);
 }
 
-static int barrier_open(void **ret, const void *handle)
+static int barrier_reopen(void **ret, const shoal_reference *reference)
 {
-    shoal_reference reference;
     struct barrier *b = calloc(1, sizeof *b);
-    int rc = b ? shoal_barrier_reference(handle, &reference) : -ENOMEM;
-    if (!rc)
-        rc = shoal_barrier_open(&b->barrier, &reference);
+    int rc = b ? shoal_barrier_open(&b->barrier, reference) : -ENOMEM;
     if (rc)
         free(b);
     else
         *ret = b;
     return rc;
+}
+
+static int barrier_open(void **ret, const void *handle)
+{
+    shoal_reference reference;
+    int rc = shoal_barrier_reference(handle, &reference);
+    return rc ? rc : barrier_reopen(ret, &reference);
+}
+
+static const void *barrier_handle(void *object)
+{
+    return ((struct barrier *)object)->barrier;
 }
 
 static const struct method barrier_methods[] = {
@@ -550,9 +576,12 @@ static void barrier_leave(void *object, _Atomic uint32_t **event)
     (void)object, (void)event; /* who was interrupted has broken it */
 }
 const struct manager_type barrier_type = {.name = "Barrier",
+                                          .proxy = "multiprocessing.BarrierProxy",
                                           .type = TYPE_BARRIER,
+                                          .handle = barrier_handle,
                                           .create = barrier_create,
                                           .destroy = barrier_destroy,
                                           .methods = barrier_methods,
                                           .leave = barrier_leave,
-                                          .open = barrier_open};
+                                          .open = barrier_open,
+                                          .reopen = barrier_reopen};

@@ -84,6 +84,8 @@ static shoal_any *unpack(char type, const void *from)
         return shoal_any_float(*(const double *)from);
     if (!size)
         return shoal_any_none(); /* there is no such type */
+    if (!size)
+        return shoal_any_none(); /* there is no such type */
     memcpy(&value, from, size);
     unsigned unused = 64 - (unsigned)size * 8;
     if (is_signed(type))
@@ -148,26 +150,35 @@ static int value_create(void **ret, shoal_call *call)
     return rc;
 }
 
-static int value_open(void **ret, const void *handle)
+static int value_reopen(void **ret, const shoal_reference *reference)
 {
-    shoal_reference reference;
-    char type[2] = {(char)shoal_value_type(handle), 0};
-    if (!item_size(type[0]))
-        return fail(-EINVAL, "a value of type '%c' is not exported", type[0]);
     struct value *v = calloc(1, sizeof *v);
-    int rc = v ? shoal_value_reference(handle, &reference) : -ENOMEM;
-    if (!rc)
-        rc = shoal_value_open(&v->value, &reference);
+    int rc = v ? shoal_value_open(&v->value, reference) : -ENOMEM;
     if (!rc) {
-        v->type = type[0];
-        v->code = shoal_any_str(type);
+        v->type = (char)shoal_value_type(v->value);
+        v->code = shoal_any_str((char[]){v->type, 0});
         rc = v->code ? 0 : -ENOMEM;
     }
+    if (!rc && !item_size(v->type))
+        rc = fail(-EINVAL, "a value of type '%c' is not exported", v->type);
     if (!rc)
         *ret = v;
     else if (v)
         value_destroy(v);
     return rc;
+}
+
+static int value_open(void **ret, const void *handle)
+{
+    shoal_reference reference;
+    int rc = shoal_value_reference(handle, &reference);
+    return rc ? rc : value_reopen(ret, &reference);
+}
+
+/* NULL: one that holds anything is the server's alone. */
+static const void *value_handle(void *object)
+{
+    return ((struct value *)object)->value;
 }
 
 /* Whoever of the family holds its lock is waited for. */
@@ -234,12 +245,15 @@ static const struct method value_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type value_type = {.name = "Value",
+                                        .proxy = "multiprocessing.ValueProxy",
+                                        .handle = value_handle,
                                         .type = TYPE_VALUE,
                                         .create = value_create,
                                         .destroy = value_destroy,
                                         .methods = value_methods,
                                         .repr = value_repr,
-                                        .open = value_open};
+                                        .open = value_open,
+                                        .reopen = value_reopen};
 
 /* ---- array ---- */
 
@@ -445,9 +459,11 @@ static const struct method array_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 const struct manager_type array_type = {.name = "Array",
+                                        .proxy = "multiprocessing.ArrayProxy",
                                         .type = TYPE_ARRAY,
                                         .create = array_create,
                                         .destroy = array_destroy,
                                         .methods = array_methods,
                                         .repr = array_repr,
-                                        .open = array_open};
+                                        .open = array_open,
+                                        .reopen = array_reopen};

@@ -164,6 +164,62 @@ TEST(manager_exports_what_the_family_has)
     shoal_lock_close(lock);
 }
 
+/* A list that the family has is the one that clients see, and what they nest in it is an object of the family. */
+TEST(manager_lists_are_the_familys_and_nest)
+{
+    shoal_list *list;
+    shoal_dict *inner;
+    shoal_any *item, *key = shoal_any_str("x"), *value;
+    const shoal_any *parts, *class;
+    shoal_reference reference;
+    const char *name;
+    int64_t n;
+    ASSERT_OK(shoal_list_create(&list, NULL));
+    ASSERT_OK(shoal_manager_create(&manager, NULL));
+    ASSERT_OK(shoal_manager_export(manager, "list", list));
+    start();
+    shoal_proxy *p = get("list", NULL), *dict = get("dict", NULL);
+    returns(p, "append", INT(7), "None");
+    ASSERT_OK(shoal_list_get_int(list, 0, &n));
+    ASSERT_EQ_INT(n, 7);
+    ASSERT_OK(shoal_list_append_int(list, 8));
+    returns(p, "__getitem__", INT(1), "8");
+    /* A dict of the family's in it comes to a client as a proxy. */
+    ASSERT_OK(shoal_dict_create(&inner, NULL));
+    item = shoal_any_object(inner);
+    ASSERT_OK(shoal_list_append(list, item));
+    shoal_any_free(item);
+    ASSERT_EQ_INT(shoal_proxy_call(p, "__getitem__", INT(2), &item, SHOAL_FOREVER), 0);
+    ASSERT_OK(shoal_any_as_construct(item, &name, &parts));
+    ASSERT_STR(name, "multiprocessing.RebuildProxy");
+    ASSERT_OK(shoal_any_at(parts, 0, &class));
+    ASSERT_OK(shoal_any_as_construct(class, &name, &parts));
+    ASSERT_STR(name, "multiprocessing.DictProxy");
+    /* And back again: the same one, for the family. */
+    returns(p, "append", shoal_any_tuple(item), "None");
+    ASSERT_OK(shoal_list_get(list, 3, &item));
+    ASSERT_OK(shoal_any_as_reference(item, &reference));
+    shoal_dict *again;
+    ASSERT_OK(shoal_dict_open(&again, &reference));
+    ASSERT_EQ_PTR(again, inner);
+    shoal_dict_close(again);
+    shoal_any_free(item);
+    /* Somebody of the family keeps others out for a while: a client waits, others are served. */
+    ASSERT_OK(shoal_list_acquire(list, SHOAL_FOREVER));
+    ASSERT_ERR(shoal_proxy_call(p, "append", INT(1), NULL, shoal_after(0.05)), -ETIMEDOUT);
+    returns(dict, "__setitem__", shoal_any_tuple(shoal_any_copy(key), shoal_any_int(1)), "None");
+    returns(p, "__len__", NULL, "4");
+    ASSERT_OK(shoal_list_release(list));
+    returns(dict, "__getitem__", shoal_any_tuple(shoal_any_copy(key)), "1");
+    value = shoal_any_free(key);
+    ASSERT_NULL(value);
+    shoal_proxy_close(p);
+    shoal_proxy_close(dict);
+    done();
+    shoal_dict_close(inner);
+    shoal_list_close(list);
+}
+
 /* ---- the ends of clients ---- */
 
 static _Atomic long *words;
