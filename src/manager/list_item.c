@@ -277,11 +277,12 @@ static int insert(const struct site *p, int64_t index, const struct item *item)
         return list_push(p, item, 1);
     struct part part;
     part_find(&r, &shape, shape.begin + (i < 0 ? 0 : i), &part);
-    size_t chunk = block_size((size_t)(part.to - part.from + 1) * 8);
+    size_t most = (chunk_room(CHUNK / 2) + chunk_room(CHUNK / 2 + 1)) * 8ul; /* two halves */
+    size_t n = (size_t)(part.to - part.from + 1);
+    /* One of several chunks may be a full one when all is made anew. */
+    size_t chunk = shape.count == 1 && n <= CHUNK ? block_size(n * 8) : most;
     if (i <= 0)
         chunk = (front_room(&shape, &part) ? front_room(&shape, &part) : CHUNK) * 8ul;
-    else if (chunk > CHUNK * 8)
-        chunk = CHUNK * 8ul + GRAIN * 2; /* two halves */
     change_begin(&c, p, p->stores);
     int rc = list_room(&c, item_room(item) + chunk + CHUNK_LEAST * 8 + dir_bytes(&shape, 2),
                        ONE_ENTRIES);
@@ -342,9 +343,9 @@ int list_take(const struct site *p, int64_t index)
         list_shrink(p);
         return 0;
     }
-    uint64_t bytes = front || back ? 0
-                                   : block_size((size_t)(part.to - part.from) * 8) +
-                                         CHUNK_LEAST * 8 + dir_bytes(&shape, 1);
+    size_t n = shape.count == 1 ? (size_t)(part.to - part.from) : CHUNK; /* as in insert */
+    uint64_t bytes =
+        front || back ? 0 : block_size(n * 8) + CHUNK_LEAST * 8 + dir_bytes(&shape, 1);
     const unsigned char *base = c.base;
     int rc = list_room(&c, bytes, ONE_ENTRIES);
     if (rc)

@@ -364,6 +364,39 @@ TEST(list_of_many_items_is_reached_everywhere)
     done();
 }
 
+/* Whatever is left of the arena: it is filled by and by. */
+TEST(list_chunk_that_is_parted_has_room_for_both_halves)
+{
+    enum { FULL = 512, WHERE = 300 };
+    char text[16] = "sixteen letters";
+
+    for (int k = 100; k < WHERE; k++) {
+        shoal_list *full;
+        int64_t number;
+        size_t size;
+        ASSERT_OK(shoal_list_create(&full, NULL));
+        for (int i = 0; i < FULL; i++)
+            ASSERT_OK(shoal_list_append_int(full, i));
+        for (int i = 0; i < k; i++)
+            ASSERT_OK(WITH(shoal_any_bytes(text, sizeof text), shoal_list_set(full, i, it)));
+        ASSERT_OK(WITH(shoal_any_int(-1), shoal_list_insert(full, WHERE, it)));
+        for (int i = 0; i < FULL / 4 - 1; i++)
+            ASSERT_OK(shoal_list_append_int(full, FULL + i));
+        for (int i = 0; i < 5; i++)
+            ASSERT_OK(WITH(shoal_any_bytes(text, sizeof text), shoal_list_set(full, i, it)));
+        for (int i = 0; i < k; i++) {
+            char bytes[sizeof text] = "";
+            ASSERT_OK(shoal_list_get_bytes(full, i, bytes, sizeof bytes, &size));
+            ASSERT_EQ_INT(memcmp(bytes, text, sizeof text), 0);
+        }
+        for (int i = k; i < FULL + FULL / 4; i++) {
+            ASSERT_OK(shoal_list_get_int(full, i, &number));
+            ASSERT_EQ_INT(number, i == WHERE ? -1 : i < WHERE ? i : i - 1);
+        }
+        shoal_list_close(full);
+    }
+}
+
 TEST(list_memory_follows_what_is_in_it)
 {
     setup();
