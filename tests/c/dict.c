@@ -121,6 +121,22 @@ TEST(dict_keys_may_have_no_bytes)
     done();
 }
 
+TEST(dict_large_floats_are_several_keys_of_one_update)
+{
+    shoal_dict *floats;
+    ASSERT_OK(shoal_dict_create(&floats, NULL));
+    shoal_any *entries = shoal_any_dict(shoal_any_float(300 * 1e300), shoal_any_int(300));
+    for (int i = 301; i < 304; i++)
+        ASSERT_OK(shoal_any_put(entries, shoal_any_float(i * 1e300), shoal_any_int(i)));
+    ASSERT_OK(WITH(entries, shoal_dict_update(floats, it)));
+    for (int i = 300; i < 304; i++) {
+        shoal_any *value;
+        ASSERT_OK(WITH(shoal_any_float(i * 1e300), shoal_dict_get(floats, it, &value)));
+        ASSERT_SAME(value, shoal_any_int(i));
+    }
+    shoal_dict_close(floats);
+}
+
 TEST(dict_takes_only_keys_that_can_be_hashed)
 {
     shoal_lock *lock;
