@@ -345,6 +345,21 @@ TEST(dict_of_many_entries_finds_each)
     done();
 }
 
+TEST(dict_is_updated_with_a_million_entries)
+{
+    enum { MILLION = 1100000 };
+    shoal_dict *full;
+    shoal_any **items = calloc(2ul * MILLION, sizeof(*items));
+    ASSERT_NOT_NULL(items);
+    ASSERT_OK(shoal_dict_create(&full, NULL));
+    for (int i = 0; i < 2 * MILLION; i++)
+        items[i] = shoal_any_int(i / 2);
+    ASSERT_OK(WITH(shoal_any_dict_from(items, 2ul * MILLION), shoal_dict_update(full, it)));
+    ASSERT_EQ_INT(shoal_dict_length(full), MILLION);
+    shoal_dict_close(full);
+    free(items);
+}
+
 TEST(dict_bytes_and_ints_go_in_and_out_without_anys)
 {
     setup();

@@ -364,6 +364,23 @@ TEST(list_of_many_items_is_reached_everywhere)
     done();
 }
 
+TEST(list_of_millions_of_items_is_cleared)
+{
+    enum { MILLIONS = 2200000 };
+    shoal_list *full;
+    shoal_any **items = calloc(MILLIONS, sizeof(*items));
+    ASSERT_NOT_NULL(items);
+    ASSERT_OK(shoal_list_create(&full, NULL));
+    for (int i = 0; i < MILLIONS; i++)
+        items[i] = shoal_any_int(i);
+    ASSERT_OK(WITH(shoal_any_list_from(items, MILLIONS), shoal_list_extend(full, it)));
+    ASSERT_EQ_INT(shoal_list_length(full), MILLIONS);
+    ASSERT_OK(shoal_list_clear(full));
+    ASSERT_EQ_INT(shoal_list_length(full), 0);
+    shoal_list_close(full);
+    free(items);
+}
+
 /* Whatever is left of the arena: it is filled by and by. */
 TEST(list_chunk_that_is_parted_has_room_for_both_halves)
 {
