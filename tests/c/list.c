@@ -364,6 +364,47 @@ TEST(list_of_many_items_is_reached_everywhere)
     done();
 }
 
+/* As if each of those who took the last items had died before he made the list anew. */
+TEST(list_that_was_emptied_by_the_dead_goes_on)
+{
+    enum { TAKEN = 3200, FRONT = 300, LAST = TAKEN + 2400 };
+    struct site site;
+    char text[2000] = "";
+    uint64_t capacity;
+    int64_t number;
+
+    setup();
+    for (int i = 0; i < 512; i++)
+        ASSERT_OK(shoal_list_append_int(list, i));
+    for (int i = 0; i < 11; i++) /* so that there is room for another chunk */
+        ASSERT_OK(WITH(shoal_any_bytes(text, sizeof(text)), shoal_list_set(list, i, it)));
+    site_at(&site, handle_of(list)->header);
+    unsigned now = atomic_load(&site.stores->state) >> 3 & 3;
+    struct list_root *root = (void *)store_run(site.stores, now, &capacity);
+    ASSERT_NOT_NULL(root);
+    atomic_store(&root->begin, atomic_load(&root->end));
+    int last = 0, first = 0;
+    while (last < 1500)
+        ASSERT_OK(shoal_list_append_int(list, last++));
+    for (; first < 600; first++)
+        ASSERT_OK(shoal_list_pop(list, 0, NULL));
+    while (last < 2600)
+        ASSERT_OK(shoal_list_append_int(list, last++));
+    for (; first < TAKEN; first++) {
+        ASSERT_OK(shoal_list_pop(list, 0, NULL));
+        ASSERT_OK(shoal_list_append_int(list, last++));
+    }
+    for (int i = 1; i <= FRONT; i++)
+        ASSERT_OK(WITH(shoal_any_int(-i), shoal_list_insert(list, 0, it)));
+    while (last < LAST)
+        ASSERT_OK(shoal_list_append_int(list, last++));
+    for (int i = 0; i < FRONT + LAST - TAKEN; i++) {
+        ASSERT_OK(shoal_list_get_int(list, i, &number));
+        ASSERT_EQ_INT(number, i < FRONT ? i - FRONT : TAKEN + i - FRONT);
+    }
+    done();
+}
+
 TEST(list_of_millions_of_items_is_cleared)
 {
     enum { MILLIONS = 2200000 };
