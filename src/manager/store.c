@@ -300,6 +300,7 @@ __attribute__((noinline)) static int lock_slow(const struct site *p, struct stor
             return fail(-EDEADLK, "%s: a signal handler interrupted a call for this very object",
                         p->call);
         inside++;
+        atomic_thread_fence(memory_order_release); /* as in store_lock */
         return 0;
     }
     do
@@ -309,8 +310,11 @@ __attribute__((noinline)) static int lock_slow(const struct site *p, struct stor
         return rc;
     inside++;
     atomic_thread_fence(memory_order_release);
-    if (rc == SHOAL_OWNER_DIED)
+    if (rc == SHOAL_OWNER_DIED) {
         recover(p, s);
+        /* The next journal lies where that one was, in which somebody may be reading still. */
+        atomic_thread_fence(memory_order_release);
+    }
     return 0;
 }
 
