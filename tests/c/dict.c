@@ -381,6 +381,11 @@ TEST(dict_bytes_and_ints_go_in_and_out_without_anys)
     ASSERT_EQ_INT(int_of("n"), INT64_MIN);
     ASSERT_OK(shoal_dict_add_int(dict, "n", 1, 1, &n));
     ASSERT_EQ_INT(n, INT64_MIN + 1);
+    shoal_any *half = shoal_any_float(2.5);
+    ASSERT_OK(WITH(shoal_any_bytes("half", 4), shoal_dict_set(dict, it, half)));
+    ASSERT_ERR(shoal_dict_add_int(dict, "half", 4, 1, &n), -EINVAL);
+    ASSERT_OK(shoal_dict_delete_bytes(dict, "half", 4));
+    shoal_any_free(half);
     ASSERT_OK(shoal_dict_add_int(dict, "new", 3, 5, &n));
     ASSERT_EQ_INT(n, 5);
     ASSERT_ERR(shoal_dict_get_bytes(dict, "n", 1, out, sizeof out, &size), -EINVAL);
