@@ -147,8 +147,8 @@ static bool look_at_range(const struct reading *r, void *argument)
     if (range->length < 0 || (uint64_t)range->length > r->capacity / 8)
         return false;
     slice_resolve(range->slice, range->length, &start, &step, &count);
-    for (int64_t n = 0, i = start; n < count; n++, i += step) {
-        int64_t number = shape.begin + i;
+    for (int64_t n = 0; n < count; n++) {
+        int64_t number = shape.begin + start + n * step;
         if ((number < part.from || number >= part.to) && part_find(r, &shape, number, &part) < 0)
             return false;
         if (!shot_add(range->shot, r, reading_word(r, place_of(&part, number)), &range->rc))

@@ -495,6 +495,21 @@ TEST(list_sorts_as_python_does)
     done();
 }
 
+/* With the sanitizers: nothing is counted beyond them. */
+TEST(list_slice_steps_may_be_as_large_as_numbers_are)
+{
+    setup();
+    shoal_any *any;
+    fill(3);
+    shoal_slice slice = {2, SHOAL_OMITTED, INT64_MAX};
+    ASSERT_OK(shoal_list_slice(list, &slice, &any));
+    ASSERT_SAME(any, shoal_any_list(shoal_any_int(2)));
+    slice = (shoal_slice){1, SHOAL_OMITTED, -INT64_MAX};
+    ASSERT_OK(shoal_list_slice(list, &slice, &any));
+    ASSERT_SAME(any, shoal_any_list(shoal_any_int(1)));
+    done();
+}
+
 TEST(list_searches_by_equality)
 {
     setup();
