@@ -76,8 +76,12 @@ static int add_it(const struct site *p, const struct fetched *old, struct item *
     shoal_any_free(made);
     if (!rc && t->ret)
         rc = word_any(new->word, &new->raw, new->size, t->ret, p->call);
-    if (!rc && t->plain && word_number(new->word, &new->raw, &number))
+    if (!rc && t->plain) {
+        word_number(new->word, &new->raw, &number);
+        if (number.kind != SHOAL_ANY_INT)
+            rc = fail(-EINVAL, "%s: the value is no int of 64 bits", p->call);
         t->sum = number.integer;
+    }
     return rc ? rc : DICT_PUT;
 }
 

@@ -317,8 +317,10 @@ static int room_for_all(const struct site *p, struct change changes[], const str
             rc = dict_room(&here, bytes[i], many[i] * PUT_ENTRIES, many[i]);
             changes[i] = here;
         } else if (many[i]) {
-            rc = dict_rebuild(&changes[i], &here, bytes[i], many[i] * 2 + PUT_ENTRIES, many[i],
-                              NULL, NULL);
+            /* notes of messages, of which there are not more at a time */
+            uint32_t notes = many[i] < MOST_OBJECTS / 2 ? many[i] * 2 : MOST_OBJECTS;
+            rc = dict_rebuild(&changes[i], &here, bytes[i], notes + PUT_ENTRIES, many[i], NULL,
+                              NULL);
         }
         if (rc)
             return rc;

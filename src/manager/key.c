@@ -141,7 +141,7 @@ static void of_int(struct key *key, int64_t value)
     key->size = sizeof value;
 }
 
-/* False: it has items, or a float's bytes do not fit. Big floats are left to put_float. */
+/* False: it has items. The bytes of a large float last until the next one of the thread. */
 static bool shallow(struct key *key, const shoal_any *a)
 {
     static _Thread_local unsigned char big[BIG_FLOAT];
@@ -224,6 +224,14 @@ int key_of_any(struct key *ret, const struct site *p, const shoal_any *any)
         ret->bytes = ret->made = out.at;
         ret->size = out.size;
         rc = out.rc;
+    }
+    if (plain && any->kind == SHOAL_ANY_FLOAT && ret->kind == KEY_INT && ret->bytes != ret->few) {
+        /* there may be other keys before this one is put */
+        void *own = malloc(ret->size);
+        if (own)
+            ret->bytes = ret->made = memcpy(own, ret->bytes, ret->size);
+        else
+            rc = -ENOMEM;
     }
     if (!rc && (!plain || any->kind == SHOAL_ANY_BOOL ||
                 (any->kind == SHOAL_ANY_FLOAT && ret->kind == KEY_INT)))

@@ -147,8 +147,8 @@ static bool look_at_range(const struct reading *r, void *argument)
     if (range->length < 0 || (uint64_t)range->length > r->capacity / 8)
         return false;
     slice_resolve(range->slice, range->length, &start, &step, &count);
-    for (int64_t n = 0, i = start; n < count; n++, i += step) {
-        int64_t number = shape.begin + i;
+    for (int64_t n = 0; n < count; n++) {
+        int64_t number = shape.begin + start + n * step;
         if ((number < part.from || number >= part.to) && part_find(r, &shape, number, &part) < 0)
             return false;
         if (!shot_add(range->shot, r, reading_word(r, place_of(&part, number)), &range->rc))
@@ -213,7 +213,7 @@ int list_remake(const struct site *p, const struct pieces *pieces, const struct 
     struct store *s = p->stores;
     struct change c, from;
     uint64_t at, parts = (pieces->count + CHUNK - 1) / CHUNK, need = 0;
-    uint32_t notes = out ? (uint32_t)out->count : 0;
+    uint32_t notes = 0; /* of messages, so not many */
     size_t size;
     change_begin(&from, p, s);
     for (size_t i = 0; i < pieces->count; i++) {
@@ -224,6 +224,8 @@ int list_remake(const struct site *p, const struct pieces *pieces, const struct 
             need += block_size(size);
         notes += piece->item && word_is_message(piece->item->word);
     }
+    for (size_t i = 0; out && i < out->count; i++)
+        notes += word_is_message(out->at[i].word);
     uint32_t spare = (uint32_t)(parts / 2 + 2);
     need += block_size((parts + spare) * DIR_ENTRY) + parts * CHUNK * 8;
     if (parts == 1)

@@ -277,11 +277,12 @@ static int insert(const struct site *p, int64_t index, const struct item *item)
         return list_push(p, item, 1);
     struct part part;
     part_find(&r, &shape, shape.begin + (i < 0 ? 0 : i), &part);
-    size_t chunk = block_size((size_t)(part.to - part.from + 1) * 8);
+    size_t most = (chunk_room(CHUNK / 2) + chunk_room(CHUNK / 2 + 1)) * 8ul; /* two halves */
+    size_t n = (size_t)(part.to - part.from + 1);
+    /* One of several chunks may be a full one when all is made anew. */
+    size_t chunk = shape.count == 1 && n <= CHUNK ? block_size(n * 8) : most;
     if (i <= 0)
         chunk = (front_room(&shape, &part) ? front_room(&shape, &part) : CHUNK) * 8ul;
-    else if (chunk > CHUNK * 8)
-        chunk = CHUNK * 8ul + GRAIN * 2; /* two halves */
     change_begin(&c, p, p->stores);
     int rc = list_room(&c, item_room(item) + chunk + CHUNK_LEAST * 8 + dir_bytes(&shape, 2),
                        ONE_ENTRIES);
@@ -313,12 +314,18 @@ static void take_between(struct change *c, const struct reading *r, struct shape
     change_set(c, LIST_AT(end), (uint64_t)(shape->end - 1));
 }
 
-/* The chunk at an end that has no item any more. */
-static void drop_part(struct change *c, const struct shape *shape, const struct part *part,
-                      bool front)
+/* The chunks at an end that have no item any more: the i-th, and those before it, if it is the beginning. There is one before it
+ * if somebody died who had taken the last item of a list, and not made it anew. */
+static void drop_parts(struct change *c, const struct reading *r, const struct shape *shape,
+                       uint32_t i, bool front)
 {
-    change_set(c, LIST_AT(span), PAIR(shape->first + front, shape->count - 1));
-    block_free(c, part->at, part->room * 8ul);
+    struct part part;
+    uint32_t from = front ? 0 : i, n = i + 1 - from;
+    for (uint32_t k = from; k <= i; k++) {
+        part_read(r, shape, k, &part);
+        block_free(c, part.at, part.room * 8ul);
+    }
+    change_set(c, LIST_AT(span), PAIR(shape->first + (front ? n : 0), shape->count - n));
 }
 
 int list_take(const struct site *p, int64_t index)
@@ -331,7 +338,7 @@ int list_take(const struct site *p, int64_t index)
     shape_read(&r, &shape);
     int64_t number = shape.begin + index;
     bool front = !index, back = number == shape.end - 1;
-    part_find(&r, &shape, number, &part);
+    int64_t i = part_find(&r, &shape, number, &part);
     uint64_t word = reading_word(&r, place_of(&part, number));
     bool empties = part.to - part.from == 1 && shape.count > 1;
     change_begin(&c, p, p->stores);
@@ -342,9 +349,9 @@ int list_take(const struct site *p, int64_t index)
         list_shrink(p);
         return 0;
     }
-    uint64_t bytes = front || back ? 0
-                                   : block_size((size_t)(part.to - part.from) * 8) +
-                                         CHUNK_LEAST * 8 + dir_bytes(&shape, 1);
+    size_t n = shape.count == 1 ? (size_t)(part.to - part.from) : CHUNK; /* as in insert */
+    uint64_t bytes =
+        front || back ? 0 : block_size(n * 8) + CHUNK_LEAST * 8 + dir_bytes(&shape, 1);
     const unsigned char *base = c.base;
     int rc = list_room(&c, bytes, ONE_ENTRIES);
     if (rc)
@@ -353,7 +360,7 @@ int list_take(const struct site *p, int64_t index)
         store_read(p, p->stores, &r);
         shape_read(&r, &shape);
         number = shape.begin + index;
-        part_find(&r, &shape, number, &part);
+        i = part_find(&r, &shape, number, &part);
         word = reading_word(&r, place_of(&part, number));
         empties = part.to - part.from == 1 && shape.count > 1;
         value = (uint64_t)(front ? shape.begin + 1 : shape.end - 1);
@@ -361,7 +368,7 @@ int list_take(const struct site *p, int64_t index)
     if (front || back) {
         change_set(&c, end, value);
         if (empties)
-            drop_part(&c, &shape, &part, front);
+            drop_parts(&c, &r, &shape, (uint32_t)i, front);
     } else {
         take_between(&c, &r, &shape, number);
     }

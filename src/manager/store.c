@@ -219,14 +219,9 @@ static uint64_t limit_of(unsigned char *base)
     return base ? atomic_load_explicit(&arena_of(base)->limit, memory_order_relaxed) : 0;
 }
 
-void store_finish(const struct site *p, struct store *s)
+/* The words of a journal. */
+static void apply(unsigned char *base, uint64_t limit, uint32_t count)
 {
-    uint64_t state = state_load(s), capacity;
-    unsigned now = now_of(state), next = next_of(state);
-    uint32_t count = count_of(state);
-    unsigned char *base = arena_at(p, s, next, &capacity);
-    uint64_t limit = limit_of(base);
-    bool notes = count && atomic_load_explicit(&s->filled, memory_order_relaxed);
     for (uint32_t i = 0; i < count; i++) {
         const struct entry *e = entry_at(base, limit, i);
         uint64_t where = atomic_load_explicit(&e->where, memory_order_relaxed);
@@ -235,6 +230,17 @@ void store_finish(const struct site *p, struct store *s)
                                   atomic_load_explicit(&e->value, memory_order_relaxed),
                                   memory_order_relaxed);
     }
+}
+
+void store_finish(const struct site *p, struct store *s)
+{
+    uint64_t state = state_load(s), capacity;
+    unsigned now = now_of(state), next = next_of(state);
+    uint32_t count = count_of(state);
+    unsigned char *base = arena_at(p, s, next, &capacity);
+    uint64_t limit = limit_of(base);
+    bool notes = count && atomic_load_explicit(&s->filled, memory_order_relaxed);
+    apply(base, limit, count);
     if (notes && !MUTANT(302))
         let_go_all(p, base, limit, count, ENTRY_OUT);
     /* Before the state: whoever finds IDLE takes notes for those of a change that was not committed. */
@@ -294,6 +300,7 @@ __attribute__((noinline)) static int lock_slow(const struct site *p, struct stor
             return fail(-EDEADLK, "%s: a signal handler interrupted a call for this very object",
                         p->call);
         inside++;
+        atomic_thread_fence(memory_order_release); /* as in store_lock */
         return 0;
     }
     do
@@ -303,8 +310,11 @@ __attribute__((noinline)) static int lock_slow(const struct site *p, struct stor
         return rc;
     inside++;
     atomic_thread_fence(memory_order_release);
-    if (rc == SHOAL_OWNER_DIED)
+    if (rc == SHOAL_OWNER_DIED) {
         recover(p, s);
+        /* The next journal lies where that one was, in which somebody may be reading still. */
+        atomic_thread_fence(memory_order_release);
+    }
     return 0;
 }
 
@@ -711,9 +721,15 @@ void store_destroy(const struct site *p, uint32_t slot,
             r.base = arena_at(p, s, which, &r.capacity);
             if (!r.base || (which != now_of(state) && which != next_of(state) && !filled))
                 continue;
-            uint64_t limit = limit_of((unsigned char *)(uintptr_t)r.base);
-            if (limit <= r.capacity && limit % GRAIN == 0)
-                drop_entries(r.base, limit, count, limit, &e);
+            unsigned char *base = (unsigned char *)(uintptr_t)r.base;
+            uint64_t limit = limit_of(base);
+            if (limit <= r.capacity && limit % GRAIN == 0) {
+                /* Half of a change leads nowhere. */
+                if (which == next_of(state) && store_decided(p, s, state) &&
+                    count_of(state) * sizeof(struct entry) <= limit)
+                    apply(base, limit, count_of(state));
+                drop_entries(base, limit, count, limit, &e);
+            }
             if (which == now_of(state) || which == next_of(state))
                 each(&r, drop, &e);
         }

@@ -121,6 +121,22 @@ TEST(dict_keys_may_have_no_bytes)
     done();
 }
 
+TEST(dict_large_floats_are_several_keys_of_one_update)
+{
+    shoal_dict *floats;
+    ASSERT_OK(shoal_dict_create(&floats, NULL));
+    shoal_any *entries = shoal_any_dict(shoal_any_float(300 * 1e300), shoal_any_int(300));
+    for (int i = 301; i < 304; i++)
+        ASSERT_OK(shoal_any_put(entries, shoal_any_float(i * 1e300), shoal_any_int(i)));
+    ASSERT_OK(WITH(entries, shoal_dict_update(floats, it)));
+    for (int i = 300; i < 304; i++) {
+        shoal_any *value;
+        ASSERT_OK(WITH(shoal_any_float(i * 1e300), shoal_dict_get(floats, it, &value)));
+        ASSERT_SAME(value, shoal_any_int(i));
+    }
+    shoal_dict_close(floats);
+}
+
 TEST(dict_takes_only_keys_that_can_be_hashed)
 {
     shoal_lock *lock;
@@ -329,6 +345,21 @@ TEST(dict_of_many_entries_finds_each)
     done();
 }
 
+TEST(dict_is_updated_with_a_million_entries)
+{
+    enum { MILLION = 1100000 };
+    shoal_dict *full;
+    shoal_any **items = calloc(2ul * MILLION, sizeof(*items));
+    ASSERT_NOT_NULL(items);
+    ASSERT_OK(shoal_dict_create(&full, NULL));
+    for (int i = 0; i < 2 * MILLION; i++)
+        items[i] = shoal_any_int(i / 2);
+    ASSERT_OK(WITH(shoal_any_dict_from(items, 2ul * MILLION), shoal_dict_update(full, it)));
+    ASSERT_EQ_INT(shoal_dict_length(full), MILLION);
+    shoal_dict_close(full);
+    free(items);
+}
+
 TEST(dict_bytes_and_ints_go_in_and_out_without_anys)
 {
     setup();
@@ -350,6 +381,11 @@ TEST(dict_bytes_and_ints_go_in_and_out_without_anys)
     ASSERT_EQ_INT(int_of("n"), INT64_MIN);
     ASSERT_OK(shoal_dict_add_int(dict, "n", 1, 1, &n));
     ASSERT_EQ_INT(n, INT64_MIN + 1);
+    shoal_any *half = shoal_any_float(2.5);
+    ASSERT_OK(WITH(shoal_any_bytes("half", 4), shoal_dict_set(dict, it, half)));
+    ASSERT_ERR(shoal_dict_add_int(dict, "half", 4, 1, &n), -EINVAL);
+    ASSERT_OK(shoal_dict_delete_bytes(dict, "half", 4));
+    shoal_any_free(half);
     ASSERT_OK(shoal_dict_add_int(dict, "new", 3, 5, &n));
     ASSERT_EQ_INT(n, 5);
     ASSERT_ERR(shoal_dict_get_bytes(dict, "n", 1, out, sizeof out, &size), -EINVAL);

@@ -364,6 +364,97 @@ TEST(list_of_many_items_is_reached_everywhere)
     done();
 }
 
+/* As if each of those who took the last items had died before he made the list anew. */
+TEST(list_that_was_emptied_by_the_dead_goes_on)
+{
+    enum { TAKEN = 3200, FRONT = 300, LAST = TAKEN + 2400 };
+    struct site site;
+    char text[2000] = "";
+    uint64_t capacity;
+    int64_t number;
+
+    setup();
+    for (int i = 0; i < 512; i++)
+        ASSERT_OK(shoal_list_append_int(list, i));
+    for (int i = 0; i < 11; i++) /* so that there is room for another chunk */
+        ASSERT_OK(WITH(shoal_any_bytes(text, sizeof(text)), shoal_list_set(list, i, it)));
+    site_at(&site, handle_of(list)->header);
+    unsigned now = atomic_load(&site.stores->state) >> 3 & 3;
+    struct list_root *root = (void *)store_run(site.stores, now, &capacity);
+    ASSERT_NOT_NULL(root);
+    atomic_store(&root->begin, atomic_load(&root->end));
+    int last = 0, first = 0;
+    while (last < 1500)
+        ASSERT_OK(shoal_list_append_int(list, last++));
+    for (; first < 600; first++)
+        ASSERT_OK(shoal_list_pop(list, 0, NULL));
+    while (last < 2600)
+        ASSERT_OK(shoal_list_append_int(list, last++));
+    for (; first < TAKEN; first++) {
+        ASSERT_OK(shoal_list_pop(list, 0, NULL));
+        ASSERT_OK(shoal_list_append_int(list, last++));
+    }
+    for (int i = 1; i <= FRONT; i++)
+        ASSERT_OK(WITH(shoal_any_int(-i), shoal_list_insert(list, 0, it)));
+    while (last < LAST)
+        ASSERT_OK(shoal_list_append_int(list, last++));
+    for (int i = 0; i < FRONT + LAST - TAKEN; i++) {
+        ASSERT_OK(shoal_list_get_int(list, i, &number));
+        ASSERT_EQ_INT(number, i < FRONT ? i - FRONT : TAKEN + i - FRONT);
+    }
+    done();
+}
+
+TEST(list_of_millions_of_items_is_cleared)
+{
+    enum { MILLIONS = 2200000 };
+    shoal_list *full;
+    shoal_any **items = calloc(MILLIONS, sizeof(*items));
+    ASSERT_NOT_NULL(items);
+    ASSERT_OK(shoal_list_create(&full, NULL));
+    for (int i = 0; i < MILLIONS; i++)
+        items[i] = shoal_any_int(i);
+    ASSERT_OK(WITH(shoal_any_list_from(items, MILLIONS), shoal_list_extend(full, it)));
+    ASSERT_EQ_INT(shoal_list_length(full), MILLIONS);
+    ASSERT_OK(shoal_list_clear(full));
+    ASSERT_EQ_INT(shoal_list_length(full), 0);
+    shoal_list_close(full);
+    free(items);
+}
+
+/* Whatever is left of the arena: it is filled by and by. */
+TEST(list_chunk_that_is_parted_has_room_for_both_halves)
+{
+    enum { FULL = 512, WHERE = 300 };
+    char text[16] = "sixteen letters";
+
+    for (int k = 100; k < WHERE; k++) {
+        shoal_list *full;
+        int64_t number;
+        size_t size;
+        ASSERT_OK(shoal_list_create(&full, NULL));
+        for (int i = 0; i < FULL; i++)
+            ASSERT_OK(shoal_list_append_int(full, i));
+        for (int i = 0; i < k; i++)
+            ASSERT_OK(WITH(shoal_any_bytes(text, sizeof text), shoal_list_set(full, i, it)));
+        ASSERT_OK(WITH(shoal_any_int(-1), shoal_list_insert(full, WHERE, it)));
+        for (int i = 0; i < FULL / 4 - 1; i++)
+            ASSERT_OK(shoal_list_append_int(full, FULL + i));
+        for (int i = 0; i < 5; i++)
+            ASSERT_OK(WITH(shoal_any_bytes(text, sizeof text), shoal_list_set(full, i, it)));
+        for (int i = 0; i < k; i++) {
+            char bytes[sizeof text] = "";
+            ASSERT_OK(shoal_list_get_bytes(full, i, bytes, sizeof bytes, &size));
+            ASSERT_EQ_INT(memcmp(bytes, text, sizeof text), 0);
+        }
+        for (int i = k; i < FULL + FULL / 4; i++) {
+            ASSERT_OK(shoal_list_get_int(full, i, &number));
+            ASSERT_EQ_INT(number, i == WHERE ? -1 : i < WHERE ? i : i - 1);
+        }
+        shoal_list_close(full);
+    }
+}
+
 TEST(list_memory_follows_what_is_in_it)
 {
     setup();
@@ -401,6 +492,21 @@ TEST(list_sorts_as_python_does)
     APPEND(shoal_any_str("text"));
     ASSERT_ERR(shoal_list_sort(list, 0), -EINVAL);
     ASSERT_EQ_INT(int_at(0), 3);
+    done();
+}
+
+/* With the sanitizers: nothing is counted beyond them. */
+TEST(list_slice_steps_may_be_as_large_as_numbers_are)
+{
+    setup();
+    shoal_any *any;
+    fill(3);
+    shoal_slice slice = {2, SHOAL_OMITTED, INT64_MAX};
+    ASSERT_OK(shoal_list_slice(list, &slice, &any));
+    ASSERT_SAME(any, shoal_any_list(shoal_any_int(2)));
+    slice = (shoal_slice){1, SHOAL_OMITTED, -INT64_MAX};
+    ASSERT_OK(shoal_list_slice(list, &slice, &any));
+    ASSERT_SAME(any, shoal_any_list(shoal_any_int(1)));
     done();
 }
 

@@ -757,3 +757,50 @@ static void *dict_counted_setup(void)
 KILL_SCENARIO(dict_counted_beside_changes, .setup = dict_counted_setup, .prepare = family_prepare,
               .victim = count_all, .survivor = put_all, .survivors = 1, .stopped = put_all,
               .final = finish_counting, .flags = KILL_EVERY_INSTRUCTION);
+
+/* ---- held by nobody else: it ends with who dies, half changed ---- */
+
+static void *alone_setup(void)
+{
+    struct state *s = calloc(1, sizeof(*s));
+
+    ASSERT_NOT_NULL(s);
+    s->note = family_begin(NET_OFF);
+    family_ready(s->note);
+    return s;
+}
+
+static void make_alone(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    ASSERT_OK(shoal_list_create(&s->thing.list, NULL));
+    for (int i = 0; i < 8; i++)
+        ASSERT_OK(WITH(LONG_TEXT('a' + i), shoal_list_append(s->thing.list, it)));
+}
+
+static void insert_alone(void *p)
+{
+    struct state *s = p;
+
+    insert_first(&s->thing);
+}
+
+static void look_for_the_dead(void *p, int i)
+{
+    (void)p;
+    (void)i;
+    family_look();
+}
+
+static void finish_alone(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    family_check(s->note->before);
+}
+
+KILL_SCENARIO(list_ends_half_changed, .setup = alone_setup, .prepare = make_alone,
+              .victim = insert_alone, .survivor = look_for_the_dead, .final = finish_alone);
