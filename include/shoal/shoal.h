@@ -2,6 +2,7 @@
 #ifndef SHOAL_SHOAL_H
 #define SHOAL_SHOAL_H
 #include <shoal/any.h>
+#include <shoal/csp.h>
 #include <shoal/error.h>
 #include <shoal/inspect.h>
 #include <shoal/memory.h>

@@ -1,5 +1,6 @@
 /* Objects of a snapshot: those that live, who has them open, and what their types tell. */
 #include "inspect/inspect.h"
+#include "csp/channel.h"
 #include "message/message.h"
 #include "pool/units.h"
 #include "sync/sync.h"
@@ -26,6 +27,8 @@ static const struct {
     [TYPE_PIPE] = {"pipe", pipe_describe},
     [TYPE_END] = {"connection", pipe_end_describe},
     [TYPE_POOL] = {"pool", pool_describe},
+    [TYPE_CHANNEL] = {"channel", channel_describe},
+    [TYPE_CHANNEL_END] = {"channel end", channel_end_describe},
 };
 
 const char *object_type_name(unsigned type)

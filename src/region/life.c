@@ -12,14 +12,23 @@
 #include <string.h>
 
 static const struct type_repair *const life_types[TYPES] = {
-    [TYPE_LOCK] = &lock_repair,           [TYPE_RLOCK] = &rlock_repair,
-    [TYPE_ONCE] = &once_repair,           [TYPE_EVENT] = &event_repair,
-    [TYPE_CONDITION] = &condition_repair, [TYPE_BARRIER] = &barrier_repair,
-    [TYPE_SEMAPHORE] = &semaphore_repair, [TYPE_RWLOCK] = &rwlock_repair,
-    [TYPE_MESSAGE] = &message_repair,     [TYPE_QUEUE] = &queue_repair,
-    [TYPE_PIPE] = &pipe_repair,           [TYPE_END] = &pipe_end_repair,
-    [TYPE_VALUE] = &value_repair,         [TYPE_ARRAY] = &value_repair,
+    [TYPE_LOCK] = &lock_repair,
+    [TYPE_RLOCK] = &rlock_repair,
+    [TYPE_ONCE] = &once_repair,
+    [TYPE_EVENT] = &event_repair,
+    [TYPE_CONDITION] = &condition_repair,
+    [TYPE_BARRIER] = &barrier_repair,
+    [TYPE_SEMAPHORE] = &semaphore_repair,
+    [TYPE_RWLOCK] = &rwlock_repair,
+    [TYPE_MESSAGE] = &message_repair,
+    [TYPE_QUEUE] = &queue_repair,
+    [TYPE_PIPE] = &pipe_repair,
+    [TYPE_END] = &pipe_end_repair,
+    [TYPE_VALUE] = &value_repair,
+    [TYPE_ARRAY] = &value_repair,
     [TYPE_POOL] = &pool_repair,
+    [TYPE_CHANNEL] = &channel_repair,
+    [TYPE_CHANNEL_END] = &channel_end_repair,
 };
 void (*life_on_death)(int32_t pid, const char *name);
 

@@ -86,6 +86,8 @@ enum type {
     TYPE_PIPE,
     TYPE_END, /* of a pipe */
     TYPE_POOL,
+    TYPE_CHANNEL,
+    TYPE_CHANNEL_END,
     TYPES = 64
 };
 struct type_repair {
@@ -135,5 +137,6 @@ extern const struct type_repair condition_repair, barrier_repair;
 extern const struct type_repair value_repair;
 extern const struct type_repair message_repair, queue_repair, pipe_repair, pipe_end_repair;
 extern const struct type_repair pool_repair;
+extern const struct type_repair channel_repair, channel_end_repair;
 
 #endif
