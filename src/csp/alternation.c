@@ -36,7 +36,8 @@
  * repairer takes the word back to PRIVATE and clears the cells (end.c), before the dead's messages are given up. MET and dead: a writer's message
  * was received, a reader's is gone with it. A repairer that dies: all of this can be done again.
  * Stops. A party that is stopped while PRIVATE is met by nobody and keeps nobody: those who cannot find it wait for others. When it
- * goes on it meets them, or offers. One that is stopped while WAITING can be met. In no step does anybody wait for another's next step.
+ * goes on it meets them, or offers. One that is stopped while WAITING can be met; one that is stopped between meeting another and waking
+ * it leaves that asleep until whoever else comes there wakes it (wake_met), or the net does. In no step does anybody wait for another's next step.
  *
  * Which cache lines move: the reader's cell (the channel's first row), its word, the writer's box; that is all there and back.
  */
@@ -298,6 +299,26 @@ static bool look(const struct choice *a)
     return false;
 }
 
+/* Whoever waits there and has been met by one that is stopped before it could wake him is woken now: the caller, who
+ * would meet him again, is about to sleep. */
+static void wake_met(const struct choice *a)
+{
+    for (unsigned i = 0; i < a->n; i++) {
+        const struct offer *o = &a->offers[i];
+        enum side side = o->side == READER ? WRITER : READER;
+        uint32_t high = o->channel && !o->buffered ? atomic_load(&o->c->cells[side]) : 0;
+        for (uint32_t k = 0; k < high && !MUTANT(410); k++) {
+            const struct row *row = channel_row(o->c, k);
+            uint64_t offer = row ? atomic_load(&row->cells[side].offer) : 0;
+            if (!offer)
+                continue;
+            uint64_t word = atomic_load(&offer_party(offer)->word);
+            if (word_state(word) == MET)
+                party_wake(offer_party(offer), word);
+        }
+    }
+}
+
 /* ---- offering ---- */
 
 static int enrol_one(struct choice *a, struct offer *o, unsigned guard)
@@ -412,6 +433,7 @@ static int sleep_on(struct choice *a)
             continue;
         if (!MUTANT(406) && look(a))
             break;
+        wake_met(a);
         rc = wait_park(&w, party_futex(a->me), (uint32_t)word | SLEEPING,
                        sooner(a->deadline, a->until));
         if (rc)
