@@ -448,10 +448,10 @@ static int await(struct choice *a)
 {
     uint64_t word = word_of(a->sequence, WAITING);
     announce(a);
-    if (MUTANT(407) && look(a))
+    if (MUTANT(406) && look(a))
         return 0;
     atomic_exchange(&a->me->word, word);
-    bool ready = !MUTANT(407) && look(a);
+    bool ready = !MUTANT(406) && look(a);
     /* Two that have offered at the same time: one of them gives way. */
     for (uint32_t i = 0; ready && i < (a->number & 7) * 8; i++) {
         os_pause();

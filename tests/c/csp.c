@@ -62,6 +62,17 @@ TEST(csp_nobody_there_is_told_at_once_or_at_the_deadline)
     done();
 }
 
+/* What is over leaves nothing behind: there is room for some 5,000 who wait. */
+TEST(csp_reads_in_vain_leave_nothing)
+{
+    char byte;
+    size_t size;
+    setup(0);
+    for (int i = 0; i < 6000; i++)
+        ASSERT_ERR(shoal_channel_read_bytes(in, &byte, 1, &size, 5), -ETIMEDOUT);
+    done();
+}
+
 TEST(csp_an_end_goes_one_way)
 {
     shoal_any *any;

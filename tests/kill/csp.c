@@ -290,9 +290,9 @@ static void read_beside(void *p, int i)
                   .stopped = (beside) ? meet_beside : NULL, .final = last)
 
 READS(csp_read, setup_short, 1);
-READS(csp_read_long, setup_long, 0);
+READS(csp_read_long, setup_long, 1);
 READS(csp_alternate_inputs, setup_alternating, 1);
-READS(csp_alternate_inputs_long, setup_alternating_long, 0);
+READS(csp_alternate_inputs_long, setup_alternating_long, 1);
 READS(csp_alternate_inputs_buffered, setup_alternating_buffered, 0);
 
 /* ---- the victim ends a channel ---- */
