@@ -4,6 +4,8 @@
 #define _GNU_SOURCE
 #include "family.h"
 
+#include "region/region.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +16,7 @@ enum { LONG = 200, MOST = 256, LAST = 99 };
 
 struct state {
     struct note *note;
+    shoal_event *event;
     shoal_channel *channels[2];
     shoal_channel_end *in[2], *out[2];
     size_t size;    /* of a message */
@@ -236,6 +239,48 @@ WRITES(csp_alternate_outputs_long, setup_alternating_long, 0);
 KILL_SCENARIO(csp_alternate_outputs_buffered, .setup = setup_alternating_buffered,
               .prepare = family_prepare, .victim = write_once, .partner = reader, .partners = 1,
               .survivor = write_last, .survivors = 1, .final = last);
+
+/* ---- the victim meets one that hears of no death ---- */
+
+static void *setup_unaware(void)
+{
+    struct state *s = setup_short();
+
+    ASSERT_OK(shoal_event_create(&s->event, NULL));
+    family_ready(s->note);
+    return s;
+}
+
+/* All but the last partner sleep elsewhere and take all the roles there are to watch the family; so the last has to be woken. */
+static void unaware(void *p, int i)
+{
+    struct state *s = p;
+
+    if (i < ROLES) {
+        kill_partner_ready();
+        ASSERT_OK(shoal_event_wait(s->event, SHOAL_FOREVER));
+        return;
+    }
+    family_await_sleepers(s->event, ROLES);
+    kill_partner_ready();
+    int rc = read_value(s);
+    ASSERT_TRUE(rc == 1 || rc == -EPIPE);
+}
+
+static void end_it(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    ASSERT_OK(shoal_channel_retire(s->out[0]));
+    while (family_sleepers(s->in[0])) /* nobody needs the event to be woken */
+        usleep(500);
+    ASSERT_OK(shoal_event_set(s->event));
+}
+
+KILL_SCENARIO(csp_met_unaware, .setup = setup_unaware, .prepare = family_prepare,
+              .victim = write_once, .partner = unaware, .partners = ROLES + 1, .survivor = end_it,
+              .survivors = 1, .final = last);
 
 /* ---- the victim reads ---- */
 
