@@ -307,7 +307,7 @@ static void wake_met(const struct choice *a)
         const struct offer *o = &a->offers[i];
         enum side side = o->side == READER ? WRITER : READER;
         uint32_t high = o->channel && !o->buffered ? atomic_load(&o->c->cells[side]) : 0;
-        for (uint32_t k = 0; k < high && !MUTANT(410); k++) {
+        for (uint32_t k = 0; k < high; k++) {
             const struct row *row = channel_row(o->c, k);
             uint64_t offer = row ? atomic_load(&row->cells[side].offer) : 0;
             if (!offer)
