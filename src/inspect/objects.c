@@ -1,6 +1,6 @@
 /* Objects of a snapshot: those that live, who has them open, and what their types tell. */
-#include "inspect/inspect.h"
 #include "csp/channel.h"
+#include "inspect/inspect.h"
 #include "message/message.h"
 #include "pool/units.h"
 #include "sync/sync.h"
