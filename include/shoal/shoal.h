@@ -3,6 +3,7 @@
 #define SHOAL_SHOAL_H
 #include <shoal/any.h>
 #include <shoal/container.h>
+#include <shoal/csp.h>
 #include <shoal/error.h>
 #include <shoal/inspect.h>
 #include <shoal/manager.h>

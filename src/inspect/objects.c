@@ -1,4 +1,5 @@
 /* Objects of a snapshot: those that live, who has them open, and what their types tell. */
+#include "csp/channel.h"
 #include "inspect/inspect.h"
 #include "manager/container.h"
 #include "message/message.h"
@@ -30,6 +31,8 @@ static const struct {
     [TYPE_LIST] = {"list", container_describe},
     [TYPE_DICT] = {"dict", container_describe},
     [TYPE_NAMESPACE] = {"namespace", container_describe},
+    [TYPE_CHANNEL] = {"channel", channel_describe},
+    [TYPE_CHANNEL_END] = {"channel end", channel_end_describe},
 };
 
 const char *object_type_name(unsigned type)

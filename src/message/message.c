@@ -307,7 +307,7 @@ static struct header *lies_in(struct header *h, uint32_t *generation)
     if ((queue->type == TYPE_QUEUE && heap_kind(queue)) ||
         (queue->type >= TYPE_LIST && queue->type <= TYPE_NAMESPACE)) /* manager/store.c */
         return queue;
-    if ((queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE) ||
+    if ((queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE && queue->type != TYPE_CHANNEL) ||
         queue->size / sizeof(struct lanes) <= m->which ||
         !lanes_holds((struct lanes *)header_payload(queue) + m->which, id, m->lane, m->position,
                      header_id(h), state_generation(atomic_load(&h->state))))

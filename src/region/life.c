@@ -21,6 +21,7 @@ static const struct type_repair *const life_types[TYPES] = {
     [TYPE_VALUE] = &value_repair,         [TYPE_ARRAY] = &value_repair,
     [TYPE_POOL] = &pool_repair,           [TYPE_LIST] = &container_repair,
     [TYPE_DICT] = &container_repair,      [TYPE_NAMESPACE] = &container_repair,
+    [TYPE_CHANNEL] = &channel_repair,     [TYPE_CHANNEL_END] = &channel_end_repair,
 };
 void (*life_on_death)(int32_t pid, const char *name);
 

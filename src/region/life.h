@@ -89,6 +89,8 @@ enum type {
     TYPE_LIST,
     TYPE_DICT,
     TYPE_NAMESPACE,
+    TYPE_CHANNEL,
+    TYPE_CHANNEL_END,
     TYPES = 64
 };
 struct type_repair {
@@ -139,5 +141,6 @@ extern const struct type_repair value_repair;
 extern const struct type_repair message_repair, queue_repair, pipe_repair, pipe_end_repair;
 extern const struct type_repair pool_repair;
 extern const struct type_repair container_repair; /* lists, dicts, namespaces */
+extern const struct type_repair channel_repair, channel_end_repair;
 
 #endif

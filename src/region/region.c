@@ -44,6 +44,7 @@ void region_layout(uint64_t size, struct layout *ret)
     ret->roles = below(&at, WATCH_GROUPS * ROLES * sizeof(struct os_robust));
     ret->graves = below(&at, GRAVES * sizeof(struct grave));
     ret->pollers = below(&at, POLLERS * sizeof(struct poller));
+    ret->parties = below(&at, (uint64_t)PARTIES * PARTY);
     ret->page_map = below(&at, size / PAGE / 8);
     ret->unit_map = below(&at, at / UNIT / 8 + 8);
     ret->max_units = (uint32_t)(at / UNIT);
@@ -65,6 +66,7 @@ static int adopt(int fd, void *base, uint64_t size)
     view.more_records = (struct record *)(void *)(view.base + view.at.records);
     view.roles = (struct os_robust *)(void *)(view.base + view.at.roles);
     view.pollers = (struct poller *)(void *)(view.base + view.at.pollers);
+    view.parties = view.base + view.at.parties;
     view.groups = view.base + view.at.groups;
     view.unit_map = (_Atomic uint64_t *)(void *)(view.base + view.at.unit_map);
     view.heap = view.base;

@@ -1,7 +1,7 @@
 /* region/region.h - what lies in shared memory, and how a process sees it.
  *
  * Positions from the end down: slots (the region's own header is slot 0, which is no process's),
- * object groups, records, roles, graves, pollers, page map, unit map; the heap is what is left, from the
+ * object groups, records, roles, graves, pollers, parties, page map, unit map; the heap is what is left, from the
  * beginning on. An object group is a block: 64 headers, then a hold row for each slot (the group's
  * own fields are row 0). So what a process touches to join, hold and leave lies on few pages: a page
  * fault costs as much as ten system calls. And those pages lie at the region's end, the low slots'
@@ -19,7 +19,7 @@
 #include <shoal/memory.h>
 
 #define REGION_MAGIC 0x6c616f6873000000u
-#define REGION_LAYOUT 3u
+#define REGION_LAYOUT 4u
 #define RESERVE_MOST (256ull << 30) /* bytes: a place's number, of 64 bytes, has 32 bits */
 
 enum {
@@ -35,6 +35,8 @@ enum {
     UNIT = 4096, /* of the heap */
     GRAVES = 64, /* the last deaths that are remembered by name */
     POLLERS = 16384,
+    PARTIES = 8192, /* threads that communicate over channels */
+    PARTY = 512,    /* bytes of one; csp/party.h says what is in it */
     NAME = 48,
     ANCESTORS = 16,
 };
@@ -262,9 +264,10 @@ struct region {
     /* the guard of the unit map: an owner word and its eventcount */
     _Alignas(64) _Atomic owner_t guard;
     _Atomic uint32_t guard_event;
-    _Atomic uint32_t unit_hint;  /* where the next search begins; under the guard */
-    _Atomic uint64_t units_used; /* under the guard */
-    _Atomic uint64_t units_kept; /* free ones that have memory behind them; under the guard */
+    _Atomic uint32_t unit_hint;    /* where the next search begins; under the guard */
+    _Atomic uint64_t units_used;   /* under the guard */
+    _Atomic uint64_t units_kept;   /* free ones that have memory behind them; under the guard */
+    _Atomic uint32_t parties_high; /* as pollers_high */
     /* the object group where the next search for room begins: a hint */
     _Atomic uint32_t search[CLASSES];
 };
@@ -275,7 +278,8 @@ static_assert(sizeof(struct region) <= sizeof(struct slot), "lies in slot 0");
 /* ---- this process's view ---- */
 
 struct layout {
-    uint64_t size, groups /* where they end */, records, roles, graves, pollers, page_map, unit_map;
+    uint64_t size, groups /* where they end */, records, roles, graves, pollers, parties, page_map,
+        unit_map;
     uint32_t max_groups, max_units;
 };
 void region_layout(uint64_t size, struct layout *ret);
@@ -290,6 +294,7 @@ extern struct view {
     struct record *more_records; /* of further threads, counted from SLOTS */
     struct os_robust *roles;
     struct poller *pollers;
+    unsigned char *parties;
     unsigned char *groups; /* where they end: group_block */
     _Atomic uint64_t *unit_map;
     unsigned char *heap;

@@ -1,0 +1,220 @@
+/* Channels: making them, their rows, and how they end. What is done on them is in alternation.c, how ends are counted in
+ * end.c.
+ *
+ * The state's bits are only ever set. Whoever sets one wakes all who wait there, behind a full fence; who waits has
+ * offered, fenced and looked at the state before it sleeps. So one sees the other; and if the one that has
+ * set it dies before it has woken all, whoever repairs that pokes every sleeper (docs/design.md 3, step 4).
+ */
+#include "csp/channel.h"
+#include "message/message.h"
+#include <limits.h>
+
+/* ---- rows ---- */
+
+static uint32_t chunk_units(unsigned chunk)
+{
+    return 1u << 2 * chunk;
+}
+
+static uint32_t chunk_rows(unsigned chunk)
+{
+    return chunk_units(chunk) * UNIT / sizeof(struct row);
+}
+
+struct row *channel_row(const struct channel *c, uint32_t i)
+{
+    if (likely(i < ROWS_FIRST))
+        return (struct row *)(uintptr_t)&c->first[i];
+    i -= ROWS_FIRST;
+    for (unsigned k = 0; k < CHANNEL_CHUNKS; i -= chunk_rows(k++)) {
+        uint32_t payload = atomic_load_explicit(&c->chunks[k], memory_order_acquire);
+        if (!payload)
+            return NULL;
+        if (i < chunk_rows(k))
+            return (struct row *)(void *)(view.heap + (uint64_t)(payload - 1) * 64) + i;
+    }
+    return NULL;
+}
+
+struct row *channel_make_row(struct channel *c, uint32_t i, int *rc)
+{
+    *rc = 0;
+    struct row *row = channel_row(c, i);
+    if (row)
+        return row;
+    uint32_t left = i - ROWS_FIRST;
+    for (unsigned k = 0; k < CHANNEL_CHUNKS; left -= chunk_rows(k++)) {
+        *rc = unit_try_alloc_once(&c->chunks[k], chunk_units(k), UNIT_PATIENCE);
+        if (*rc)
+            return NULL;
+        if (left < chunk_rows(k))
+            return channel_row(c, i);
+    }
+    *rc = -ENOSPC;
+    return NULL;
+}
+
+/* ---- making one ---- */
+
+int shoal_channel_create(shoal_channel **ret, const shoal_channel_options *options)
+{
+    struct header *h;
+    if (!ret)
+        return fail(-EINVAL, "shoal_channel_create: nowhere to write the handle (NULL)");
+    if (options && options->flags)
+        return fail(-EINVAL, "shoal_channel_create: unknown flags %#x", options->flags);
+    uint64_t buffer = options ? options->buffer : 0;
+    int rc = object_create(&h, TYPE_CHANNEL,
+                           sizeof(struct channel) + (buffer ? sizeof(struct lanes) : 0),
+                           options ? options->name : NULL, OBJECT_ZERO);
+    if (rc)
+        return rc;
+    h->flags = OBJECT_LOOKED_AT;
+    ((struct channel_body *)(void *)h->body)->buffered = buffer != 0;
+    if (buffer)
+        channel_lanes(h)->maxsize = buffer;
+    *ret = object_publish(h);
+    return 0;
+}
+
+int shoal_channel_reference(const shoal_channel *channel, shoal_reference *ret)
+{
+    return object_reference(channel, TYPE_CHANNEL, "shoal_channel_reference", ret);
+}
+
+int shoal_channel_open(shoal_channel **ret, const shoal_reference *reference)
+{
+    return object_open((void **)ret, TYPE_CHANNEL, "shoal_channel_open", reference);
+}
+
+shoal_channel *shoal_channel_close(shoal_channel *channel)
+{
+    object_close(channel, TYPE_CHANNEL);
+    return NULL;
+}
+
+/* ---- how it ends ---- */
+
+int channel_over(const struct header *h, enum side side)
+{
+    uint32_t state = atomic_load(&channel_of(h)->state);
+    if (likely(!state))
+        return 0;
+    bool drains = channel_buffered(h) && side == READER;
+    if (state & CHANNEL_POISONED || (state & CHANNEL_POISONED_BEHIND && !drains))
+        return -ECANCELED;
+    if (state & CHANNEL_NO_READERS || (state & CHANNEL_NO_WRITERS && !drains))
+        return -EPIPE;
+    return 0;
+}
+
+void channel_poke(struct channel *c, enum side side)
+{
+    uint32_t high = atomic_load(&c->cells[side]);
+    for (uint32_t i = 0; i < high; i++) {
+        const struct row *row = channel_row(c, i);
+        uint64_t offer = row ? atomic_load(&row->cells[side].offer) : 0;
+        if (offer)
+            party_poke(offer_party(offer));
+    }
+}
+
+void channel_end(struct header *h, uint32_t bit)
+{
+    struct channel *c = channel_of(h);
+    atomic_fetch_or(&c->state, bit); /* a full fence */
+#if !defined(__x86_64__)
+    atomic_thread_fence(memory_order_seq_cst);
+#endif
+    if (channel_buffered(h))
+        lanes_shut(channel_lanes(h), LANES_SHUT);
+    atomic_fetch_or(&c->closed, LANES_SHUT);
+    wait_wake(&c->memory, INT_MAX);
+    if (MUTANT(400))
+        return;
+    channel_poke(c, READER);
+    channel_poke(c, WRITER);
+}
+
+void channel_drop(struct header *h)
+{
+    unsigned char buffer[INLINE_MOST];
+    struct place p = channel_place(h, "a channel");
+    struct taken t;
+    while (channel_buffered(h) &&
+           !lanes_take(channel_lanes(h), &p, buffer, sizeof buffer, SIZE_MAX, &t, SHOAL_NOW))
+        if (t.object)
+            object_close(t.object, TYPE_MESSAGE);
+}
+
+/* ---- lifetime ---- */
+
+static void repair(struct header *h)
+{
+    struct place p = channel_place(h, NULL);
+    if (channel_buffered(h))
+        lanes_repair(channel_lanes(h), &p);
+}
+
+static void destroy(struct header *h, uint32_t slot)
+{
+    struct channel *c = channel_of(h);
+    if (channel_buffered(h))
+        lanes_destroy(channel_lanes(h), slot);
+    for (unsigned k = 0; k < CHANNEL_CHUNKS; k++)
+        if (atomic_load(&c->chunks[k]))
+            unit_free(&c->chunks[k], chunk_units(k));
+}
+
+static void runs(struct header *h, void (*visit)(uint32_t payload, uint32_t units, void *argument),
+                 void *argument)
+{
+    struct channel *c = channel_of(h);
+    if (channel_buffered(h))
+        lanes_runs(channel_lanes(h), visit, argument);
+    for (unsigned k = 0; k < CHANNEL_CHUNKS; k++)
+        if (atomic_load(&c->chunks[k]))
+            visit(atomic_load(&c->chunks[k]), chunk_units(k), argument);
+}
+
+static uint64_t charged(struct header *h, uint32_t slot)
+{
+    return channel_buffered(h) ? lanes_charged(channel_lanes(h), slot) : 0;
+}
+
+/* Who waits for room in the region; with a buffer also who reads or writes there without an alternation. */
+static _Atomic uint32_t *event(struct header *h)
+{
+    return &channel_of(h)->memory;
+}
+
+static _Atomic uint32_t *further(struct header *h, unsigned i)
+{
+    if (!channel_buffered(h) || i > 2)
+        return NULL;
+    struct lanes *q = channel_lanes(h);
+    return i == 1 ? &q->items : &q->space;
+}
+
+const struct type_repair channel_repair = {.repair = repair,
+                                           .event = event,
+                                           .further = further,
+                                           .destroy = destroy,
+                                           .runs = runs,
+                                           .charged = charged};
+
+/* ---- inspection ---- */
+
+void channel_describe(struct description *d, const struct header *h)
+{
+    struct channel c;
+    uint64_t from = channel_buffered(h) ? sizeof(struct lanes) : 0;
+    if (!look_payload(d->look, h, from, &c, sizeof c))
+        return;
+    uint32_t state = atomic_load(&c.state);
+    if (from)
+        lanes_describe(d, h, 0, "buffered");
+    describe_flag(d, "no readers", state & CHANNEL_NO_READERS);
+    describe_flag(d, "no writers", state & CHANNEL_NO_WRITERS);
+    describe_flag(d, "poisoned", state & (CHANNEL_POISONED | CHANNEL_POISONED_BEHIND));
+}
