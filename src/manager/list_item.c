@@ -350,8 +350,7 @@ int list_take(const struct site *p, int64_t index)
         return 0;
     }
     size_t n = shape.count == 1 ? (size_t)(part.to - part.from) : CHUNK; /* as in insert */
-    uint64_t bytes =
-        front || back ? 0 : block_size(n * 8) + CHUNK_LEAST * 8 + dir_bytes(&shape, 1);
+    uint64_t bytes = front || back ? 0 : block_size(n * 8) + CHUNK_LEAST * 8 + dir_bytes(&shape, 1);
     const unsigned char *base = c.base;
     int rc = list_room(&c, bytes, ONE_ENTRIES);
     if (rc)
