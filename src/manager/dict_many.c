@@ -466,6 +466,7 @@ static int take_last(const struct site *p, struct change *c, shoal_any **key, sh
         return rc;
     dict_remove(c, &spot);
     change_commit(c);
+    dict_shrink(p, c->store);
     return 0;
 }
 
