@@ -56,7 +56,7 @@ typedef struct shoal_container_options {
 
 /* ---- lists ---- */
 
-/* An index below 0 counts from the end. Where an item must be there (get, set, pop, delete, add,
+/* An index below 0 counts from the end. Where an item must be there (get, set, pop, add,
  * compare_and_set) -ERANGE says that there is none. */
 
 /* options may be NULL. */

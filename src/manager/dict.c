@@ -241,8 +241,7 @@ int dict_room(struct change *c, uint64_t bytes, uint32_t entries, uint32_t more)
     return rc == 1 ? 0 : rc ? rc : -ENOMEM;
 }
 
-/* An arena of which little is used becomes a smaller one, if there is memory for that. */
-static void shrink(const struct site *p, struct store *s)
+void dict_shrink(const struct site *p, struct store *s)
 {
     struct change c, smaller;
     change_begin(&c, p, s);
@@ -449,7 +448,7 @@ static int take_out(struct change *c, const struct key *key, struct spot *spot)
         dict_find(c, key, spot);
     dict_remove(c, spot);
     change_commit(c);
-    shrink(c->site, c->store);
+    dict_shrink(c->site, c->store);
     return 0;
 }
 

@@ -76,8 +76,10 @@ void dict_insert(struct change *c, const struct key *key, const struct spot *spo
                  const struct item *item, uint64_t stamp);
 void dict_replace(struct change *c, uint64_t at, const struct item *item);
 void dict_remove(struct change *c, const struct spot *spot);
+/* An arena of which little is used becomes a smaller one, if there is memory for that. */
+void dict_shrink(const struct site *p, struct store *s);
 uint64_t dict_stamp(void);
-/* What is in the arena now: bytes of blocks, entries. */
+/* Entries. */
 uint32_t dict_count(const struct change *c);
 
 /* Commits what was begun in some of the stores, all of which are locked, as one. `spread`: and the

@@ -32,7 +32,8 @@ static bool add_entry(struct entries *e, const struct reading *r, uint64_t at)
     uint64_t info = reading_word(r, FIELD(at, info));
     size_t size = KEY_SIZE(info) + KEY_FIRST(info);
     const unsigned char *from = reading_bytes(r, at + sizeof(struct dict_entry), size);
-    if (!from)
+    /* What is no more may be anything, and much. */
+    if (!from || size > KEY_MOST || (e->count % 256 == 255 && !reading_holds(r)))
         return false;
     if (e->count == e->room) {
         size_t room = e->room * 2 + 16;
@@ -465,6 +466,7 @@ static int take_last(const struct site *p, struct change *c, shoal_any **key, sh
         return rc;
     dict_remove(c, &spot);
     change_commit(c);
+    dict_shrink(p, c->store);
     return 0;
 }
 

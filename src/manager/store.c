@@ -450,8 +450,9 @@ int change_replace(struct change *c, const struct site *p, struct store *s, uint
     unsigned run = now_of(state_load(s)) == 1;
     *c = (struct change){.site = p, .store = s, .next = run + 1, .direct = true};
     free_others(s);
-    if (units > view.at.max_units || atomic_load(&s->runs[run].payload))
-        return no_memory(c, -ENOSPC);
+    if (units > view.at.max_units || units > UINT32_MAX / (UNIT / GRAIN) ||
+        atomic_load(&s->runs[run].payload))
+        return no_memory(c, -ENOSPC); /* places are grains, of 32 bits */
     int rc = get_run(c, run, units);
     if (rc)
         return no_memory(c, rc);

@@ -345,6 +345,19 @@ TEST(dict_of_many_entries_finds_each)
     done();
 }
 
+TEST(dict_memory_follows_what_is_in_it)
+{
+    setup();
+    for (int i = 0; i < 20000; i++)
+        ASSERT_OK(shoal_dict_set_int(dict, &i, sizeof i, i));
+    int64_t full = shoal_dict_bytes(dict);
+    for (int i = 0; i < 19990; i++)
+        ASSERT_OK(shoal_dict_popitem(dict, NULL, NULL));
+    ASSERT_LE_INT(shoal_dict_bytes(dict), full / 8);
+    ASSERT_EQ_INT(shoal_dict_length(dict), 10);
+    done();
+}
+
 TEST(dict_is_updated_with_a_million_entries)
 {
     enum { MILLION = 1100000 };
