@@ -37,8 +37,12 @@ int main(int argc, char *argv[])
     shoal_channel **channels = calloc((size_t)n, sizeof(shoal_channel *));
     shoal_channel_end *(*ends)[2] = calloc((size_t)n, sizeof *ends);
     shoal_csp_process *network = calloc((size_t)n, sizeof *network);
-    if (!channels || !ends || !network)
+    if (!channels || !ends || !network) {
+        free(channels);
+        free(ends);
+        free(network);
         return 1;
+    }
     for (int i = 0; i < n; i++)
         check(shoal_channel_create(&channels[i], NULL));
     for (int i = 0; i < n; i++) {

@@ -612,7 +612,7 @@ static void deliver_bytes(struct got *got, void *buffer)
 static int write_one(shoal_channel_end *end, const shoal_any *any, const void *bytes, size_t size,
                      int64_t deadline, const char *call)
 {
-    struct offer o;
+    struct offer o = {.channel = NULL};
     struct choice a = {.offers = &o,
                        .n = 1,
                        .deadline = deadline,
@@ -669,7 +669,7 @@ int shoal_channel_write_bytes(shoal_channel_end *end, const void *bytes, size_t 
 static int read_one(shoal_channel_end *end, size_t capacity, struct got *got, int64_t deadline,
                     const char *call)
 {
-    struct offer o;
+    struct offer o = {.channel = NULL};
     struct choice a =
         {.offers = &o, .n = 1, .deadline = deadline, .until = INT64_MAX, .got = got, .call = call};
     int rc = offer_of(&o, end, READER, call);
@@ -707,7 +707,7 @@ static int read_one(shoal_channel_end *end, size_t capacity, struct got *got, in
 int shoal_channel_read(shoal_channel_end *end, shoal_any **ret, int64_t deadline)
 {
     const char *call = "shoal_channel_read";
-    struct got got;
+    struct got got = {.size = 0};
     if (unlikely(!ret))
         return fail(-EINVAL, "%s: nowhere to write the any (NULL)", call);
     int rc = read_one(end, SIZE_MAX, &got, deadline, call);
@@ -718,7 +718,7 @@ int shoal_channel_read_bytes(shoal_channel_end *end, void *buffer, size_t capaci
                              int64_t deadline)
 {
     const char *call = "shoal_channel_read_bytes";
-    struct got got;
+    struct got got = {.size = 0};
     if (unlikely(!size || (!buffer && capacity)))
         return fail(-EINVAL, "%s: NULL for the buffer or the size", call);
     int rc = read_one(end, capacity, &got, deadline, call);
@@ -803,15 +803,15 @@ int shoal_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, in
 {
     enum { FEW = 4 };
     const char *call = "shoal_alternate";
-    struct offer few[FEW], *offers = few;
+    struct offer few[FEW] = {{.channel = NULL}}, *offers = few;
     unsigned few_order[FEW], *order = few_order, boxes = 0, made = 0;
-    struct got got;
+    struct got got = {.size = 0};
     if (!guards || !n || n > GUARDS)
         return fail(-EINVAL, "%s: %zu guards at %p", call, n, (void *)guards);
     if (choice > SHOAL_FAIR)
         return fail(-EINVAL, "%s: there is no choice %u", call, choice);
     if (n > FEW) {
-        offers = malloc(n * sizeof *offers);
+        offers = calloc(n, sizeof *offers);
         order = malloc(n * sizeof *order);
     }
     struct choice a = {.offers = offers,

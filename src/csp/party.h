@@ -76,7 +76,7 @@ int party_mine(void);
 
 /* The first of my boxes from that one on from which nobody has still to copy; BOXES: none, as the readers are stopped or
  * slow. */
-unsigned party_box(const struct party *mine, unsigned from);
+unsigned party_box(const struct party *p, unsigned from);
 
 /* It may have become ready: it looks again. */
 void party_poke(struct party *p);

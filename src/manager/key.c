@@ -227,9 +227,9 @@ int key_of_any(struct key *ret, const struct site *p, const shoal_any *any)
     }
     if (plain && any->kind == SHOAL_ANY_FLOAT && ret->kind == KEY_INT && ret->bytes != ret->few) {
         /* there may be other keys before this one is put */
-        void *own = malloc(ret->size);
-        if (own)
-            ret->bytes = ret->made = memcpy(own, ret->bytes, ret->size);
+        ret->made = malloc(ret->size);
+        if (ret->made)
+            ret->bytes = memcpy(ret->made, ret->bytes, ret->size);
         else
             rc = -ENOMEM;
     }

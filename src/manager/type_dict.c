@@ -99,7 +99,7 @@ static int dict_create(void **ret, shoal_call *call)
     shoal_any *all = NULL;
     shoal_dict *dict = NULL;
     int rc = entries_of(call, &all);
-    if (rc)
+    if (rc || !all)
         return rc;
     rc = shoal_dict_create(&dict, NULL);
     if (!rc && all->items->count)
@@ -116,7 +116,7 @@ static int dict_update(void *object, shoal_call *call)
 {
     shoal_any *all = NULL;
     int rc = entries_of(call, &all);
-    if (rc)
+    if (rc || !all)
         return rc;
     rc = change(object, call);
     if (rc >= 0)

@@ -84,8 +84,6 @@ static shoal_any *unpack(char type, const void *from)
         return shoal_any_float(*(const double *)from);
     if (!size)
         return shoal_any_none(); /* there is no such type */
-    if (!size)
-        return shoal_any_none(); /* there is no such type */
     memcpy(&value, from, size);
     unsigned unused = 64 - (unsigned)size * 8;
     if (is_signed(type))
