@@ -134,6 +134,8 @@ int launch_end(struct launch *l, pid_t pid, int error);
 void launch_settle(const struct launch *l);
 /* In the child, where no exec follows: tells the parent that all went well. */
 void launch_ready(const struct launch *l);
+/* In the child, instead: becomes another program of the family. */
+_Noreturn void launch_program(const struct launch *l, const char *path, char *const argv[]);
 _Noreturn void launch_fail(const struct launch *l, int result);
 /* The end of a child that returned from its target. */
 _Noreturn void process_finish(int code);

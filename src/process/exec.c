@@ -25,7 +25,7 @@ static void leave_daemon_to_keeper(const struct launch *l)
         launch_fail(l, fail(-EPIPE, "shoal_process_start_exec: the parent has ended"));
 }
 
-static _Noreturn void run_program(const struct launch *l, const char *path, char *const argv[])
+void launch_program(const struct launch *l, const char *path, char *const argv[])
 {
     char text[96];
     const struct slot *slot = slot_at(l->birth.slot);
@@ -59,7 +59,7 @@ int shoal_process_start_exec(shoal_process **ret, const char *path, char *const 
     pid_t pid = fork();
     if (!pid) {
         launch_settle(&l);
-        run_program(&l, path, argv);
+        launch_program(&l, path, argv);
     }
     rc = launch_end(&l, pid, errno);
     errno = before;

@@ -968,6 +968,29 @@ void object_check_handles(bool raw)
     }
 }
 
+void object_inherit(void)
+{
+    uint32_t high = atomic_load(&view.region->groups_high);
+    for (uint32_t g = 0; g < high; g++) {
+        const unsigned char *row = object_row(g, process_self.slot);
+        for (unsigned i = 0; row && i < GROUP; i++)
+            if (row[i] != HOLD_NONE)
+                note_group(g);
+    }
+}
+
+void object_release_unopened(void)
+{
+    os_mutex_lock(&process_self.mutex);
+    for (uint32_t g = 0; (g = object_next_group(process_self.slot, g)) != UINT32_MAX; g++) {
+        const unsigned char *row = object_row(g, process_self.slot);
+        for (uint32_t id = g * GROUP; row && id < (g + 1) * GROUP; id++)
+            if (row[id % GROUP] != HOLD_NONE && !atomic_load(&handles[id].check))
+                release(id, process_self.slot, false);
+    }
+    os_mutex_unlock(&process_self.mutex);
+}
+
 void object_forget(void)
 {
     uint32_t high = atomic_load(&view.region->groups_high);

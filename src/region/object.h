@@ -164,6 +164,10 @@ int object_copy_holds(uint32_t from, uint32_t to);
  * knows nothing of this child, so what it shares with nobody it may free at any time, and the child
  * cannot have it. */
 void object_check_handles(bool raw);
+/* In a program that has taken its slot: what its parent held is its own, opened or not, to give up. */
+void object_inherit(void);
+/* Gives up what was inherited so and is not open. No other thread of this process may be in a call. */
+void object_release_unopened(void);
 /* All handles of this process become bad. */
 void object_forget(void);
 int object_attach(void); /* makes the handle table */

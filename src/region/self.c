@@ -527,6 +527,7 @@ static int join_family(struct descent *descent)
         return -EAGAIN;
     poll_tell(); /* it may be another process than was forked */
     adopt_slot(slot, generation, os_getpid(), os_gettid());
+    object_inherit();
     if (self_on_join)
         self_on_join();
     return 0;

@@ -56,6 +56,22 @@ TEST(process_program_opens_what_the_family_shares)
     words_close();
 }
 
+TEST(process_program_gives_back_what_it_inherited_and_never_opened)
+{
+    _Atomic long *words;
+    char *text = counter(&words);
+    shoal_memory *other;
+    shoal_statistics before, after;
+    ASSERT_OK(shoal_memory_statistics(&before));
+    ASSERT_OK(shoal_memory_create(&other, 1 << 20, NULL));
+    ASSERT_EQ_INT(run("count", text), 0);
+    shoal_memory_close(other);
+    ASSERT_OK(shoal_memory_statistics(&after));
+    ASSERT_EQ_U64(after.objects, before.objects);
+    ASSERT_EQ_U64(after.used, before.used);
+    words_close();
+}
+
 TEST(process_program_knows_its_name_and_parent)
 {
     char pid[16];
