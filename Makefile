@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: build run test bench torture lint format sanitize models fuzz cross install clean
+.PHONY: build run test bench torture lint format sanitize models fuzz cross python install clean
 
 build:
 	@tools/setup build
@@ -58,6 +58,11 @@ fuzz:
 cross:
 	@tools/setup cross
 	@tools/cross/run
+
+# PYTHON=: for which interpreter; the folder that it prints is for PYTHONPATH
+python:
+	@tools/setup build $(if $(PYTHON),,python)
+	@tools/python $(BUILD) $(or $(PYTHON),/usr/bin/python3)
 
 # PREFIX=, and DESTDIR= for packagers
 install:

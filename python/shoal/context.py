@@ -1,0 +1,14 @@
+"""Contexts: the standard library's, run here, so that what they make is shoal's."""
+from . import _standard
+
+_module = _standard.module("context")
+
+_standard.run("context", globals())
+
+# What both packages share: the exceptions, and which process is being started.
+for _name in ("ProcessError", "BufferTooShort", "TimeoutError", "AuthenticationError"):
+    globals()[_name] = getattr(_module, _name)
+    setattr(BaseContext, _name, getattr(_module, _name))  # noqa: F821
+for _name in ("_tls", "get_spawning_popen", "set_spawning_popen", "assert_spawning"):
+    globals()[_name] = getattr(_module, _name)
+del _name

@@ -1,0 +1,28 @@
+"""Process objects: the standard library's, so that both packages agree on current_process() and the rest."""
+from . import _standard
+
+_module = _standard.module("process")
+__all__ = _module.__all__
+globals().update((name, getattr(_module, name)) for name in __all__)
+
+
+def __getattr__(name):
+    # What changes (_children, _current_process …) is the standard module's.
+    return getattr(_module, name)
+
+
+class BaseProcess(_module.BaseProcess):
+    """What shoal's processes have in common: in a child the start method is shoal's default, not the standard package's."""
+
+    def _bootstrap(self, parent_sentinel=None):
+        from . import context
+
+        method = self._start_method
+        if method is not None:
+            context._force_start_method(method)
+            self._start_method = None
+        try:
+            return super()._bootstrap(parent_sentinel)
+        finally:
+            if method is not None:
+                del self._start_method
