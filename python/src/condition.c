@@ -7,8 +7,7 @@ static PyTypeObject *Condition, *Event, *Barrier;
 /* ---- Condition ---- */
 
 struct condition {
-    PyObject_HEAD
-    shoal_condition *handle;
+    PyObject_HEAD shoal_condition *handle;
     PyObject *lock; /* a Lock or RLock, whose acquire and release are the condition's */
 };
 #define CONDITION(self) ((struct condition *)(self))
@@ -28,10 +27,12 @@ static int condition_init(PyObject *self, PyObject *args, PyObject *keywords)
     shoal_lock *plain = lock_of(lock);
     shoal_rlock *recursive = rlock_of(lock);
     if (!plain && !recursive) {
-        PyErr_Format(PyExc_TypeError, "a condition's lock is a Lock or RLock of shoal's, not %R", lock);
+        PyErr_Format(PyExc_TypeError, "a condition's lock is a Lock or RLock of shoal's, not %R",
+                     lock);
         return -1;
     }
-    int rc = shoal_condition_create(&c->handle, plain, recursive, &(shoal_sync_options){.name = name});
+    int rc =
+        shoal_condition_create(&c->handle, plain, recursive, &(shoal_sync_options){.name = name});
     if (rc)
         return raise_result(rc), -1;
     Py_INCREF(lock);
@@ -99,14 +100,14 @@ static int wait_notified(shoal_condition *handle, int64_t deadline)
 {
     int rc;
     do {
-        Py_BEGIN_ALLOW_THREADS
-        rc = shoal_condition_wait(handle, deadline);
+        Py_BEGIN_ALLOW_THREADS rc = shoal_condition_wait(handle, deadline);
         Py_END_ALLOW_THREADS
     } while (rc == -EINTR && !PyErr_CheckSignals());
     return rc;
 }
 
-static PyObject *condition_wait(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *keywords)
+static PyObject *condition_wait(PyObject *self, PyObject *const *args, Py_ssize_t n,
+                                PyObject *keywords)
 {
     static const char *const names[] = {"timeout"};
     PyObject *timeout = NULL;
@@ -208,16 +209,20 @@ static PyObject *condition_lock(PyObject *self, void *unused)
 
 static PyMethodDef condition_methods[] = {
     METHOD("wait", condition_wait, FAST,
-           "wait(timeout=None)\n--\n\nReleases the lock, waits until it is notified, takes the lock: True, or "
+           "wait(timeout=None)\n--\n\nReleases the lock, waits until it is notified, takes the "
+           "lock: True, or "
            "False when the timeout (in seconds) has passed. AssertionError: the lock is not held."),
     METHOD("notify", condition_notify, FAST,
-           "notify(n=1)\n--\n\nWakes up to n of those that wait, the oldest first. A notification that a dead "
+           "notify(n=1)\n--\n\nWakes up to n of those that wait, the oldest first. A notification "
+           "that a dead "
            "waiter had received goes to the next. AssertionError: the lock is not held."),
-    METHOD("notify_all", condition_notify_all, METH_NOARGS, "notify_all()\n--\n\nWakes all that wait."),
+    METHOD("notify_all", condition_notify_all, METH_NOARGS,
+           "notify_all()\n--\n\nWakes all that wait."),
     METHOD("_waiters", condition_waiters, METH_NOARGS, "How many wait."),
     METHOD("__enter__", condition_enter, METH_NOARGS, ""),
     METHOD("__exit__", condition_exit, METH_VARARGS, ""),
-    METHOD("_open", condition_open, METH_VARARGS | METH_CLASS, "_open(reference, lock): the same in another process."),
+    METHOD("_open", condition_open, METH_VARARGS | METH_CLASS,
+           "_open(reference, lock): the same in another process."),
     METHOD("_reference", condition_reference, METH_NOARGS, "_reference(): for _open."),
     {NULL, NULL, 0, NULL},
 };
@@ -250,7 +255,8 @@ static int event_init(PyObject *self, PyObject *args, PyObject *keywords)
 {
     static char *names[] = {"name", NULL};
     const char *name = NULL;
-    if (object_fresh(self) || !PyArg_ParseTupleAndKeywords(args, keywords, "|$z:Event", names, &name))
+    if (object_fresh(self) ||
+        !PyArg_ParseTupleAndKeywords(args, keywords, "|$z:Event", names, &name))
         return -1;
     int rc = shoal_event_create(&OF(self)->event, &(shoal_sync_options){.name = name});
     return rc ? (raise_result(rc), -1) : 0;
@@ -304,7 +310,8 @@ static PyMethodDef event_methods[] = {
     METHOD("clear", event_unset, METH_NOARGS, "clear()\n--\n\nUnsets it."),
     METHOD("is_set", event_is_set, METH_NOARGS, "is_set()\n--\n\nWhether it is set."),
     METHOD("wait", event_wait, FAST,
-           "wait(timeout=None)\n--\n\nWaits until it is set: True, or False when the timeout (in seconds) has "
+           "wait(timeout=None)\n--\n\nWaits until it is set: True, or False when the timeout (in "
+           "seconds) has "
            "passed."),
     COMMON_TABLE(event),
     {NULL, NULL, 0, NULL},
@@ -365,12 +372,12 @@ static PyObject *barrier_wait(PyObject *self, PyObject *args)
     int64_t deadline = deadline_of(timeout);
     if (deadline < 0)
         return NULL;
-    Py_BEGIN_ALLOW_THREADS
-    rc = action == Py_None ? shoal_barrier_wait(OF(self)->barrier, deadline)
-                           : shoal_barrier_wait_action(OF(self)->barrier, run_action, action, deadline);
-    Py_END_ALLOW_THREADS
-    if (PyErr_Occurred() || (rc == -EINTR && PyErr_CheckSignals()))
-        return NULL;
+    Py_BEGIN_ALLOW_THREADS rc =
+        action == Py_None
+            ? shoal_barrier_wait(OF(self)->barrier, deadline)
+            : shoal_barrier_wait_action(OF(self)->barrier, run_action, action, deadline);
+    Py_END_ALLOW_THREADS if (PyErr_Occurred() ||
+                             (rc == -EINTR && PyErr_CheckSignals())) return NULL;
     if (rc == -ETIMEDOUT || rc == -EAGAIN || rc == -EINTR)
         rc = -ECANCELED;
     return rc < 0 ? raise_result(rc) : PyLong_FromLong(rc);
@@ -430,7 +437,8 @@ static PyType_Slot barrier_slots[] = {
     {Py_tp_dealloc, barrier_destroy},
     {Py_tp_methods, barrier_methods},
     {Py_tp_getset, barrier_getset},
-    {Py_tp_doc, "Barrier(parties, *, name=None)\n--\n\nWhere a number of threads wait for each other."},
+    {Py_tp_doc,
+     "Barrier(parties, *, name=None)\n--\n\nWhere a number of threads wait for each other."},
     {0, NULL},
 };
 static PyType_Spec barrier_spec = {

@@ -55,43 +55,43 @@ static PyObject *acquired(PyObject *self, int rc, int (*release)(void *))
 }
 
 /* The methods of locks, whose functions differ by their names only. */
-#define LOCK_METHODS(name)                                                                        \
-    static int name##_undo(void *handle)                                                          \
-    {                                                                                             \
-        return shoal_##name##_release(handle);                                                    \
-    }                                                                                             \
-    static PyObject *name##_acquire(PyObject *self, PyObject *const *args, Py_ssize_t n,          \
-                                    PyObject *keywords)                                           \
-    {                                                                                             \
-        int rc;                                                                                   \
-        int64_t until = deadline_of_acquire(args, n, keywords);                                   \
-        if (until < 0)                                                                            \
-            return NULL;                                                                          \
-        WAIT(rc, until, shoal_##name##_acquire(OF(self)->name, deadline));                        \
-        return acquired(self, rc, name##_undo);                                                   \
-    }                                                                                             \
-    static PyObject *name##_enter(PyObject *self, PyObject *unused)                               \
-    {                                                                                             \
-        int rc;                                                                                   \
-        (void)unused;                                                                             \
-        WAIT(rc, SHOAL_FOREVER, shoal_##name##_acquire(OF(self)->name, deadline));                \
-        return acquired(self, rc, name##_undo);                                                   \
-    }                                                                                             \
-    static PyObject *name##_locked(PyObject *self, PyObject *unused)                              \
-    {                                                                                             \
-        (void)unused;                                                                             \
-        return truth(shoal_##name##_locked(OF(self)->name));                                      \
-    }                                                                                             \
-    static PyObject *name##_holder(PyObject *self, PyObject *unused)                              \
-    {                                                                                             \
-        shoal_holder holder;                                                                      \
-        (void)unused;                                                                             \
-        int rc = shoal_##name##_holder(OF(self)->name, &holder);                                  \
-        if (rc < 0)                                                                               \
-            return raise_result(rc);                                                              \
-        if (!rc)                                                                                  \
-            Py_RETURN_NONE;                                                                       \
-        return tell_holder(&holder);                                                              \
+#define LOCK_METHODS(name)                                                               \
+    static int name##_undo(void *handle)                                                 \
+    {                                                                                    \
+        return shoal_##name##_release(handle);                                           \
+    }                                                                                    \
+    static PyObject *name##_acquire(PyObject *self, PyObject *const *args, Py_ssize_t n, \
+                                    PyObject *keywords)                                  \
+    {                                                                                    \
+        int rc;                                                                          \
+        int64_t until = deadline_of_acquire(args, n, keywords);                          \
+        if (until < 0)                                                                   \
+            return NULL;                                                                 \
+        WAIT(rc, until, shoal_##name##_acquire(OF(self)->name, deadline));               \
+        return acquired(self, rc, name##_undo);                                          \
+    }                                                                                    \
+    static PyObject *name##_enter(PyObject *self, PyObject *unused)                      \
+    {                                                                                    \
+        int rc;                                                                          \
+        (void)unused;                                                                    \
+        WAIT(rc, SHOAL_FOREVER, shoal_##name##_acquire(OF(self)->name, deadline));       \
+        return acquired(self, rc, name##_undo);                                          \
+    }                                                                                    \
+    static PyObject *name##_locked(PyObject *self, PyObject *unused)                     \
+    {                                                                                    \
+        (void)unused;                                                                    \
+        return truth(shoal_##name##_locked(OF(self)->name));                             \
+    }                                                                                    \
+    static PyObject *name##_holder(PyObject *self, PyObject *unused)                     \
+    {                                                                                    \
+        shoal_holder holder;                                                             \
+        (void)unused;                                                                    \
+        int rc = shoal_##name##_holder(OF(self)->name, &holder);                         \
+        if (rc < 0)                                                                      \
+            return raise_result(rc);                                                     \
+        if (!rc)                                                                         \
+            Py_RETURN_NONE;                                                              \
+        return tell_holder(&holder);                                                     \
     }
 
 LOCK_METHODS(lock)
@@ -137,9 +137,10 @@ static PyObject *lock_exit(PyObject *self, PyObject *const *args, Py_ssize_t n)
 }
 
 static PyMethodDef lock_methods[] = {
-    METHOD("acquire", lock_acquire, FAST,
-           "acquire(block=True, timeout=None)\n--\n\nTakes the lock: True, or False when the timeout "
-           "(in seconds) has passed."),
+    METHOD(
+        "acquire", lock_acquire, FAST,
+        "acquire(block=True, timeout=None)\n--\n\nTakes the lock: True, or False when the timeout "
+        "(in seconds) has passed."),
     METHOD("release", lock_release, METH_NOARGS,
            "release()\n--\n\nGives the lock back; anybody may. ValueError: nobody holds it."),
     METHOD("__enter__", lock_enter, METH_NOARGS, ""),
@@ -181,7 +182,8 @@ static PyObject *rlock_release(PyObject *self, PyObject *unused)
     (void)unused;
     int rc = shoal_rlock_release(OF(self)->rlock);
     if (rc == -EPERM)
-        return PyErr_Format(PyExc_AssertionError, "attempt to release recursive lock not owned by thread");
+        return PyErr_Format(PyExc_AssertionError,
+                            "attempt to release recursive lock not owned by thread");
     if (rc)
         return raise_result(rc);
     Py_RETURN_NONE;
@@ -203,10 +205,12 @@ static PyObject *rlock_count(PyObject *self, PyObject *unused)
 
 static PyMethodDef rlock_methods[] = {
     METHOD("acquire", rlock_acquire, FAST,
-           "acquire(block=True, timeout=None)\n--\n\nTakes the lock, once more if the calling thread has "
+           "acquire(block=True, timeout=None)\n--\n\nTakes the lock, once more if the calling "
+           "thread has "
            "it: True, or False when the timeout (in seconds) has passed."),
     METHOD("release", rlock_release, METH_NOARGS,
-           "release()\n--\n\nUndoes one acquire of the calling thread. AssertionError: it does not hold "
+           "release()\n--\n\nUndoes one acquire of the calling thread. AssertionError: it does not "
+           "hold "
            "the lock."),
     METHOD("__enter__", rlock_enter, METH_NOARGS, ""),
     METHOD("__exit__", rlock_exit, METH_FASTCALL, ""),
@@ -241,20 +245,21 @@ static int semaphore_init(PyObject *self, PyObject *args, PyObject *keywords)
     static char *names[] = {"value", "bound", "name", NULL};
     Py_ssize_t value = 1, bound = 0;
     const char *name = NULL;
-    if (object_fresh(self) ||
-        !PyArg_ParseTupleAndKeywords(args, keywords, "|n$nz:Semaphore", names, &value, &bound, &name))
+    if (object_fresh(self) || !PyArg_ParseTupleAndKeywords(args, keywords, "|n$nz:Semaphore", names,
+                                                           &value, &bound, &name))
         return -1;
     if (value < 0 || value > SHOAL_SEMAPHORE_MAX || bound < 0 || bound > SHOAL_SEMAPHORE_MAX) {
-        PyErr_Format(PyExc_ValueError, "a semaphore counts from 0 to %d, not %zd", SHOAL_SEMAPHORE_MAX,
-                     value);
+        PyErr_Format(PyExc_ValueError, "a semaphore counts from 0 to %d, not %zd",
+                     SHOAL_SEMAPHORE_MAX, value);
         return -1;
     }
     uint32_t owned = value < OWNED_AT_LEAST  ? OWNED_AT_LEAST
                      : value > OWNED_AT_MOST ? OWNED_AT_MOST
                                              : (uint32_t)value;
-    int rc = shoal_semaphore_create(
-        &OF(self)->semaphore, (uint32_t)value,
-        &(shoal_semaphore_options){.name = name, .bound = (uint32_t)bound, .owned = owned});
+    int rc = shoal_semaphore_create(&OF(self)->semaphore, (uint32_t)value,
+                                    &(shoal_semaphore_options){.name = name,
+                                                               .bound = (uint32_t)bound,
+                                                               .owned = owned});
     return rc ? (raise_result(rc), -1) : 0;
 }
 
@@ -338,15 +343,19 @@ static PyObject *semaphore_holders(PyObject *self, PyObject *unused)
 }
 
 static PyMethodDef semaphore_methods[] = {
-    METHOD("acquire", semaphore_acquire, FAST,
-           "acquire(block=True, timeout=None)\n--\n\nTakes a permit: True, or False when the timeout (in "
-           "seconds) has passed. It stays taken when its taker dies; one taken by `with` comes back."),
+    METHOD(
+        "acquire", semaphore_acquire, FAST,
+        "acquire(block=True, timeout=None)\n--\n\nTakes a permit: True, or False when the timeout "
+        "(in "
+        "seconds) has passed. It stays taken when its taker dies; one taken by `with` comes back."),
     METHOD("release", semaphore_release, METH_NOARGS,
            "release()\n--\n\nGives a permit. ValueError: there are as many as there may be."),
     METHOD("__enter__", semaphore_enter, METH_NOARGS, ""),
     METHOD("__exit__", semaphore_exit, METH_FASTCALL, ""),
-    METHOD("get_value", semaphore_value, METH_NOARGS, "get_value()\n--\n\nHow many permits there are."),
-    METHOD("_holders", semaphore_holders, METH_NOARGS, "[(pid, tid, name)] of owned permits, 64 at most"),
+    METHOD("get_value", semaphore_value, METH_NOARGS,
+           "get_value()\n--\n\nHow many permits there are."),
+    METHOD("_holders", semaphore_holders, METH_NOARGS,
+           "[(pid, tid, name)] of owned permits, 64 at most"),
     COMMON_TABLE(semaphore),
     {NULL, NULL, 0, NULL},
 };

@@ -145,15 +145,19 @@ static int import(PyObject **ret, const char *module, const char *name)
 
 static int make_exceptions(PyObject *module)
 {
-    if (import(&python_state.Empty, "queue", "Empty") || import(&python_state.Full, "queue", "Full") ||
+    if (import(&python_state.Empty, "queue", "Empty") ||
+        import(&python_state.Full, "queue", "Full") ||
         import(&python_state.BrokenBarrierError, "threading", "BrokenBarrierError") ||
-        import(&python_state.AuthenticationError, "multiprocessing.context", "AuthenticationError") ||
+        import(&python_state.AuthenticationError, "multiprocessing.context",
+               "AuthenticationError") ||
         import(&python_state.BufferTooShort, "multiprocessing.context", "BufferTooShort"))
         return -1;
     if (import(&python_state.ShutDown, "queue", "ShutDown")) {
         PyErr_Clear(); /* it came with 3.13 */
-        python_state.ShutDown = PyErr_NewExceptionWithDoc(
-            "shoal.ShutDown", "Raised by put and get of a queue that was shut down.", NULL, NULL);
+        python_state.ShutDown =
+            PyErr_NewExceptionWithDoc("shoal.ShutDown",
+                                      "Raised by put and get of a queue that was shut down.", NULL,
+                                      NULL);
     }
     python_state.OwnerDiedWarning = PyErr_NewExceptionWithDoc(
         "shoal.OwnerDiedWarning",

@@ -6,8 +6,7 @@
 
 /* A handle; what it is of, the type tells. */
 struct object {
-    PyObject_HEAD
-    union {
+    PyObject_HEAD union {
         void *handle;
         shoal_lock *lock;
         shoal_rlock *rlock;
@@ -19,7 +18,8 @@ struct object {
 #define OF(self) ((struct object *)(self))
 
 void object_destroy(PyObject *self, void *(*close)(void *));
-PyObject *object_make(PyTypeObject *type, int (*open)(void **, const shoal_reference *), PyObject *bytes);
+PyObject *object_make(PyTypeObject *type, int (*open)(void **, const shoal_reference *),
+                      PyObject *bytes);
 PyObject *object_refer(PyObject *self, int (*reference)(const void *, shoal_reference *));
 /* In an __init__: -1 with RuntimeError if it was called before. */
 int object_fresh(PyObject *self);
@@ -27,38 +27,39 @@ int object_fresh(PyObject *self);
 PyObject *truth(int rc);
 
 /* Making, referring to and ending of one kind. */
-#define COMMON_METHODS(name)                                                                \
-    static void *name##_end(void *handle)                                                         \
-    {                                                                                             \
-        return shoal_##name##_close(handle);                                                      \
-    }                                                                                             \
-    static void name##_destroy(PyObject *self)                                                    \
-    {                                                                                             \
-        object_destroy(self, name##_end);                                                                \
-    }                                                                                             \
-    static int name##_reopen(void **ret, const shoal_reference *reference)                        \
-    {                                                                                             \
-        shoal_##name *handle;                                                                     \
-        int rc = shoal_##name##_open(&handle, reference);                                         \
-        *ret = rc ? NULL : handle;                                                                \
-        return rc;                                                                                \
-    }                                                                                             \
-    static PyObject *name##_open(PyObject *type, PyObject *bytes)                                 \
-    {                                                                                             \
-        return object_make((PyTypeObject *)type, name##_reopen, bytes);                                  \
-    }                                                                                             \
-    static int name##_refer(const void *handle, shoal_reference *ret)                             \
-    {                                                                                             \
-        return shoal_##name##_reference(handle, ret);                                             \
-    }                                                                                             \
-    static PyObject *name##_reference(PyObject *self, PyObject *unused)                           \
-    {                                                                                             \
-        (void)unused;                                                                             \
-        return object_refer(self, name##_refer);                                                \
+#define COMMON_METHODS(name)                                               \
+    static void *name##_end(void *handle)                                  \
+    {                                                                      \
+        return shoal_##name##_close(handle);                               \
+    }                                                                      \
+    static void name##_destroy(PyObject *self)                             \
+    {                                                                      \
+        object_destroy(self, name##_end);                                  \
+    }                                                                      \
+    static int name##_reopen(void **ret, const shoal_reference *reference) \
+    {                                                                      \
+        shoal_##name *handle;                                              \
+        int rc = shoal_##name##_open(&handle, reference);                  \
+        *ret = rc ? NULL : handle;                                         \
+        return rc;                                                         \
+    }                                                                      \
+    static PyObject *name##_open(PyObject *type, PyObject *bytes)          \
+    {                                                                      \
+        return object_make((PyTypeObject *)type, name##_reopen, bytes);    \
+    }                                                                      \
+    static int name##_refer(const void *handle, shoal_reference *ret)      \
+    {                                                                      \
+        return shoal_##name##_reference(handle, ret);                      \
+    }                                                                      \
+    static PyObject *name##_reference(PyObject *self, PyObject *unused)    \
+    {                                                                      \
+        (void)unused;                                                      \
+        return object_refer(self, name##_refer);                           \
     }
 
-#define COMMON_TABLE(name)                                                                        \
-    METHOD("_open", name##_open, METH_O | METH_CLASS, "_open(reference): the same in another process."), \
-    METHOD("_reference", name##_reference, METH_NOARGS, "_reference(): for _open.")
+#define COMMON_TABLE(name)                                    \
+    METHOD("_open", name##_open, METH_O | METH_CLASS,         \
+           "_open(reference): the same in another process."), \
+        METHOD("_reference", name##_reference, METH_NOARGS, "_reference(): for _open.")
 
 #endif

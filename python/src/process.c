@@ -4,9 +4,9 @@
  * They are the library's own children, so that they have their names and their parent in the region, are
  * daemons that no death of their parent leaves behind, and end by leaving the family in good order.
  */
-#include "python.h"
 #include "process/child.h"
 #include "process/processes.h"
+#include "python.h"
 #include "region/object.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -19,8 +19,7 @@
 static PyTypeObject *Child;
 
 struct child_object {
-    PyObject_HEAD
-    shoal_process *handle;
+    PyObject_HEAD shoal_process *handle;
 };
 #define CHILD_OF(self) (((struct child_object *)(self))->handle)
 
@@ -88,7 +87,8 @@ static void hand_on(const int fds[], size_t n)
     unsigned from = 3;
     for (size_t i = 0; i <= n; i++) {
         unsigned to = i < n ? (unsigned)fds[i] : ~0u;
-        if (to > from && syscall(SYS_close_range, from, to - (i < n), 4u /* CLOSE_RANGE_CLOEXEC */) &&
+        if (to > from &&
+            syscall(SYS_close_range, from, to - (i < n), 4u /* CLOSE_RANGE_CLOEXEC */) &&
             errno != EBADF) {
             long most = sysconf(_SC_OPEN_MAX);
             for (unsigned fd = from; fd < to && (long)fd < most; fd++)
@@ -151,8 +151,8 @@ static PyObject *process_execute(PyObject *module, PyObject *args)
     struct launch l;
     shoal_process_options options;
     (void)module;
-    if (!PyArg_ParseTuple(args, "yO!O!sp:execute", &path, &PyTuple_Type, &argv, &PyTuple_Type, &numbers,
-                          &given, &daemon))
+    if (!PyArg_ParseTuple(args, "yO!O!sp:execute", &path, &PyTuple_Type, &argv, &PyTuple_Type,
+                          &numbers, &given, &daemon))
         return NULL;
     cut_name(name, given);
     options_of(&options, name, daemon);
@@ -271,14 +271,18 @@ static PyObject *child_pid(PyObject *self, void *unused)
 
 static PyMethodDef child_methods[] = {
     METHOD("exit_code", child_exit_code, METH_NOARGS,
-           "exit_code()\n--\n\nNone while it runs; -N if signal N ended it; 'unknown' if the program itself took "
+           "exit_code()\n--\n\nNone while it runs; -N if signal N ended it; 'unknown' if the "
+           "program itself took "
            "its status."),
     METHOD("join", child_join, METH_O, "join(timeout)\n--\n\nWaits for its end: True, or False."),
-    METHOD("sentinel", child_sentinel, METH_NOARGS, "sentinel()\n--\n\nA descriptor, readable at its end."),
-    METHOD("signal", child_signal, METH_O, "signal(number)\n--\n\nSIGTERM, SIGINT or SIGKILL to it."),
+    METHOD("sentinel", child_sentinel, METH_NOARGS,
+           "sentinel()\n--\n\nA descriptor, readable at its end."),
+    METHOD("signal", child_signal, METH_O,
+           "signal(number)\n--\n\nSIGTERM, SIGINT or SIGKILL to it."),
     METHOD("kill_tree", child_kill_tree, METH_NOARGS,
            "kill_tree()\n--\n\nSIGKILL to it and all below it: how many."),
-    METHOD("close", child_close, METH_NOARGS, "close()\n--\n\nGives up the handle of a child that has ended."),
+    METHOD("close", child_close, METH_NOARGS,
+           "close()\n--\n\nGives up the handle of a child that has ended."),
     {NULL, NULL, 0, NULL},
 };
 static PyGetSetDef child_getset[] = {
@@ -336,19 +340,24 @@ static PyMethodDef functions[] = {
     METHOD("fork", process_fork, METH_VARARGS,
            "fork(name, daemon)\n--\n\nA Child in the parent, None in the child."),
     METHOD("execute", process_execute, METH_VARARGS,
-           "execute(path, argv, fds, name, daemon)\n--\n\nA Child that runs another program of the family, with "
+           "execute(path, argv, fds, name, daemon)\n--\n\nA Child that runs another program of the "
+           "family, with "
            "these descriptors."),
-    METHOD("exit", process_exit, METH_O, "exit(code)\n--\n\nEnds this process, leaving the family in good order."),
+    METHOD("exit", process_exit, METH_O,
+           "exit(code)\n--\n\nEnds this process, leaving the family in good order."),
     METHOD("parent_sentinel", parent_sentinel, METH_NOARGS,
-           "parent_sentinel()\n--\n\nA descriptor, readable at the parent's end; None: the root has none."),
+           "parent_sentinel()\n--\n\nA descriptor, readable at the parent's end; None: the root "
+           "has none."),
     METHOD("release_unopened", release_unopened, METH_NOARGS,
            "release_unopened()\n--\n\nGives up what was inherited by exec and was not opened."),
-    METHOD("cpu_count", cpu_count, METH_NOARGS,
-           "cpu_count()\n--\n\nHow many CPUs this process may use: its affinity, its cgroup's quota."),
+    METHOD(
+        "cpu_count", cpu_count, METH_NOARGS,
+        "cpu_count()\n--\n\nHow many CPUs this process may use: its affinity, its cgroup's quota."),
     {NULL, NULL, 0, NULL},
 };
 
 int process_add(PyObject *module)
 {
-    return add_type(module, &Child, &child_spec) || PyModule_AddFunctions(module, functions) ? -1 : 0;
+    return add_type(module, &Child, &child_spec) || PyModule_AddFunctions(module, functions) ? -1
+                                                                                             : 0;
 }

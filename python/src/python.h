@@ -14,9 +14,9 @@
 
 /* What the module keeps. There is one, as there is one region in a process: the main interpreter's. */
 struct state {
-    PyObject *Empty, *Full, *ShutDown;   /* queue's */
-    PyObject *BrokenBarrierError;        /* threading's */
-    PyObject *AuthenticationError;       /* multiprocessing's, and so are these */
+    PyObject *Empty, *Full, *ShutDown; /* queue's */
+    PyObject *BrokenBarrierError;      /* threading's */
+    PyObject *AuthenticationError;     /* multiprocessing's, and so are these */
     PyObject *BufferTooShort;
     PyObject *OwnerDiedWarning;
 };
@@ -39,18 +39,17 @@ bool take_arguments(PyObject *ret[], const char *const names[], size_t most, con
 /* Runs `call`, an expression with `deadline` in it, until it has an answer: first with SHOAL_NOW and the GIL
  * held; then without the GIL, and again when a signal handler ran, unless one raises. The answer is in `rc`;
  * -EINTR stands for that exception, which is set. */
-#define WAIT(rc, until, call)                                       \
-    do {                                                            \
-        int64_t wait_until_ = (until), deadline = SHOAL_NOW;        \
-        (rc) = (call);                                              \
-        if ((rc) != -EAGAIN || wait_until_ == SHOAL_NOW)            \
-            break;                                                  \
-        deadline = wait_until_;                                     \
-        do {                                                        \
-            Py_BEGIN_ALLOW_THREADS                                  \
-            (rc) = (call);                                          \
-            Py_END_ALLOW_THREADS                                    \
-        } while ((rc) == -EINTR && !PyErr_CheckSignals());          \
+#define WAIT(rc, until, call)                                \
+    do {                                                     \
+        int64_t wait_until_ = (until), deadline = SHOAL_NOW; \
+        (rc) = (call);                                       \
+        if ((rc) != -EAGAIN || wait_until_ == SHOAL_NOW)     \
+            break;                                           \
+        deadline = wait_until_;                              \
+        do {                                                 \
+            Py_BEGIN_ALLOW_THREADS(rc) = (call);             \
+            Py_END_ALLOW_THREADS                             \
+        } while ((rc) == -EINTR && !PyErr_CheckSignals());   \
     } while (0)
 
 /* True of what a wait that found nothing returns. */
@@ -79,7 +78,10 @@ int condition_add(PyObject *module);
 int process_add(PyObject *module);
 
 /* Methods may take arguments as C arrays. */
-#define METHOD(name, function, flags, text) {name, (PyCFunction)(void (*)(void))(function), flags, PyDoc_STR(text)}
+#define METHOD(name, function, flags, text)                                   \
+    {                                                                         \
+        name, (PyCFunction)(void (*)(void))(function), flags, PyDoc_STR(text) \
+    }
 #define FAST (METH_FASTCALL | METH_KEYWORDS)
 
 #endif
