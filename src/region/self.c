@@ -139,7 +139,8 @@ static int claim_record(uint32_t *ret)
      * names a living process. */
     if (process_self.spare) {
         *ret = process_self.spare;
-        process_self.spare = record_at(*ret)->next_spare;
+        if (!MUTANT(103))
+            process_self.spare = record_at(*ret)->next_spare;
         return 0;
     }
     for (uint32_t r = SLOTS; r < RECORDS; r++) {
@@ -234,7 +235,9 @@ void persona_end(struct persona *p)
     if (!p->me)
         return;
     atomic_store(&p->record->tid, 0);
-    atomic_store(&p->record->word, record_make(owner_generation(p->me) + 1, 0, false));
+    if (!MUTANT(105))
+        atomic_store(&p->record->word,
+                     record_make(owner_generation(p->me) + !MUTANT(104), 0, false));
     *p = (struct persona){.me = 0};
 }
 
