@@ -18,8 +18,7 @@
  * moment, also if a process was stopped (SIGSTOP) in the middle of a change. Changes of a list come one at a time;
  * those of a dict or namespace do if their keys are of one of its eight parts, or if they are about all of
  * it. So one that is stopped in the middle of a change keeps others from changing that, who wait for it, without a
- * deadline; one that is killed there keeps nobody from changing it. But an item with objects in it that it was putting in or
- * taking out may be held by the container until somebody changes that part again or the container ends: a pipe end so held is not closed for its peer.
+ * deadline; one that is killed there keeps nobody from changing it.
  *   Where an operation goes through many items (index, count, remove, sort), it takes as long.
  *
  * Several steps as one: acquire keeps all others from changing the container until release; they still look at
@@ -31,7 +30,7 @@
  * region. A dict needs some 50 bytes besides for each entry.
  *
  * Any number of threads and processes may call at the same time. No call is promised to work in a signal
- * handler: -EDEADLK if it interrupted a change of this container, and sometimes of another one.
+ * handler: -EDEADLK if it interrupted a change of this container.
  *   All return -EINVAL (NULL; what cannot be), -EBADF (not an open handle of this kind), and -ENOMEM: the
  * machine, the region or the quota has no memory; what is there is as it was. Otherwise 0 or what is said.
  * Killed inside: it has happened, or it has not.

@@ -23,8 +23,8 @@ typedef _Atomic uint64_t word_t;
 struct store {
     _Alignas(64) _Atomic owner_t owner;
     _Atomic uint32_t event;
-    uint32_t unused;
-    uint64_t unused2;
+    uint32_t inside;
+    uint64_t unused;
     word_t state;
     word_t turn;
     word_t filled;
@@ -170,6 +170,9 @@ void store_unlock(const struct site *p, struct store *s);
 /* The same of all stores of the container, in order. */
 int store_lock_all(const struct site *p, int64_t deadline);
 void store_unlock_all(const struct site *p);
+/* For who repairs `slot`: succeeds the owners that are gone, and lets go of the locks. What they had put in
+ * and not committed, or taken out and not told of, is let go of in the name of the slot. */
+void store_tend(const struct site *p, uint32_t slot);
 
 /* ---- changing: with the lock held ---- */
 
