@@ -155,7 +155,8 @@ static inline uint64_t reading_word(const struct reading *r, uint64_t at)
     return atomic_load_explicit((const word_t *)(const void *)(r->base + at), memory_order_acquire);
 }
 
-/* Bytes that lie in the arena, which no journal changes; or NULL. */
+/* Bytes that lie in the arena, or NULL. A journal may have another value for the first word of a block (reading_word);
+ * what follows that in a block no journal changes. */
 static inline const unsigned char *reading_bytes(const struct reading *r, uint64_t at, size_t size)
 {
     return likely(at <= r->capacity && size <= r->capacity - at) ? r->base + at : NULL;
