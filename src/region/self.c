@@ -602,6 +602,34 @@ int self_init(uint64_t reserve)
     return rc ? rc : self_attach();
 }
 
+bool self_alone(void)
+{
+    return !view.base && !getenv(SELF_ENVIRONMENT);
+}
+
+int self_join(int fd)
+{
+    pthread_once(&once, first_time);
+    os_mutex_lock(&process_self.attach_mutex);
+    int rc = self_alone() ? region_map(fd) : -EALREADY;
+    if (!rc && object_attach()) {
+        rc = -ENOMEM;
+        view.fd = -1;
+        region_unmap();
+    }
+    os_mutex_unlock(&process_self.attach_mutex);
+    if (rc == -EALREADY)
+        return fail(rc, "this process belongs to a family already");
+    if (rc)
+        return fail(rc, "the region cannot be mapped: %s", strerror(-rc));
+    rc = self_attach();
+    if (rc && !atomic_load(&process_self.attached)) {
+        view.fd = -1;
+        region_unmap();
+    }
+    return rc;
+}
+
 int self_attach(void)
 {
     pthread_once(&once, first_time);
