@@ -19,7 +19,7 @@
  *               shoal_proxy_call(proxy, "put", shoal_any_tuple(shoal_any_str("hello")), NULL, deadline);
  *
  * What can be made by name, with Python's arguments: list, dict, Namespace, Value, Array, Queue,
- * JoinableQueue, Event, Lock, RLock, Semaphore, BoundedSemaphore, Condition, Barrier. Methods,
+ * JoinableQueue, Event, Lock, RLock, Semaphore, BoundedSemaphore, Condition, Barrier, Pool. Methods,
  * results and exceptions are those that the standard library's own server would give.
  *
  * Whoever has the key may do everything that the exported objects can do, and may end the server.
@@ -39,6 +39,7 @@
 #include <shoal/error.h>
 #include <shoal/memory.h>
 #include <shoal/pipe.h>
+#include <shoal/pool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -118,6 +119,11 @@ SHOAL_API int shoal_manager_create(shoal_manager **ret, const shoal_manager_opti
 /* Adds a type, before it serves. The struct and what it points to stay the caller's, and as they are.
  * -EALREADY: there is one of this name. -EBUSY: it serves. */
 SHOAL_API int shoal_manager_register(shoal_manager *manager, const shoal_type *type);
+/* Adds a function, before it serves, for the tasks of clients' pools: they cannot send one, and name it by a str
+ * (p.map("square", range(10))). It is given the tuple of its arguments (shoal_task_any), in a worker. -EALREADY: there is one of
+ * this name. -EBUSY. */
+SHOAL_API int shoal_manager_register_function(shoal_manager *manager, const char *name,
+                                              shoal_function function);
 /* Exports an object that the caller holds, by its handle (a lock, queue, event, value, array, …) and a
  * name by which clients get it, before it serves: create(name) is that object, whoever asks. -EINVAL: of
  * a type that is not exported. -EALREADY, -EBUSY. */

@@ -156,6 +156,29 @@ int shoal_manager_register(shoal_manager *m, const shoal_type *type)
     return 0;
 }
 
+int shoal_manager_register_function(shoal_manager *m, const char *name, shoal_function function)
+{
+    const char *what = "shoal_manager_register_function";
+    struct server *server = m ? &m->server : NULL;
+    int rc = may_add(m, name, what);
+    if (!rc && !function)
+        rc = fail(-EINVAL, "%s: no function (NULL)", what);
+    for (unsigned i = 0; !rc && i < server->n_functions; i++)
+        if (!strcmp(server->functions[i].name, name))
+            rc = fail(-EALREADY, "%s: there is a '%s'", what, name);
+    if (rc)
+        return rc;
+    struct server_function *more =
+        realloc(server->functions, (server->n_functions + 1) * sizeof *more);
+    char *copy = more ? strdup(name) : NULL;
+    if (more)
+        server->functions = more;
+    if (!copy)
+        return fail(-ENOMEM, "%s: no memory", what);
+    more[server->n_functions++] = (struct server_function){copy, function};
+    return 0;
+}
+
 static int add_name(struct shoal_manager *m, const char *name, const struct manager_type *type,
                     struct manager_type *own, void *object)
 {
@@ -451,6 +474,9 @@ shoal_manager *shoal_manager_close(shoal_manager *manager)
         stop_listening(m);
     loop_end(&m->server);
     free(m->server.own);
+    for (unsigned i = 0; i < m->server.n_functions; i++)
+        free(m->server.functions[i].name);
+    free(m->server.functions);
     key_free(&m->key);
     m->magic = 0;
     free(m);

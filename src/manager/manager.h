@@ -61,6 +61,7 @@ extern const struct manager_type list_type, dict_type, namespace_type, iterator_
 extern const struct manager_type lock_type, rlock_type, semaphore_type, bounded_semaphore_type;
 extern const struct manager_type condition_type, event_type, barrier_type;
 extern const struct manager_type queue_type, joinable_queue_type, value_type, array_type;
+extern const struct manager_type pool_type, async_result_type, pool_iterator_type;
 
 /* ---- calls ---- */
 
@@ -83,6 +84,7 @@ struct shoal_call {
     const struct method *method;
     void *object;
     shoal_any *request; /* what args lie in */
+    void *made;         /* by a method that returns another object, which is to be that */
     int result;
     struct shoal_call *next;
 };
@@ -239,6 +241,11 @@ struct server {
     const struct manager_type **types; /* until NULL */
     struct manager_type *own;
     unsigned n_own;
+    struct server_function { /* which pools run */
+        char *name;
+        shoal_function function;
+    } * functions;
+    unsigned n_functions;
     struct session *first, *last; /* in the handshake, the oldest first */
     struct session *sessions;     /* all others */
     struct session *graves;
