@@ -185,7 +185,8 @@ static int execute(PyObject *module)
         return -1;
     }
     return make_exceptions(module) || lock_add(module) || condition_add(module) ||
-                   process_add(module)
+                   process_add(module) || parcel_add(module) || queue_add(module) ||
+                   connection_add(module)
                ? -1
                : 0;
 }

@@ -72,10 +72,16 @@ int reference_from(PyObject *bytes, shoal_reference *ret);
 shoal_lock *lock_of(PyObject *object);
 shoal_rlock *rlock_of(PyObject *object);
 
+/* queue.c: the handle of a queue of either type; NULL: it is something else, or closed. */
+shoal_queue *queue_handle(PyObject *object);
+
 /* What each file adds to the module: 0 or -1. */
 int lock_add(PyObject *module);
 int condition_add(PyObject *module);
 int process_add(PyObject *module);
+int parcel_add(PyObject *module);
+int queue_add(PyObject *module);
+int connection_add(PyObject *module);
 
 /* Methods may take arguments as C arrays. */
 #define METHOD(name, function, flags, text)                                   \
