@@ -76,6 +76,7 @@ shoal_rlock *rlock_of(PyObject *object);
 int lock_add(PyObject *module);
 int condition_add(PyObject *module);
 int process_add(PyObject *module);
+int value_add(PyObject *module);
 
 /* Methods may take arguments as C arrays. */
 #define METHOD(name, function, flags, text)                                   \
