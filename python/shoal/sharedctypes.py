@@ -31,7 +31,8 @@ def _new_value(type_):
 _CODES = {
     getattr(ctypes, name): getattr(ctypes, name)._type_
     for name in (
-        "c_byte c_ubyte c_short c_ushort c_int c_uint c_long c_ulong c_longlong c_ulonglong c_float c_double c_bool c_char"
+        "c_byte c_ubyte c_short c_ushort c_int c_uint c_long c_ulong c_longlong c_ulonglong "
+        "c_float c_double c_bool c_char"
     ).split()
 }
 

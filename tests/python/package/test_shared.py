@@ -3,7 +3,10 @@ import ctypes
 import gc
 import os
 import pickle
+import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -11,7 +14,7 @@ import warnings
 import pytest
 
 import shoal
-from shoal import _shoal, heap, sharedctypes, synchronize
+from shoal import _shoal, heap, shared_memory, sharedctypes, synchronize
 
 METHODS = ["fork", "spawn"]
 NUMBERS = "bBhHiIlLqQfd"
@@ -341,3 +344,99 @@ def look_at_block(block):
     view = block.create_memoryview()
     assert bytes(view[:5]) == b"hello"
     view[:5] = b"there"
+
+
+# ---- named shared memory ----
+
+
+def test_blocks_have_names_and_are_found_by_them():
+    with_name = shared_memory.SharedMemory(create=True, size=100)
+    try:
+        with_name.buf[:3] = b"abc"
+        run("spawn", look_at_named, with_name.name)
+        assert bytes(with_name.buf[:5]) == b"abcde"
+        other = pickle.loads(pickle.dumps(with_name))
+        assert bytes(other.buf[:5]) == b"abcde"
+        other.close()
+    finally:
+        with_name.close()
+        with_name.unlink()
+    with pytest.raises(FileNotFoundError):
+        shared_memory.SharedMemory(with_name.name)
+
+
+def look_at_named(name):
+    block = shared_memory.SharedMemory(name)
+    assert bytes(block.buf[:3]) == b"abc"
+    block.buf[3:5] = b"de"
+    block.close()
+
+
+def test_one_that_is_not_tracked_outlives_its_program():
+    program = (
+        "from shoal.shared_memory import SharedMemory\n"
+        "block = SharedMemory(create=True, size=10, track=False); block.buf[0] = 7; block.close(); print(block.name)"
+    )
+    name = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not name.stderr
+    block = shared_memory.SharedMemory(name.stdout.strip(), track=False)
+    assert block.buf[0] == 7
+    block.close()
+    block.unlink()
+    with pytest.raises(FileNotFoundError):
+        shared_memory.SharedMemory(name.stdout.strip())
+
+
+def test_shareable_lists():
+    values = shared_memory.ShareableList([1, 2.5, "text", b"bytes", None, True])
+    try:
+        run("fork", change_shareable, values)
+        assert list(values) == [2, 2.5, "text", b"bytes", None, True] and values.index(None) == 4
+    finally:
+        values.shm.close()
+        values.shm.unlink()
+
+
+def change_shareable(values):
+    values[0] += 1
+    values.shm.close()
+
+
+WITHOUT_SHM = """
+import os, sys
+import shoal
+from shoal import shared_memory
+try:
+    shared_memory.SharedMemory(create=True, size=16 << 20)
+except (MemoryError, OSError) as error:
+    print(type(error).__name__)
+array = shoal.Array("B", 4 << 20)
+lock = shoal.Lock()
+def child():
+    with lock:
+        array[4000000] = 7
+process = shoal.get_context("fork").Process(target=child)
+process.start(); process.join()
+print(array[4000000], os.listdir("/dev/shm"))
+"""
+
+
+def in_a_mount_namespace(mount):
+    """What WITHOUT_SHM prints, with /dev/shm mounted so."""
+    if os.geteuid() != 0 or not shutil.which("unshare"):
+        pytest.skip("needs root and unshare")
+    able = subprocess.run(["unshare", "-m", "sh", "-c", mount], capture_output=True)
+    if able.returncode:
+        pytest.skip("no mount namespaces here")
+    command = ["unshare", "-m", "sh", "-c", mount + ' && exec "$0" -c "$1"', sys.executable, WITHOUT_SHM]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    return result.stdout.splitlines()
+
+
+def test_gh_114390_a_full_dev_shm_is_a_memory_error_and_needed_for_names_only():
+    assert in_a_mount_namespace("mount -t tmpfs -o size=1m tmpfs /dev/shm") == ["MemoryError", "7 []"]
+
+
+def test_no_dev_shm_is_needed_for_what_has_no_name():
+    assert in_a_mount_namespace("mount -t tmpfs -o ro tmpfs /dev/shm") == ["OSError", "7 []"]
