@@ -188,7 +188,8 @@ static int execute(PyObject *module)
         return -1;
     }
     return make_exceptions(module) || lock_add(module) || condition_add(module) ||
-                   process_add(module) || csp_add(module) || forkserver_add(module)
+                   process_add(module) || csp_add(module) || forkserver_add(module) ||
+                   value_add(module)
                ? -1
                : 0;
 }

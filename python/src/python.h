@@ -85,6 +85,7 @@ int condition_add(PyObject *module);
 int forkserver_add(PyObject *module);
 int process_add(PyObject *module);
 int csp_add(PyObject *module);
+int value_add(PyObject *module);
 
 /* Methods may take arguments as C arrays. */
 #define METHOD(name, function, flags, text)                                   \
