@@ -185,7 +185,7 @@ static int execute(PyObject *module)
         return -1;
     }
     return make_exceptions(module) || lock_add(module) || condition_add(module) ||
-                   process_add(module)
+                   process_add(module) || pool_add(module)
                ? -1
                : 0;
 }
