@@ -259,6 +259,8 @@ bool pool_settle(struct own *p);
 void pool_judge(struct own *p, unsigned worker, pid_t pid, int exit_code, bool *fruitless);
 /* Ends a unit: one that nobody has yet at once; a worker that is at it is killed first. `error`: -ECANCELED, -ETIME … */
 void unit_end(struct own *p, unit_name name, int error);
+/* The same of one that nobody has: false: somebody does. */
+bool unit_withdraw(struct own *p, unit_name name, int error);
 /* The same for all there are; where there are no workers any more. */
 void pool_drop(struct own *p, int error);
 /* The message that a worker put beside its unit; NULL: there is none. */
@@ -335,8 +337,10 @@ struct result *arrivals_take(struct arrivals *row);
 void arrivals_add(struct arrivals *row, struct result *r);
 /* Nobody takes from it any more: it is given back, at once or with the last that comes. */
 void arrivals_leave(struct arrivals *row);
-/* Ends those of it that are not ready. */
-void arrivals_cancel(struct own *p, const struct arrivals *row);
+/* Under the mutex. Ends those of it that are not ready: `all`, or those that have not begun: how many. */
+unsigned arrivals_cancel(struct own *p, const struct arrivals *row, bool all);
+/* Under the mutex. Ends one that has not begun: whether it did. */
+bool result_withdraw(struct own *p, struct result *r);
 
 /* ---- thread.c ---- */
 /* Under the mutex: what there is to do, but callbacks. When to look again. */

@@ -147,14 +147,29 @@ void arrivals_leave(struct arrivals *row)
         free(row);
 }
 
-void arrivals_cancel(struct own *p, const struct arrivals *row)
+unsigned arrivals_cancel(struct own *p, const struct arrivals *row, bool all)
 {
+    unsigned n = 0;
     pool_settle(p);
     for (const struct run *run = p->runs; run && row->pending; run = run->next)
         for (unsigned i = 0; run->open && i < UNITS; i++) {
             const struct result *r = run->owner[i];
-            if (r && r->row == row)
-                unit_end(p, unit_make(run->level, run->position + i), -ECANCELED);
+            unit_name name = unit_make(run->level, run->position + i);
+            if (!r || r->row != row)
+                continue;
+            n += all || unit_withdraw(p, name, -ECANCELED);
+            if (all)
+                unit_end(p, name, -ECANCELED);
         }
     pool_turn(p);
+    return n;
+}
+
+bool result_withdraw(struct own *p, struct result *r)
+{
+    pool_settle(p);
+    if (result_is_ready(r) || !unit_withdraw(p, r->unit, -ECANCELED))
+        return false;
+    pool_turn(p);
+    return true;
 }

@@ -258,7 +258,7 @@ TEST(pool_arrivals_that_are_cancelled_are_all_ready)
         os_mutex_unlock(&p->mutex);
     }
     os_mutex_lock(&p->mutex);
-    arrivals_cancel(p, &row);
+    ASSERT_EQ_INT(arrivals_cancel(p, &row, true), 10);
     ASSERT_EQ_INT(row.pending, 0);
     for (int i = 0; i < 10; i++) {
         struct result *r = arrivals_take(&row);
@@ -268,5 +268,32 @@ TEST(pool_arrivals_that_are_cancelled_are_all_ready)
     }
     ASSERT_TRUE(!arrivals_take(&row));
     os_mutex_unlock(&p->mutex);
+    done_staff();
+}
+
+TEST(pool_result_is_withdrawn_until_it_has_begun)
+{
+    setup_staff();
+    struct own *p = mine();
+    uint16_t code;
+    struct result *r;
+    int n = 1;
+    ASSERT_OK(code_number(p, (const void *)(uintptr_t)add_one, "a test", &code));
+    os_mutex_lock(&p->mutex);
+    ASSERT_OK(task_give(p, &r, code, NULL, &n, sizeof n, NULL, NULL, "a test"));
+    ASSERT_TRUE(result_withdraw(p, r));
+    ASSERT_FALSE(result_withdraw(p, r));
+    ASSERT_EQ_INT(r->error, -ECANCELED);
+    result_drop(r);
+    ASSERT_OK(task_give(p, &r, code, NULL, &n, sizeof n, NULL, NULL, "a test"));
+    os_mutex_unlock(&p->mutex);
+    ASSERT_OK(apply(1, &n)); /* which begins behind it */
+    os_mutex_lock(&p->mutex);
+    ASSERT_FALSE(result_withdraw(p, r));
+    os_mutex_unlock(&p->mutex);
+    while (shoal_result_wait(cell_handle(&r->cell), SHOAL_FOREVER))
+        hire();
+    ASSERT_EQ_INT(r->error, 0);
+    result_drop(r);
     done_staff();
 }
