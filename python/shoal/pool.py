@@ -14,8 +14,6 @@ import types
 import warnings
 import weakref
 
-from concurrent.futures import CancelledError
-
 from . import _shoal, get_context, reduction, util
 from .context import TimeoutError
 
@@ -30,6 +28,8 @@ INIT, RUN, CLOSE, TERMINATE = "INIT", "RUN", "CLOSE", "TERMINATE"
 
 def __getattr__(name):
     # ThreadPool, and what else there is in the standard library's module.
+    if name == "CancelledError":
+        return _cancelled_error()
     if not name.startswith("__"):
         from . import _standard_pool
 
@@ -37,6 +37,12 @@ def __getattr__(name):
             globals()[name] = getattr(_standard_pool, name)
             return globals()[name]
     raise AttributeError("module %r has no attribute %r" % (__name__, name))
+
+
+def _cancelled_error():
+    from concurrent.futures import CancelledError
+
+    return CancelledError
 
 
 class RemoteTraceback(Exception):
@@ -88,6 +94,10 @@ def _signal(number):
         return signal.Signals(number)
     except ValueError:  # a real-time one
         return number
+
+
+class PoolBroken(WorkerDied):
+    """Worker after worker died before it could do anything, so the pool has given up."""
 
 
 class TaskTimeout(TimeoutError):
@@ -172,9 +182,9 @@ def _failure(error, pid, exitcode, text):
     if error == errno.ETIME:
         return TaskTimeout(text)
     if error == errno.ECANCELED:
-        return CancelledError(text)
+        return _cancelled_error()(text)
     if error in (errno.EOWNERDEAD, errno.ECONNABORTED):
-        return WorkerDied(text, pid or None, exitcode if pid and abs(exitcode) < 1 << 16 else None)
+        return (WorkerDied if error == errno.EOWNERDEAD else PoolBroken)(text, pid or None, exitcode if pid and abs(exitcode) < 1 << 16 else None)
     if error in (errno.ENOMEM, errno.EMSGSIZE):
         return MemoryError(text)
     return OSError(error, text)
@@ -318,6 +328,8 @@ def _mind(staff):
 
 # ---- the pool ----
 
+_ITEM, _ITEM_STAR = 3, 4  # what the extension calls func(item) and func(*item)
+
 #: Iterators of these make nobody wait.
 _SIMPLE = (list, tuple, range, str, bytes, bytearray, set, frozenset, dict, type({}.keys()), type({}.values()), type({}.items()))
 
@@ -331,6 +343,7 @@ class Pool(_shoal.Pool):
     progress: True, or progress(done, total, seconds), called some ten times a second while map or imap is waited for.
     worker_memory_limit: bytes that a worker may allocate, then its task gets MemoryError.
     name: what the pool is called where it is inspected.
+    strict: the first initializer that fails ends the pool.
     """
 
     _wrap_exception = True
@@ -352,6 +365,7 @@ class Pool(_shoal.Pool):
         progress=None,
         worker_memory_limit=None,
         name=None,
+        strict=False,
     ):
         self._state = INIT
         self._staff = None
@@ -375,6 +389,7 @@ class Pool(_shoal.Pool):
             task_timeout=task_timeout or 0,
             retries=retries,
             name=name,
+            strict=strict,
         )
         super().__init__(self._staff)
         self._staff.begin()
@@ -469,7 +484,7 @@ class Pool(_shoal.Pool):
             source = iter(iterable)
         except TypeError as e:
             source, simple = _raise_first(e), True
-        result = self._imap(func, source, simple, ordered, chunksize, 3)
+        result = self._imap(func, source, simple, ordered, chunksize, _ITEM)
         if not simple:
             thread = threading.Thread(target=result._feed, name="shoal-imap", daemon=True)
             thread.start()

@@ -387,17 +387,27 @@ static PyObject *imap_next(PyObject *self, PyObject *const *args, Py_ssize_t n, 
     return NULL;
 }
 
-static PyObject *imap_cancel(PyObject *self, PyObject *unused)
+static PyObject *cancel(PyObject *self, bool all)
 {
     struct imap *it = IMAP(self);
     struct own *p = it->engine->own;
-    (void)unused;
     end_inputs(it);
     os_mutex_lock(&p->mutex);
-    bool pending = it->row->pending;
-    arrivals_cancel(p, it->row);
+    bool any = arrivals_cancel(p, it->row, all);
     os_mutex_unlock(&p->mutex);
-    return PyBool_FromLong(pending);
+    return PyBool_FromLong(any);
+}
+
+static PyObject *imap_cancel(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return cancel(self, true);
+}
+
+static PyObject *imap_withdraw(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    return cancel(self, false);
 }
 
 static PyObject *imap_done(PyObject *self, PyObject *unused)
@@ -512,6 +522,8 @@ static PyMethodDef methods[] = {
     METHOD("cancel", imap_cancel, METH_NOARGS,
            "cancel()\n--\n\nNothing more is given, and what is not ready ends with "
            "CancelledError."),
+    METHOD("_withdraw", imap_withdraw, METH_NOARGS,
+           "_withdraw()\n--\n\nThe same, but what has begun goes on."),
     METHOD("_feed", imap_feed_all, METH_NOARGS, "_feed()\n--\n\nGives all inputs."),
     METHOD("_done", imap_done, METH_NOARGS, "_done()\n--\n\nHow many inputs are done, about."),
     {NULL, NULL, 0, NULL},

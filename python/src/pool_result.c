@@ -374,10 +374,41 @@ static PyObject *outcome_cancel(PyObject *self, PyObject *unused)
         return PyBool_FromLong(!rc);
     }
     os_mutex_lock(&p->mutex);
-    bool pending = MAP(o)->row->pending;
-    arrivals_cancel(p, MAP(o)->row);
+    bool any = arrivals_cancel(p, MAP(o)->row, true);
     os_mutex_unlock(&p->mutex);
-    return PyBool_FromLong(pending);
+    return PyBool_FromLong(any);
+}
+
+/* _withdraw(): True: it had not begun, and never will. */
+static PyObject *outcome_withdraw(PyObject *self, PyObject *unused)
+{
+    struct outcome *o = OUTCOME(self);
+    struct own *p = o->engine->own;
+    (void)unused;
+    if (!o->r || !pool_is_mine(p))
+        Py_RETURN_FALSE;
+    os_mutex_lock(&p->mutex);
+    bool done = result_withdraw(p, o->r);
+    os_mutex_unlock(&p->mutex);
+    return PyBool_FromLong(done);
+}
+
+/* _running(): whether a worker has it. */
+static PyObject *outcome_running(PyObject *self, PyObject *unused)
+{
+    struct outcome *o = OUTCOME(self);
+    struct own *p = o->engine->own;
+    bool has = false;
+    (void)unused;
+    if (!o->r || !pool_is_mine(p))
+        Py_RETURN_FALSE;
+    os_mutex_lock(&p->mutex);
+    if (!result_is_ready(o->r)) {
+        uint64_t claim = atomic_load(&unit_at(p->shared, o->r->unit)->claim);
+        has = claim_state(claim) == UNIT_CLAIMED;
+    }
+    os_mutex_unlock(&p->mutex);
+    return PyBool_FromLong(has);
 }
 
 static PyObject *map_count_done(PyObject *self, PyObject *unused)
@@ -554,7 +585,7 @@ PyObject *map_new(PyObject *pool, struct engine *e, PyObject *const *args)
                            : star        ? ITEM_STAR
                                          : ITEM)) {
         os_mutex_lock(&p->mutex);
-        arrivals_cancel(p, m->row);
+        arrivals_cancel(p, m->row, true);
         os_mutex_unlock(&p->mutex);
         goto fail;
     }
@@ -584,6 +615,9 @@ static PyMethodDef outcome_methods[] = {
     METHOD("cancel", outcome_cancel, METH_NOARGS,
            "cancel()\n--\n\nIt ends with CancelledError, if it is not ready; of what runs the "
            "worker is killed and replaced."),
+    METHOD("_withdraw", outcome_withdraw, METH_NOARGS,
+           "_withdraw()\n--\n\nTrue: it had not begun, and never will."),
+    METHOD("_running", outcome_running, METH_NOARGS, "_running()\n--\n\nWhether a worker has it."),
     METHOD("__class_getitem__", Py_GenericAlias, METH_O | METH_CLASS, "See PEP 585"),
     {NULL, NULL, 0, NULL},
 };
