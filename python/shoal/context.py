@@ -12,3 +12,14 @@ for _name in ("ProcessError", "BufferTooShort", "TimeoutError", "AuthenticationE
 for _name in ("_tls", "get_spawning_popen", "set_spawning_popen", "assert_spawning"):
     globals()[_name] = getattr(_module, _name)
 del _name
+
+
+def _pool(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, **more):
+    """A pool of worker processes; shoal.pool.Pool says what more there is."""
+    from .pool import Pool
+
+    return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context(), **more)
+
+
+_pool.__name__ = _pool.__qualname__ = "Pool"
+BaseContext.Pool = _pool  # noqa: F821

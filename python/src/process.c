@@ -31,6 +31,11 @@ PyObject *child_make(shoal_process *handle)
     return self; /* without it the handle stays: its process runs */
 }
 
+shoal_process *child_process(PyObject *object)
+{
+    return PyObject_TypeCheck(object, Child) ? CHILD_OF(object) : NULL;
+}
+
 /* ---- starting ---- */
 
 static void options_of(shoal_process_options *o, const char *name, int daemon)

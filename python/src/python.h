@@ -79,10 +79,14 @@ void cut_name(char *ret, const char *name);
 shoal_lock *lock_of(PyObject *object);
 shoal_rlock *rlock_of(PyObject *object);
 
+/* process.c: the handle of a Child, which stays its; NULL: it is something else. */
+shoal_process *child_process(PyObject *object);
+
 /* What each file adds to the module: 0 or -1. */
 int lock_add(PyObject *module);
 int condition_add(PyObject *module);
 int forkserver_add(PyObject *module);
+int pool_add(PyObject *module);
 int process_add(PyObject *module);
 int csp_add(PyObject *module);
 int value_add(PyObject *module);
