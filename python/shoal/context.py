@@ -18,3 +18,14 @@ def assert_spawning(obj):
     """Objects of the family are pickled while a process is started, or in a message of the family, which holds them."""
     if not _shoal.carry(obj):
         _module.assert_spawning(obj)
+
+
+def _pool(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, **more):
+    """A pool of worker processes; shoal.pool.Pool says what more there is."""
+    from .pool import Pool
+
+    return Pool(processes, initializer, initargs, maxtasksperchild, context=self.get_context(), **more)
+
+
+_pool.__name__ = _pool.__qualname__ = "Pool"
+BaseContext.Pool = _pool  # noqa: F821
