@@ -71,6 +71,12 @@ static void *setup_alternating_buffered(void)
     return setup_with(8, 1, 1);
 }
 
+static void prepare(void *s)
+{
+    family_prepare(s);
+    family_calm();
+}
+
 /* ---- messages ---- */
 
 static void fill(const struct state *s, unsigned char *message, int value)
@@ -221,14 +227,16 @@ static void meet_beside(void *p, int i)
     }
 }
 
-/* What is long, or lies in a buffer, needs memory of the region, and that is handed out under a lock. */
-#define WRITES(name, how, beside)                                                                 \
-    KILL_SCENARIO(name, .setup = (how), .prepare = family_prepare, .victim = write_once,          \
-                  .partner = reader, .partners = 1, .survivor = write_last, .survivors = 1,       \
-                  .stopped = (beside) ? write_beside : NULL, .final = last);                      \
-    KILL_SCENARIO(name##_asleep, .setup = (how), .prepare = family_prepare, .victim = write_once, \
-                  .partner = late_reader, .partners = 1, .survivor = write_last, .survivors = 1,  \
-                  .stopped = (beside) ? meet_beside : NULL, .final = last)
+/* What is long, or lies in a buffer, needs memory of the region, and that is handed out under a lock. Settled: of two who give a long message
+ * back, or are told that a channel is over, the one who was woken comes first. */
+#define WRITES(name, how, beside)                                                                \
+    KILL_SCENARIO(name, .setup = (how), .prepare = prepare, .victim = write_once,                \
+                  .partner = reader, .partners = 1, .survivor = write_last, .survivors = 1,      \
+                  .stopped = (beside) ? write_beside : NULL, .final = last,                      \
+                  .flags = KILL_SETTLED);                                                        \
+    KILL_SCENARIO(name##_asleep, .setup = (how), .prepare = prepare, .victim = write_once,       \
+                  .partner = late_reader, .partners = 1, .survivor = write_last, .survivors = 1, \
+                  .stopped = (beside) ? meet_beside : NULL, .final = last, .flags = KILL_SETTLED)
 
 WRITES(csp_write, setup_short, 1);
 WRITES(csp_write_long, setup_long, 0);
@@ -237,7 +245,7 @@ WRITES(csp_alternate_outputs_long, setup_alternating_long, 0);
 
 /* There is room: it need not sleep. */
 KILL_SCENARIO(csp_alternate_outputs_buffered, .setup = setup_alternating_buffered,
-              .prepare = family_prepare, .victim = write_once, .partner = reader, .partners = 1,
+              .prepare = prepare, .victim = write_once, .partner = reader, .partners = 1,
               .survivor = write_last, .survivors = 1, .final = last);
 
 /* ---- the victim meets one that hears of no death ---- */
@@ -278,9 +286,9 @@ static void end_it(void *p, int i)
     ASSERT_OK(shoal_event_set(s->event));
 }
 
-KILL_SCENARIO(csp_met_unaware, .setup = setup_unaware, .prepare = family_prepare,
-              .victim = write_once, .partner = unaware, .partners = ROLES + 1, .survivor = end_it,
-              .survivors = 1, .final = last);
+KILL_SCENARIO(csp_met_unaware, .setup = setup_unaware, .prepare = prepare, .victim = write_once,
+              .partner = unaware, .partners = ROLES + 1, .survivor = end_it, .survivors = 1,
+              .final = last);
 
 /* ---- the victim reads ---- */
 
@@ -326,13 +334,13 @@ static void read_beside(void *p, int i)
     ASSERT_OK(read_value(p));
 }
 
-#define READS(name, how, beside)                                                                 \
-    KILL_SCENARIO(name, .setup = (how), .prepare = family_prepare, .victim = read_once,          \
-                  .partner = writer, .partners = 1, .survivor = read_last, .survivors = 1,       \
-                  .stopped = (beside) ? read_beside : NULL, .final = last);                      \
-    KILL_SCENARIO(name##_asleep, .setup = (how), .prepare = family_prepare, .victim = read_once, \
-                  .partner = late_writer, .partners = 1, .survivor = read_last, .survivors = 1,  \
-                  .stopped = (beside) ? meet_beside : NULL, .final = last)
+#define READS(name, how, beside)                                                                   \
+    KILL_SCENARIO(name, .setup = (how), .prepare = prepare, .victim = read_once,                   \
+                  .partner = writer, .partners = 1, .survivor = read_last, .survivors = 1,         \
+                  .stopped = (beside) ? read_beside : NULL, .final = last, .flags = KILL_SETTLED); \
+    KILL_SCENARIO(name##_asleep, .setup = (how), .prepare = prepare, .victim = read_once,          \
+                  .partner = late_writer, .partners = 1, .survivor = read_last, .survivors = 1,    \
+                  .stopped = (beside) ? meet_beside : NULL, .final = last, .flags = KILL_SETTLED)
 
 READS(csp_read, setup_short, 1);
 READS(csp_read_long, setup_long, 1);
@@ -388,10 +396,10 @@ static void last_told(void *p)
     family_check(s->note->before);
 }
 
-#define ENDS(name, how, what, again)                                                          \
-    KILL_SCENARIO(name, .setup = (how), .prepare = family_prepare, .victim = (what),          \
-                  .partner = told, .partners = 2, .survivor = (again), .state = family_state, \
-                  .final = last_told)
+#define ENDS(name, how, what, again)                                                             \
+    KILL_SCENARIO(name, .setup = (how), .prepare = prepare, .victim = (what), .partner = told,   \
+                  .partners = 2, .survivor = (again), .state = family_state, .final = last_told, \
+                  .flags = KILL_SETTLED)
 
 ENDS(csp_retire, setup_short, retire, retire_too);
 ENDS(csp_retire_alternated, setup_alternating, retire, retire_too);
@@ -426,5 +434,5 @@ static void last_made(void *p)
     family_check(s->note->before);
 }
 
-KILL_SCENARIO(csp_make_and_close, .setup = setup_short, .prepare = family_prepare,
+KILL_SCENARIO(csp_make_and_close, .setup = setup_short, .prepare = prepare,
               .victim = make_and_close, .state = family_state, .final = last_made);
