@@ -23,6 +23,8 @@
  * communicated or neither; a message is received once, or, if who took it was killed, not at all. No
  * process waits for one that is stopped but for the messages that it was to send or take. Calls may
  * not be made in signal handlers.
+ *
+ * A network can be drawn while it runs: shoal_inspect_draw (inspect.h), or `shoal-inspect --dot PID | dot -Tsvg`.
  */
 #ifndef SHOAL_CSP_H
 #define SHOAL_CSP_H

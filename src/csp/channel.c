@@ -1,4 +1,4 @@
-/* Channels: making them, their rows, and how they end. What is done on them is in alternation.c, how ends are counted in
+/* Channels: making them, their rows, and how they end. What is done on them is in alternation.c and meet.c, how ends are counted in
  * end.c.
  *
  * The state's bits are only ever set. Whoever sets one wakes all who wait there, behind a full fence; who waits has
@@ -205,6 +205,41 @@ const struct type_repair channel_repair = {.repair = repair,
 
 /* ---- inspection ---- */
 
+/* A row of a copy, as channel_row finds it. */
+static bool look_row(const struct look *look, const struct header *h, const struct channel *c,
+                     uint64_t from, uint32_t i, struct row *ret)
+{
+    uint64_t rows = from + offsetof(struct channel, first);
+    if (i < ROWS_FIRST)
+        return look_payload(look, h, rows + i * sizeof *ret, ret, sizeof *ret);
+    i -= ROWS_FIRST;
+    for (unsigned k = 0; k < CHANNEL_CHUNKS; i -= chunk_rows(k++)) {
+        uint32_t payload = atomic_load(&c->chunks[k]);
+        if (i < chunk_rows(k))
+            return payload && look_run(look, payload, i * sizeof *ret, ret, sizeof *ret);
+    }
+    return false;
+}
+
+/* Who waits on that side, by whatever end, alternating or not. */
+static void describe_waiting(struct description *d, const struct header *h, const struct channel *c,
+                             uint64_t from, enum side side)
+{
+    uint32_t high = atomic_load(&c->cells[side]);
+    struct party p;
+    struct row row;
+    for (uint32_t i = 0; i < high && look_row(d->look, h, c, from, i, &row); i++) {
+        uint64_t offer = atomic_load(&row.cells[side].offer);
+        uint64_t at = d->look->at.parties + (uint64_t)offer_number(offer) * PARTY;
+        if (!offer || !look_read(d->look, at, &p, sizeof p))
+            continue;
+        uint64_t word = atomic_load(&p.word);
+        if (word_state(word) == WAITING && word_sequence(word) == (uint32_t)(offer >> 32))
+            describe_share(d, atomic_load(&p.owner),
+                           side == READER ? "waiting reader" : "waiting writer");
+    }
+}
+
 void channel_describe(struct description *d, const struct header *h)
 {
     struct channel c;
@@ -217,4 +252,6 @@ void channel_describe(struct description *d, const struct header *h)
     describe_flag(d, "no readers", state & CHANNEL_NO_READERS);
     describe_flag(d, "no writers", state & CHANNEL_NO_WRITERS);
     describe_flag(d, "poisoned", state & (CHANNEL_POISONED | CHANNEL_POISONED_BEHIND));
+    describe_waiting(d, h, &c, from, READER);
+    describe_waiting(d, h, &c, from, WRITER);
 }

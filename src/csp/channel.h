@@ -23,9 +23,13 @@ static inline uint64_t offer_make(uint32_t sequence, uint32_t party, uint32_t gu
 {
     return (uint64_t)sequence << 32 | party << 16 | guard << 4 | 1;
 }
+static inline uint32_t offer_number(uint64_t offer)
+{
+    return (uint32_t)(offer >> 16) & (PARTIES - 1);
+}
 static inline struct party *offer_party(uint64_t offer)
 {
-    return party_at((uint32_t)(offer >> 16) & 0xffff & (PARTIES - 1));
+    return party_at(offer_number(offer));
 }
 static inline uint32_t offer_guard(uint64_t offer)
 {
