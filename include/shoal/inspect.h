@@ -20,7 +20,7 @@
  *                   'done' (once), 'size' (a queue's: messages), 'lifo', 'priority', 'maxsize', 'closed', 'to first',
  *                   'to second' (pipe: messages), 'of', 'length', 'lock' (value and array),
  *                   'buffered', 'maxsize' (a channel with a buffer: messages), 'no readers', 'no writers', 'poisoned' (channel; its
- *                   owners are who waits there, as 'waiting reader' or 'waiting writer'), 'channel', 'reader' or
+ *                   owners are who waits there, as 'waiting reader' or 'waiting writer'), 'round' (a barrier of csp.h), 'channel', 'reader' or
  *                   'writer', 'retired' (channel end)}],
  *      'waits': [{'pid', 'process', 'thread', 'object', 'type', 'name', 'held_by'}],
  *      'deadlocks': [[{'pid', 'process', 'thread', 'object', 'type', 'name'}]],

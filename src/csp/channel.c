@@ -56,13 +56,14 @@ struct row *channel_make_row(struct channel *c, uint32_t i, int *rc)
 
 /* ---- making one ---- */
 
-int shoal_channel_create(shoal_channel **ret, const shoal_channel_options *options)
+int channel_create(shoal_channel **ret, const shoal_channel_options *options, bool barrier,
+                   const char *call)
 {
     struct header *h;
     if (!ret)
-        return fail(-EINVAL, "shoal_channel_create: nowhere to write the handle (NULL)");
+        return fail(-EINVAL, "%s: nowhere to write the handle (NULL)", call);
     if (options && options->flags)
-        return fail(-EINVAL, "shoal_channel_create: unknown flags %#x", options->flags);
+        return fail(-EINVAL, "%s: unknown flags %#x", call, options->flags);
     uint64_t buffer = options ? options->buffer : 0;
     int rc = object_create(&h, TYPE_CHANNEL,
                            sizeof(struct channel) + (buffer ? sizeof(struct lanes) : 0),
@@ -70,11 +71,17 @@ int shoal_channel_create(shoal_channel **ret, const shoal_channel_options *optio
     if (rc)
         return rc;
     h->flags = OBJECT_LOOKED_AT;
-    ((struct channel_body *)(void *)h->body)->buffered = buffer != 0;
+    *(struct channel_body *)(void *)h->body =
+        (struct channel_body){.buffered = buffer != 0, .barrier = barrier};
     if (buffer)
         channel_lanes(h)->maxsize = buffer;
     *ret = object_publish(h);
     return 0;
+}
+
+int shoal_channel_create(shoal_channel **ret, const shoal_channel_options *options)
+{
+    return channel_create(ret, options, false, "shoal_channel_create");
 }
 
 int shoal_channel_reference(const shoal_channel *channel, shoal_reference *ret)
@@ -252,6 +259,8 @@ void channel_describe(struct description *d, const struct header *h)
     describe_flag(d, "no readers", state & CHANNEL_NO_READERS);
     describe_flag(d, "no writers", state & CHANNEL_NO_WRITERS);
     describe_flag(d, "poisoned", state & (CHANNEL_POISONED | CHANNEL_POISONED_BEHIND));
+    if (channel_barrier(h))
+        describe_number(d, "round", atomic_load(&c.round) >> 32);
     describe_waiting(d, h, &c, from, READER);
     describe_waiting(d, h, &c, from, WRITER);
 }

@@ -17,6 +17,8 @@ static int offer_of(struct offer *o, const shoal_channel_end *end, enum side sid
         return fail(-EBADF, "%s: this end only %s", call, side == READER ? "writes" : "reads");
     o->end = h;
     o->channel = header_at(end_body(h)->channel);
+    if (unlikely(channel_barrier(o->channel)))
+        return fail(-EBADF, "%s: this is an end of a barrier", call);
     o->c = channel_of(o->channel);
     o->side = side;
     o->buffered = channel_buffered(o->channel);
@@ -225,6 +227,8 @@ static int guard_offer(struct choice *a, unsigned i, unsigned *boxes)
     o->buffered = false;
     o->cell = NULL;
     o->letter.object = NULL;
+    if (g->off)
+        return 0;
     switch (g->kind) {
     case SHOAL_SKIP: return 0;
     case SHOAL_TIMEOUT:

@@ -179,7 +179,8 @@ int choice_attempt(struct choice *a)
         unsigned i = a->order ? a->order[k] : k;
         struct offer *o = &a->offers[i];
         if (!o->channel) {
-            if (a->guards[i].kind == SHOAL_SKIP || os_now() >= a->guards[i].deadline)
+            const shoal_guard *g = &a->guards[i];
+            if (!g->off && (g->kind == SHOAL_SKIP || os_now() >= g->deadline))
                 return (int)i;
             continue;
         }

@@ -105,11 +105,17 @@ static void put_process(FILE *to, const shoal_any *process)
     fprintf(to, "\"%s];\n", runs ? "" : ", style=dashed");
 }
 
+static bool is_barrier(const shoal_any *channel)
+{
+    return part(channel, "round") != NULL;
+}
+
 static void put_channel(FILE *to, const shoal_any *channel)
 {
     bool over = flag(channel, "no readers") || flag(channel, "no writers");
     bool poisoned = flag(channel, "poisoned");
-    fprintf(to, "    c%" PRId64 " [shape=ellipse, label=\"", number(channel, "id"));
+    fprintf(to, "    c%" PRId64 " [shape=%s, label=\"", number(channel, "id"),
+            is_barrier(channel) ? "diamond" : "ellipse");
     put_name(to, channel, "channel", "id");
     if (part(channel, "maxsize"))
         fprintf(to, "\\n%" PRId64 " of %" PRId64 " buffered", number(channel, "buffered"),
@@ -125,6 +131,8 @@ static void put_channel(FILE *to, const shoal_any *channel)
 static bool waits(const shoal_any *channel, bool reads, int64_t pid)
 {
     const shoal_any *one, *owners = part(channel, "owners");
+    if (is_barrier(channel))
+        return find(part(channel, "waiters"), "pid", pid) != NULL;
     for (int64_t i = 0; (one = item(owners, i)); i++)
         if (is(one, "as", reads ? "waiting reader" : "waiting writer") && number(one, "pid") == pid)
             return true;
@@ -141,7 +149,8 @@ static void put_end(FILE *to, const shoal_any *end, const shoal_any *channel, co
         fprintf(to, "    c%" PRId64 " -> %s%" PRId64, c, who, number_of_who);
     else
         fprintf(to, "    %s%" PRId64 " -> c%" PRId64, who, number_of_who, c);
-    fprintf(to, " [%s%s];\n", flag(end, "retired") ? "style=dashed, label=\"retired\"" : "",
+    fprintf(to, " [%s%s%s];\n", is_barrier(channel) ? "dir=none, " : "",
+            flag(end, "retired") ? "style=dashed, label=\"retired\"" : "",
             waiting ? "color=red, label=\"waits\"" : "");
 }
 

@@ -135,6 +135,37 @@ TEST(inspect_draws_what_is_over_and_what_travels)
     close_channels();
 }
 
+static void sync_there(void)
+{
+    ASSERT_OK(shoal_channel_sync(in[0], SHOAL_FOREVER));
+}
+
+TEST(inspect_draws_a_barrier)
+{
+    char line[200], *text;
+    words = words_open();
+    ASSERT_OK(shoal_channel_create_barrier(&channels[0], "all"));
+    ASSERT_OK(shoal_channel_enrol(channels[0], &in[0]));
+    ASSERT_OK(shoal_channel_enrol(channels[0], &in[1]));
+    pid_t pid = child(sync_there);
+    while (!waits_there(pid))
+        usleep(1000);
+    int64_t c = id_of("channel", 0);
+    text = drawing();
+    snprintf(line, sizeof line, "c%ld [shape=diamond, label=\"all\"];", (long)c);
+    ASSERT_TRUE(has(text, line));
+    snprintf(line, sizeof line, "c%ld -> p%d [dir=none, color=red, label=\"waits\"];", (long)c,
+             (int)pid);
+    ASSERT_TRUE(has(text, line));
+    free(text);
+    ASSERT_OK(shoal_channel_sync(in[1], SHOAL_FOREVER));
+    ends_well(pid);
+    shoal_channel_end_close(in[0]);
+    shoal_channel_end_close(in[1]);
+    shoal_channel_close(channels[0]);
+    words_close();
+}
+
 TEST(inspect_draws_nothing_of_what_is_no_snapshot)
 {
     char *text;

@@ -436,3 +436,114 @@ static void last_made(void *p)
 
 KILL_SCENARIO(csp_make_and_close, .setup = setup_short, .prepare = prepare,
               .victim = make_and_close, .state = family_state, .final = last_made);
+
+/* ---- the victim waits at a barrier ---- */
+
+static void *setup_barrier(void)
+{
+    struct state *s = calloc(1, sizeof(*s));
+
+    ASSERT_NOT_NULL(s);
+    s->note = family_begin(NET_OFF);
+    ASSERT_OK(shoal_channel_create_barrier(&s->channels[0], NULL));
+    family_ready(s->note);
+    return s;
+}
+
+static void enrol(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_channel_enrol(s->channels[0], &s->in[0]));
+}
+
+static void prepare_enrolled(void *p)
+{
+    family_prepare(p);
+    enrol(p);
+    family_calm();
+}
+
+static void sync_and_resign(void *p)
+{
+    struct state *s = p;
+
+    for (int i = 1; i <= 2; i++) {
+        ASSERT_OK(shoal_channel_sync(s->in[0], SHOAL_FOREVER));
+        __atomic_add_fetch(&s->note->at[i], 1, __ATOMIC_SEQ_CST);
+    }
+    shoal_channel_end_close(s->in[0]);
+}
+
+/* Is there before the victim, and waits for it or for its end. */
+static void sync_before(void *p, int i)
+{
+    (void)i;
+    enrol(p);
+    kill_await_begun();
+    sync_and_resign(p);
+}
+
+/* Waits for the victim's sleep before it comes. */
+static void sync_after(void *p, int i)
+{
+    (void)i;
+    enrol(p);
+    kill_partner_ready();
+    kill_await_asleep(1);
+    sync_and_resign(p);
+}
+
+static void sync_too(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    enrol(p);
+    ASSERT_OK(shoal_channel_sync(s->in[0], SHOAL_FOREVER));
+    shoal_channel_end_close(s->in[0]);
+}
+
+/* Who is stopped and has not arrived is waited for; who comes there in vain has not arrived either. */
+static void sync_in_vain(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    enrol(p);
+    int rc = shoal_channel_sync(s->in[0], shoal_after(0.002));
+    ASSERT_TRUE(!rc || rc == -ETIMEDOUT);
+    shoal_channel_end_close(s->in[0]);
+}
+
+static void last_synced(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    for (int i = 1; i <= 2; i++)
+        ASSERT_GE_INT(s->note->at[i], kill_victim_was_killed() ? 1 : 2);
+    family_check(s->note->before);
+}
+
+#define SYNCS(name, comes)                                                       \
+    KILL_SCENARIO(name, .setup = setup_barrier, .prepare = prepare_enrolled,     \
+                  .victim = sync_and_resign, .partner = (comes), .partners = 1,  \
+                  .survivor = sync_too, .survivors = 1, .stopped = sync_in_vain, \
+                  .final = last_synced, .flags = KILL_SETTLED)
+
+SYNCS(csp_barrier, sync_before);
+SYNCS(csp_barrier_asleep, sync_after);
+
+/* Whoever comes next has to repair first: otherwise it would wait for the dead. */
+static void last_alone(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    family_check(s->note->before);
+}
+
+KILL_SCENARIO(csp_barrier_of_the_dead, .setup = setup_barrier, .prepare = prepare_enrolled,
+              .victim = sync_and_resign, .survivor = sync_too, .survivors = 1,
+              .state = family_state, .final = last_alone);
