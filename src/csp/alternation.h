@@ -11,7 +11,7 @@ struct offer {
     struct header *channel, *end;
     struct channel *c;
     enum side side;
-    bool buffered, enrolled;
+    bool buffered;
     unsigned box; /* of a WRITER whose letter is no object */
     struct cell *cell;
     uint64_t offered; /* what the cell says */

@@ -27,13 +27,19 @@ static int offer_of(struct offer *o, const shoal_channel_end *end, enum side sid
     return 0;
 }
 
-static int begin(struct choice *a)
+/* A choice of one guard; for more the caller says so. */
+static int begin(struct choice *a, struct offer *o, int64_t deadline, const char *call)
 {
     int mine = party_mine();
     if (unlikely(mine < 0))
         return mine;
-    a->number = (uint32_t)mine;
-    a->me = party_at(a->number);
+    *a = (struct choice){.number = (uint32_t)mine,
+                         .me = party_at((uint32_t)mine),
+                         .offers = o,
+                         .n = 1,
+                         .deadline = deadline,
+                         .until = INT64_MAX,
+                         .call = call};
     a->sequence = word_sequence(atomic_load_explicit(&a->me->word, memory_order_relaxed));
     return 0;
 }
@@ -98,16 +104,10 @@ static void deliver_bytes(struct got *got, void *buffer)
 static int write_one(shoal_channel_end *end, const shoal_any *any, const void *bytes, size_t size,
                      int64_t deadline, const char *call)
 {
-    struct offer o = {.channel = NULL};
-    struct choice a = {.offers = &o,
-                       .n = 1,
-                       .deadline = deadline,
-                       .until = INT64_MAX,
-                       .call = call};
+    struct offer o; /* its letter is large, and not all of it is written */
+    struct choice a;
     unsigned boxes = 0;
     int rc = offer_of(&o, end, WRITER, call);
-    if (likely(!rc))
-        rc = begin(&a);
     if (likely(!rc))
         rc = ended(offer_over(&o), call);
     if (unlikely(rc))
@@ -126,6 +126,9 @@ static int write_one(shoal_channel_end *end, const shoal_any *any, const void *b
             channel_nudge(o.c, READER);
         return rc == -EPIPE && offer_over(&o) ? ended(offer_over(&o), call) : rc;
     }
+    rc = begin(&a, &o, deadline, call);
+    if (unlikely(rc))
+        return rc;
     rc = letter_write(&o.letter, o.channel, any, bytes, size, deadline, call);
     if (likely(!rc))
         rc = put_letter(&a, &o, &boxes, deadline);
@@ -155,18 +158,19 @@ int shoal_channel_write_bytes(shoal_channel_end *end, const void *bytes, size_t 
 static int read_one(shoal_channel_end *end, size_t capacity, struct got *got, int64_t deadline,
                     const char *call)
 {
-    struct offer o = {.channel = NULL};
-    struct choice a =
-        {.offers = &o, .n = 1, .deadline = deadline, .until = INT64_MAX, .got = got, .call = call};
+    struct offer o;
     int rc = offer_of(&o, end, READER, call);
-    if (likely(!rc))
-        rc = begin(&a);
     if (likely(!rc))
         rc = ended(offer_over(&o), call);
     if (unlikely(rc))
         return rc;
     o.capacity = capacity;
     if (!o.buffered) {
+        struct choice a;
+        rc = begin(&a, &o, deadline, call);
+        if (unlikely(rc))
+            return rc;
+        a.got = got;
         rc = choice_run(&a);
         return waited(ended(rc, call), call, end, TYPE_CHANNEL_END, deadline);
     }
@@ -193,7 +197,7 @@ static int read_one(shoal_channel_end *end, size_t capacity, struct got *got, in
 int shoal_channel_read(shoal_channel_end *end, shoal_any **ret, int64_t deadline)
 {
     const char *call = "shoal_channel_read";
-    struct got got = {.size = 0};
+    struct got got;
     if (unlikely(!ret))
         return fail(-EINVAL, "%s: nowhere to write the any (NULL)", call);
     int rc = read_one(end, SIZE_MAX, &got, deadline, call);
@@ -204,7 +208,7 @@ int shoal_channel_read_bytes(shoal_channel_end *end, void *buffer, size_t capaci
                              int64_t deadline)
 {
     const char *call = "shoal_channel_read_bytes";
-    struct got got = {.size = 0};
+    struct got got;
     if (unlikely(!size || (!buffer && capacity)))
         return fail(-EINVAL, "%s: NULL for the buffer or the size", call);
     int rc = read_one(end, capacity, &got, deadline, call);
@@ -291,25 +295,23 @@ int shoal_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, in
 {
     enum { FEW = 4 };
     const char *call = "shoal_alternate";
-    struct offer few[FEW] = {{.channel = NULL}}, *offers = few;
+    struct offer few[FEW], *offers = few;
     unsigned few_order[FEW], *order = few_order, boxes = 0, made = 0;
-    struct got got = {.size = 0};
+    struct choice a;
+    struct got got;
     if (!guards || !n || n > GUARDS)
         return fail(-EINVAL, "%s: %zu guards at %p", call, n, (void *)guards);
     if (choice > SHOAL_FAIR)
         return fail(-EINVAL, "%s: there is no choice %u", call, choice);
     if (n > FEW) {
-        offers = calloc(n, sizeof *offers);
+        offers = malloc(n * sizeof *offers);
         order = malloc(n * sizeof *order);
     }
-    struct choice a = {.offers = offers,
-                       .guards = guards,
-                       .n = (unsigned)n,
-                       .deadline = deadline,
-                       .until = INT64_MAX,
-                       .got = &got,
-                       .call = call};
-    int rc = offers && order ? begin(&a) : fail(-ENOMEM, "%s: no memory", call);
+    int rc = offers && order ? begin(&a, offers, deadline, call)
+                             : fail(-ENOMEM, "%s: no memory", call);
+    a.guards = guards;
+    a.n = (unsigned)n;
+    a.got = &got;
     while (!rc && made < n)
         rc = guard_offer(&a, made++, &boxes);
     if (!rc && choice == SHOAL_FAIR) {
