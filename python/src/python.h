@@ -79,6 +79,8 @@ void cut_name(char *ret, const char *name);
 shoal_lock *lock_of(PyObject *object);
 shoal_rlock *rlock_of(PyObject *object);
 
+/* queue.c: the handle of a queue of either type; NULL: it is something else, or closed. */
+shoal_queue *queue_handle(PyObject *object);
 /* process.c: the handle of a Child, which stays its; NULL: it is something else. */
 shoal_process *child_process(PyObject *object);
 
@@ -88,6 +90,9 @@ int condition_add(PyObject *module);
 int forkserver_add(PyObject *module);
 int pool_add(PyObject *module);
 int process_add(PyObject *module);
+int parcel_add(PyObject *module);
+int queue_add(PyObject *module);
+int connection_add(PyObject *module);
 int csp_add(PyObject *module);
 int value_add(PyObject *module);
 
