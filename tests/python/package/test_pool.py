@@ -277,7 +277,7 @@ def test_inputs_that_raise(pool):
         with pytest.raises(StopIteration):
             next(it)
         it = call(square, throw(10, 3), 2)
-        assert sorted(itertools.islice(it, 3)) == [0, 1, 4]
+        assert sorted(itertools.islice(it, 2)) == [0, 1]
         with pytest.raises(KeyError):
             next(it)
     with pytest.raises(KeyError):
