@@ -409,23 +409,27 @@ static int clear_store(const struct site *p, struct store *s, struct change *ret
     return 0;
 }
 
-int shoal_dict_clear(shoal_dict *dict)
+int dict_empty(const struct site *p)
 {
-    struct site p;
     struct change changes[SHARDS] = {{0}};
-    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_clear");
-    if (!rc)
-        rc = store_lock_all(&p, p.deadline);
+    int rc = store_lock_all(p, p->deadline);
     if (rc)
         return rc;
     for (unsigned i = 0; i < SHARDS && !rc; i++)
-        rc = clear_store(&p, &p.stores[i], &changes[i]);
+        rc = clear_store(p, &p->stores[i], &changes[i]);
     if (!rc)
-        dict_commit(&p, changes, false);
+        dict_commit(p, changes, false);
     else
         forget(changes);
-    store_unlock_all(&p);
+    store_unlock_all(p);
     return rc;
+}
+
+int shoal_dict_clear(shoal_dict *dict)
+{
+    struct site p;
+    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_clear");
+    return rc ? rc : dict_empty(&p);
 }
 
 /* The entry with the greatest stamp: the store it is in, or -1. */

@@ -305,11 +305,16 @@ static int turn_round(const struct site *p, struct anew *a, void *argument)
     return 0;
 }
 
+int list_turn(const struct site *p)
+{
+    return make_anew(p, 0, turn_round, NULL);
+}
+
 int shoal_list_reverse(shoal_list *list)
 {
     struct site p;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_reverse");
-    return rc ? rc : make_anew(&p, 0, turn_round, NULL);
+    return rc ? rc : list_turn(&p);
 }
 
 struct replacement {
