@@ -5,6 +5,7 @@
  * object with acquire and release is good as a lock; shoal's own ones are called directly.
  */
 #include "object.h"
+#include "region/self.h"
 #include <errno.h>
 #include <structmember.h>
 #include <wchar.h>
@@ -32,14 +33,14 @@ static int memory_init(PyObject *self, PyObject *args, PyObject *keywords)
     return rc ? (raise_result(rc), -1) : 0;
 }
 
-static int memory_buffer(PyObject *self, Py_buffer *view, int flags)
+static int memory_buffer(PyObject *self, Py_buffer *buffer, int flags)
 {
     void *at = shoal_memory_address(OF(self)->memory);
     if (!at) {
         PyErr_SetString(PyExc_ValueError, "memory that is not open");
         return -1;
     }
-    return PyBuffer_FillInfo(view, self, at, (Py_ssize_t)shoal_memory_size(OF(self)->memory), 0,
+    return PyBuffer_FillInfo(buffer, self, at, (Py_ssize_t)shoal_memory_size(OF(self)->memory), 0,
                              flags);
 }
 
@@ -470,7 +471,41 @@ static PyObject *statistics(PyObject *module, PyObject *unused)
                          (unsigned long long)s.repairs);
 }
 
+static PyObject *family(PyObject *module, PyObject *unused)
+{
+    owner_t me;
+    (void)module;
+    (void)unused;
+    int rc = self(&me);
+    return rc ? raise_result(rc)
+              : PyBytes_FromStringAndSize((const char *)&view.region->family,
+                                          sizeof view.region->family);
+}
+
+/* is_member(pid): whether the process is of the family. */
+static PyObject *is_member(PyObject *module, PyObject *pid)
+{
+    long number = PyLong_AsLong(pid);
+    owner_t me;
+    (void)module;
+    if (number == -1 && PyErr_Occurred())
+        return NULL;
+    int rc = self(&me);
+    if (rc)
+        return raise_result(rc);
+    uint32_t high = atomic_load(&view.region->slots_high);
+    bool found = false;
+    for (uint32_t i = 1; i < high && !found; i++)
+        found = slot_status(atomic_load(&slot_at(i)->word)) == SLOT_ALIVE &&
+                atomic_load(&slot_at(i)->pid) == number;
+    return PyBool_FromLong(found);
+}
+
 static PyMethodDef functions[] = {
+    METHOD("is_member", is_member, METH_O,
+           "is_member(pid)\n--\n\nWhether a process is of the family."),
+    METHOD("family", family, METH_NOARGS,
+           "family()\n--\n\nWhat references of this family begin with: 8 bytes."),
     METHOD("statistics", statistics, METH_NOARGS,
            "statistics()\n--\n\nFigures of the family's memory, a dict: bytes, and numbers of "
            "things."),
