@@ -24,6 +24,7 @@ static inline void site_at(struct site *p, struct header *h)
     p->count = list ? 1 : SHARDS;
     p->inner = list ? INNER_ARENA : 0;
     p->interruptible = false;
+    p->deadline = SHOAL_FOREVER;
 }
 
 /* 0, -EBADF or -EINVAL, or what attaching comes to. */

@@ -384,7 +384,7 @@ static int lock_for(const struct site *p, const struct key *key, struct store **
     for (;;) {
         uint64_t decision = atomic_load_explicit(&p->head->decision, memory_order_acquire);
         struct store *s = &p->stores[shard_of(key->hash, decision)];
-        int rc = store_lock(p, s, SHOAL_FOREVER);
+        int rc = store_lock(p, s, p->deadline);
         if (unlikely(rc))
             return rc;
         *ret = s;

@@ -6,20 +6,7 @@
 
 /* ---- all entries, as they were at one moment ---- */
 
-struct seen_entry {
-    uint64_t stamp, info;
-    size_t key; /* where its bytes lie in the shot */
-    size_t word;
-};
-
-struct entries {
-    struct seen_entry *at;
-    size_t count, room;
-    struct shot shot;
-    int rc;
-};
-
-static void entries_free(struct entries *e)
+void entries_free(struct entries *e)
 {
     free(e->at);
     shot_free(&e->shot);
@@ -141,6 +128,14 @@ static int by_stamp(const void *a, const void *b)
     return x->word < y->word ? -1 : x->word > y->word;
 }
 
+int entries_look(const struct site *p, struct entries *ret)
+{
+    int rc = look_at_all(p, ret);
+    if (!rc && ret->count)
+        qsort(ret->at, ret->count, sizeof *ret->at, by_stamp);
+    return rc;
+}
+
 static int entry_any(const struct site *p, const struct entries *e, size_t i, unsigned what,
                      struct anys *ret)
 {
@@ -176,11 +171,9 @@ int dict_entries(const struct site *p, unsigned what, shoal_any **ret)
         return nowhere(p);
     do {
         anys_free(&anys);
-        rc = look_at_all(p, &e);
+        rc = entries_look(p, &e);
         if (rc)
             break;
-        if (e.count)
-            qsort(e.at, e.count, sizeof *e.at, by_stamp);
         anys.at = malloc((e.count * 2 + 1) * sizeof *anys.at);
         rc = anys.at ? 0 : fail(-ENOMEM, "%s: out of memory", p->call);
         for (size_t i = 0; i < e.count && !rc; i++)
@@ -270,13 +263,7 @@ static void forget(struct change changes[])
             change_forget(&changes[i]);
 }
 
-/* Of what is given to update: an entry, its key and value on their way in. */
-struct coming {
-    struct key key;
-    struct item item;
-};
-
-static void coming_end(struct coming *c, size_t count)
+void coming_end(struct coming *c, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         key_end(&c[i].key);
@@ -341,10 +328,33 @@ static int room_for_all(const struct site *p, struct change changes[], const str
     return 0;
 }
 
+int dict_put_all(const struct site *p, const struct coming *c, size_t count)
+{
+    struct change changes[SHARDS] = {{0}};
+    int rc = store_lock_all(p, p->deadline);
+    if (rc)
+        return rc;
+    rc = room_for_all(p, changes, c, count);
+    for (size_t i = 0; i < count && !rc; i++) {
+        struct spot spot;
+        struct change *change = &changes[shard_of(c[i].key.hash, atomic_load(&p->head->decision))];
+        dict_find(change, &c[i].key, &spot);
+        if (spot.at)
+            dict_replace(change, spot.at, &c[i].item);
+        else
+            dict_insert(change, &c[i].key, &spot, &c[i].item, dict_stamp());
+    }
+    if (!rc)
+        dict_commit(p, changes, false);
+    else
+        forget(changes);
+    store_unlock_all(p);
+    return rc;
+}
+
 int shoal_dict_update(shoal_dict *dict, const shoal_any *entries)
 {
     struct site p;
-    struct change changes[SHARDS] = {{0}};
     struct coming *c;
     size_t count;
     int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_update");
@@ -354,25 +364,7 @@ int shoal_dict_update(shoal_dict *dict, const shoal_any *entries)
         rc = coming_from(&p, entries, &c, &count);
     if (rc)
         return rc;
-    rc = store_lock_all(&p, SHOAL_FOREVER);
-    if (!rc) {
-        rc = room_for_all(&p, changes, c, count);
-        for (size_t i = 0; i < count && !rc; i++) {
-            struct spot spot;
-            struct change *change =
-                &changes[shard_of(c[i].key.hash, atomic_load(&p.head->decision))];
-            dict_find(change, &c[i].key, &spot);
-            if (spot.at)
-                dict_replace(change, spot.at, &c[i].item);
-            else
-                dict_insert(change, &c[i].key, &spot, &c[i].item, dict_stamp());
-        }
-        if (!rc)
-            dict_commit(&p, changes, false);
-        else
-            forget(changes);
-        store_unlock_all(&p);
-    }
+    rc = dict_put_all(&p, c, count);
     coming_end(c, count);
     return rc;
 }
@@ -417,23 +409,27 @@ static int clear_store(const struct site *p, struct store *s, struct change *ret
     return 0;
 }
 
-int shoal_dict_clear(shoal_dict *dict)
+int dict_empty(const struct site *p)
 {
-    struct site p;
     struct change changes[SHARDS] = {{0}};
-    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_clear");
-    if (!rc)
-        rc = store_lock_all(&p, SHOAL_FOREVER);
+    int rc = store_lock_all(p, p->deadline);
     if (rc)
         return rc;
     for (unsigned i = 0; i < SHARDS && !rc; i++)
-        rc = clear_store(&p, &p.stores[i], &changes[i]);
+        rc = clear_store(p, &p->stores[i], &changes[i]);
     if (!rc)
-        dict_commit(&p, changes, false);
+        dict_commit(p, changes, false);
     else
         forget(changes);
-    store_unlock_all(&p);
+    store_unlock_all(p);
     return rc;
+}
+
+int shoal_dict_clear(shoal_dict *dict)
+{
+    struct site p;
+    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_clear");
+    return rc ? rc : dict_empty(&p);
 }
 
 /* The entry with the greatest stamp: the store it is in, or -1. */
@@ -490,7 +486,7 @@ int shoal_dict_popitem(shoal_dict *dict, shoal_any **key, shoal_any **value)
     shoal_any *k = NULL, *v = NULL;
     int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_popitem");
     if (!rc)
-        rc = store_lock_all(&p, SHOAL_FOREVER);
+        rc = store_lock_all(&p, p.deadline);
     if (rc)
         return rc;
     rc = last_of(&p, &c) < 0 ? fail(-ENOENT, "%s: it is empty", p.call)

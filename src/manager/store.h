@@ -59,6 +59,7 @@ struct site {
     uint32_t id, generation;
     const char *call;
     bool interruptible; /* -EINTR ends its waits */
+    int64_t deadline;   /* of its waits for locks to change something */
 };
 
 /* ---- arenas ---- */
