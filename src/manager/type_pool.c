@@ -9,7 +9,6 @@
 #include "message/any.h"
 #include "message/construct.h"
 #include <dirent.h>
-#include <netinet/in.h>
 #include <shoal/pool.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -21,8 +20,7 @@ enum { MOST_ITEMS = 1 << 20 };
 struct served {
     shoal_pool *pool;
     _Atomic unsigned refs;
-    struct sockaddr_storage server; /* where that listens */
-    socklen_t size;
+    struct address server; /* where that listens */
 };
 
 /* What was given at once: a task, or as many as a map has items. */
@@ -39,18 +37,24 @@ struct given {
 
 /* ---- pools ---- */
 
+static struct address address_of(int fd)
+{
+    struct address a = {.size = sizeof a.room};
+    if (getsockname(fd, &a.any, &a.size))
+        a.size = 0;
+    return a;
+}
+
 static bool is_servers(const struct served *p, int fd)
 {
-    struct sockaddr_storage at;
-    socklen_t size = sizeof at;
-    if (getsockname(fd, (struct sockaddr *)&at, &size) || at.ss_family != p->server.ss_family)
+    struct address a = address_of(fd);
+    if (!a.size || a.any.sa_family != p->server.any.sa_family)
         return false;
-    if (at.ss_family == AF_UNIX)
-        return size == p->size && !memcmp(&at, &p->server, size);
-    return at.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&at)->sin6_port ==
-                                          ((const struct sockaddr_in6 *)&p->server)->sin6_port
-                                    : ((struct sockaddr_in *)&at)->sin_port ==
-                                          ((const struct sockaddr_in *)&p->server)->sin_port;
+    switch (a.any.sa_family) {
+    case AF_INET: return a.ip4.sin_port == p->server.ip4.sin_port;
+    case AF_INET6: return a.ip6.sin6_port == p->server.ip6.sin6_port;
+    default: return a.size == p->server.size && !memcmp(&a.any, &p->server.any, a.size);
+    }
 }
 
 /* In a worker: connections that have been accepted have the listener's address. */
@@ -101,9 +105,7 @@ static int pool_create(void **ret, shoal_call *call)
     if (!p)
         return fail(-ENOMEM, "no memory for a pool");
     p->refs = 1;
-    p->size = sizeof p->server;
-    getsockname(shoal_listener_fileno(call->server->listener), (struct sockaddr *)&p->server,
-                &p->size);
+    p->server = address_of(shoal_listener_fileno(call->server->listener));
     shoal_pool_options options = {.workers = (int)workers,
                                   .tasks_per_worker = (uint64_t)each,
                                   .initializer = close_servers,
@@ -181,9 +183,10 @@ static int64_t count_items(const shoal_any *a)
     return span <= 0 || !step ? 0 : (span - 1) / step + 1;
 }
 
+/* The i-th of them, of which there are more (count_items). */
 static shoal_any *item_at(const shoal_any *a, int64_t i)
 {
-    int64_t start, step;
+    int64_t start = 0, step = 1;
     if (a->kind != SHOAL_ANY_CONSTRUCT)
         return shoal_any_copy(&a->items->at[a->kind == SHOAL_ANY_DICT ? i * 2 : i]);
     shoal_any_as_int(&a->items->at[0].items->at[0], &start);
@@ -232,7 +235,7 @@ static int give(struct served *p, shoal_call *call, int kind, struct given **ret
         rc = shoal_call_raise(call, "TypeError", "a callback is a function, and cannot be sent");
     if (!args && kind == ONE)
         args = &none;
-    int64_t n = rc ? 0 : count_items(args);
+    int64_t n = args ? count_items(args) : -1;
     if (!rc && (n < 0 || n > MOST_ITEMS))
         rc = call_raisef(call, "TypeError", "%s where %d items at most can be iterated over",
                          args ? any_kind_name(args) : "nothing", MOST_ITEMS);
@@ -321,9 +324,9 @@ static int collect(shoal_call *call, const struct given *g)
 /* Gives and waits, in a thread. */
 static int do_now(void *object, shoal_call *call, int kind)
 {
-    struct given *g;
+    struct given *g = NULL;
     int rc = give(object, call, kind, &g);
-    if (rc)
+    if (!g)
         return rc;
     while ((rc = wait_all(g, SHOAL_FOREVER)) == -EINTR && !shoal_call_is_gone(call))
         ;
@@ -351,7 +354,7 @@ static int do_later(void *object, shoal_call *call, int kind, bool unordered)
 {
     struct given *g = NULL;
     int rc = give(object, call, kind, &g);
-    if (!rc) {
+    if (g) {
         g->unordered = unordered;
         call->made = g;
     }
