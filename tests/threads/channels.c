@@ -69,7 +69,7 @@ static void *write_or_read(void *argument)
                 guards[k].buffer = bytes;
                 guards[k].capacity = sizeof bytes;
             }
-            int which = ASSERT_OK(shoal_alternate(guards, 2, SHOAL_PRI, SHOAL_FOREVER));
+            int which = (int)ASSERT_OK(shoal_alternate(guards, 2, SHOAL_PRI, SHOAL_FOREVER));
             size = guards[which].size;
         } else if (writes) {
             ASSERT_OK(shoal_channel_write_bytes(out[0], bytes, size, SHOAL_FOREVER));
