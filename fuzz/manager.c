@@ -17,14 +17,14 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+#if SHOAL_CRYPTO
+static struct shoal_manager *manager;
+
 static void must(bool holds)
 {
     if (!holds)
         abort();
 }
-
-#if SHOAL_CRYPTO
-static struct shoal_manager *manager;
 
 static void make(const struct manager_type *type, shoal_any *args)
 {

@@ -22,3 +22,15 @@ SUBWARNING = 25
 # As the standard library does: classes of the main module are pickled under one name in all children.
 if "__main__" in sys.modules:
     sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
+
+#: What is here and not in the standard library's package, loaded when it is asked for.
+_BEYOND = {"WorkerDied": "pool", "PoolBroken": "pool", "TaskTimeout": "pool", "ProcessPoolExecutor": "executor"}
+
+
+def __getattr__(name):
+    if name not in _BEYOND:
+        raise AttributeError("module %r has no attribute %r" % (__name__, name))
+    import importlib
+
+    value = globals()[name] = getattr(importlib.import_module("." + _BEYOND[name], __name__), name)
+    return value

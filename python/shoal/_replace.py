@@ -4,9 +4,7 @@ From install() on each import of multiprocessing, or of a module in it, gives sh
 names. pycsp and pycsp.parallel give shoal.csp.
 """
 import importlib
-import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
 
 from . import _standard
@@ -26,10 +24,15 @@ def _meaning(name):
     return NAMES[head] + dot + rest
 
 
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class _Finder:
+    # A finder and a loader; not by importlib.abc, which takes half as long to import as all of this.
     def find_spec(self, name, path=None, target=None):
         meaning = _meaning(name)
-        if meaning is None or importlib.util.find_spec(meaning) is None:
+        if meaning is None:
+            return None
+        import importlib.util
+
+        if importlib.util.find_spec(meaning) is None:
             return None
         # A package where there is anything inside.
         return importlib.machinery.ModuleSpec(name, self, is_package="." not in name or meaning == "shoal.dummy")

@@ -74,19 +74,21 @@ class Popen:
             return
         code = 1
         try:
-            code = run_child(process_obj, _shoal.parent_sentinel())
+            sentinel = _shoal.parent_sentinel()
+            code = run_child(lambda: process_obj._bootstrap(parent_sentinel=sentinel))
         finally:
             _shoal.exit(code)
 
 
-def run_child(process_obj, parent_sentinel):
-    """What a forked child does; the exit handlers run as this interpreter's own package runs them."""
+def run_child(call):
+    """What a forked child does: calls `call`, and gives what that returns. The exit handlers run as with this
+    interpreter's own package: in a child none of its parent's."""
     atexit = getattr(_module, "atexit", None)
     if atexit is None:
-        return process_obj._bootstrap(parent_sentinel=parent_sentinel)
+        return call()
+    atexit._clear()
     try:
-        atexit._clear()
         atexit.register(util._exit_function)
-        return process_obj._bootstrap(parent_sentinel=parent_sentinel)
+        return call()
     finally:
         atexit._run_exitfuncs()

@@ -7,7 +7,6 @@ _standard.run("spawn", globals())
 
 _folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _standard_command_line = get_command_line  # noqa: F821
-_standard_main = _main  # noqa: F821
 
 
 def get_command_line(**kwds):
@@ -22,16 +21,19 @@ def get_command_line(**kwds):
 def program(module, call):
     """The text of a program that makes a call of a function of a module of shoal's."""
     return (
-        "import importlib.util, sys; "
-        "importlib.util.find_spec('shoal') or sys.path.append(%r); "
+        "import sys; sys.path.append(%r); "
         "from shoal import _replace; %s"
         "from shoal.%s import %s; %s"
         % (_folder, "_replace.install(); " * _replace.installed, module, call.split("(", 1)[0], call)
     )
 
 
-def _main(fd, parent_sentinel):
-    """The child's beginning: reads what it is to do, gives up what of its parent's was not meant for it, does it."""
+def _main(fd, parent_sentinel=None, held=()):
+    """The child's beginning: reads what it is to do, gives up what of its parent's was not meant for it, does it.
+
+    fd: where that is to be read, closed in the end. held: what _shoal.hold has returned, to be given up, too. Returns
+    the exit code.
+    """
     from . import _shoal
 
     with os.fdopen(fd, "rb", closefd=True) as from_parent:
@@ -39,17 +41,10 @@ def _main(fd, parent_sentinel):
         try:
             prepare(reduction.pickle.load(from_parent))  # noqa: F821
             self = reduction.pickle.load(from_parent)  # noqa: F821
-            _shoal.release_unopened()
         finally:
             del process.current_process()._inheriting  # noqa: F821
-    os.close(parent_sentinel)
-    code = 1
-    try:
-        code = self._bootstrap(_shoal.parent_sentinel())
-    finally:
-        _leave(code)
-
-
-def _leave(code):
-    """The end of a program that a start method began: its exit handlers run, as at any normal end."""
-    raise SystemExit(code)
+    _shoal.unhold(list(held))
+    _shoal.release_unopened()
+    if parent_sentinel is not None:
+        os.close(parent_sentinel)  # the family knows better
+    return self._bootstrap(_shoal.parent_sentinel())

@@ -15,7 +15,7 @@ static PyObject *raise_text(PyObject *type)
     return NULL;
 }
 
-static PyObject *raise_errno(int error)
+PyObject *raise_errno(int error)
 {
     PyObject *arguments = Py_BuildValue("(is)", error, shoal_error_detail());
     PyObject *exception = arguments ? PyObject_Call(PyExc_OSError, arguments, NULL) : NULL;
@@ -116,7 +116,10 @@ int add_type(PyObject *module, PyTypeObject **ret, PyType_Spec *spec)
 
 PyObject *reference_bytes(const shoal_reference *reference)
 {
-    return PyBytes_FromStringAndSize((const char *)reference, sizeof *reference);
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *)reference, sizeof *reference);
+    if (bytes && note_reference(bytes))
+        Py_CLEAR(bytes);
+    return bytes;
 }
 
 int reference_from(PyObject *bytes, shoal_reference *ret)
@@ -185,7 +188,10 @@ static int execute(PyObject *module)
         return -1;
     }
     return make_exceptions(module) || lock_add(module) || condition_add(module) ||
-                   process_add(module)
+                   process_add(module) || csp_add(module) || forkserver_add(module) ||
+                   value_add(module) || container_add(module) || list_add(module) ||
+                   dict_add(module) || pool_add(module) || parcel_add(module) ||
+                   queue_add(module) || connection_add(module)
                ? -1
                : 0;
 }

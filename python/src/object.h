@@ -13,6 +13,7 @@ struct object {
         shoal_semaphore *semaphore;
         shoal_event *event;
         shoal_barrier *barrier;
+        shoal_memory *memory;
     };
 };
 #define OF(self) ((struct object *)(self))

@@ -23,12 +23,17 @@ struct child_object {
 };
 #define CHILD_OF(self) (((struct child_object *)(self))->handle)
 
-static PyObject *child_make(shoal_process *handle)
+PyObject *child_make(shoal_process *handle)
 {
     PyObject *self = Child->tp_alloc(Child, 0);
     if (self)
         CHILD_OF(self) = handle;
     return self; /* without it the handle stays: its process runs */
+}
+
+shoal_process *child_process(PyObject *object)
+{
+    return PyObject_TypeCheck(object, Child) ? CHILD_OF(object) : NULL;
 }
 
 /* ---- starting ---- */
@@ -40,7 +45,7 @@ static void options_of(shoal_process_options *o, const char *name, int daemon)
 }
 
 /* A name is cut at 47 bytes, between characters. */
-static void cut_name(char ret[NAME], const char *name)
+void cut_name(char *ret, const char *name)
 {
     size_t n = strnlen(name, NAME - 1);
     if (n == NAME - 1)
@@ -170,7 +175,7 @@ static PyObject *process_execute(PyObject *module, PyObject *args)
         }
         rc = launch_end(&l, pid, errno);
     }
-    result = rc ? raise_result(rc) : child_make(child_handle(l.child));
+    result = rc ? raise_errno(-rc) : child_make(child_handle(l.child));
 end:
     PyMem_Free(strings);
     PyMem_Free(fds);

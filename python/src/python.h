@@ -25,6 +25,8 @@ extern struct state python_state;
 /* Raises what the result of a call of shoal's means (docs/python-names.md), with its sentence; returns NULL.
  * Not for results of waiting in vain, whose meaning the caller knows. */
 PyObject *raise_result(int result);
+/* The same where the number is the kernel's own: always an OSError. */
+PyObject *raise_errno(int error);
 
 /* A deadline from Python's timeout in seconds, or None for none; below 0 counts as 0, which is SHOAL_NOW.
  * -1 with an exception: it is no number, or nan. */
@@ -68,14 +70,36 @@ int add_type(PyObject *module, PyTypeObject **ret, PyType_Spec *spec);
 PyObject *reference_bytes(const shoal_reference *reference);
 int reference_from(PyObject *bytes, shoal_reference *ret);
 
+/* forkserver.c: a reference is handed out; who collects them gets it. 0 or -1. */
+int note_reference(PyObject *bytes);
+
+/* process.c: a Child; and a process's name, of at most NAME - 1 bytes, cut between characters. */
+PyObject *child_make(shoal_process *handle);
+void cut_name(char *ret, const char *name);
+
 /* lock.c: the handle of a Lock or RLock; NULL: it is something else. */
 shoal_lock *lock_of(PyObject *object);
 shoal_rlock *rlock_of(PyObject *object);
 
+/* queue.c: the handle of a queue of either type; NULL: it is something else, or closed. */
+shoal_queue *queue_handle(PyObject *object);
+/* process.c: the handle of a Child, which stays its; NULL: it is something else. */
+shoal_process *child_process(PyObject *object);
+
 /* What each file adds to the module: 0 or -1. */
 int lock_add(PyObject *module);
 int condition_add(PyObject *module);
+int forkserver_add(PyObject *module);
+int pool_add(PyObject *module);
 int process_add(PyObject *module);
+int parcel_add(PyObject *module);
+int queue_add(PyObject *module);
+int connection_add(PyObject *module);
+int csp_add(PyObject *module);
+int value_add(PyObject *module);
+int container_add(PyObject *module);
+int list_add(PyObject *module);
+int dict_add(PyObject *module);
 
 /* Methods may take arguments as C arrays. */
 #define METHOD(name, function, flags, text)                                   \

@@ -24,6 +24,7 @@ static inline void site_at(struct site *p, struct header *h)
     p->count = list ? 1 : SHARDS;
     p->inner = list ? INNER_ARENA : 0;
     p->interruptible = false;
+    p->deadline = SHOAL_FOREVER;
 }
 
 /* 0, -EBADF or -EINVAL, or what attaching comes to. */
@@ -43,6 +44,12 @@ static inline int site_of(struct site *p, const void *handle, enum type type, co
 static inline int nowhere(const struct site *p)
 {
     return fail(-EINVAL, "%s: nowhere to write the result (NULL)", p->call);
+}
+
+/* What it is to become has no room, not even in an arena that was made for it. */
+static inline int no_room(const struct site *p)
+{
+    return fail(-ENOMEM, "%s: no memory for what is to be in it", p->call);
 }
 
 int container_create(void **ret, enum type type, const shoal_container_options *options,

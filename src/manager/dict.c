@@ -185,7 +185,7 @@ int dict_rebuild(struct change *ret, struct change *from, uint64_t bytes, uint32
     rc = change_fits(ret, live + bytes, entries);
     if (rc != 1) {
         change_forget(ret);
-        return rc ? rc : -ENOMEM;
+        return rc ? rc : no_room(p);
     }
     uint32_t place = from->base ? HIGH(change_get(from, ROOT_AT(ends))) : 0;
     while (place) {
@@ -238,7 +238,7 @@ int dict_room(struct change *c, uint64_t bytes, uint32_t entries, uint32_t more)
     change_commit(&larger);
     change_begin(c, larger.site, larger.store);
     rc = change_fits(c, bytes, entries);
-    return rc == 1 ? 0 : rc ? rc : -ENOMEM;
+    return rc == 1 ? 0 : rc ? rc : no_room(c->site);
 }
 
 void dict_shrink(const struct site *p, struct store *s)
@@ -384,7 +384,7 @@ static int lock_for(const struct site *p, const struct key *key, struct store **
     for (;;) {
         uint64_t decision = atomic_load_explicit(&p->head->decision, memory_order_acquire);
         struct store *s = &p->stores[shard_of(key->hash, decision)];
-        int rc = store_lock(p, s, SHOAL_FOREVER);
+        int rc = store_lock(p, s, p->deadline);
         if (unlikely(rc))
             return rc;
         *ret = s;

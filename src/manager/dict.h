@@ -104,6 +104,27 @@ int dict_add_any(const struct site *p, const struct key *key, const shoal_any *n
 int dict_compare_any(const struct site *p, const struct key *key, const shoal_any *expected,
                      const shoal_any *value);
 int dict_no_key(const struct site *p);
+/* All entries as they were at one moment, in order: 0, -ENOMEM; entries_free in any case. */
+struct entries {
+    struct seen_entry {
+        uint64_t stamp, info;
+        size_t key; /* where its bytes lie in the shot */
+        size_t word;
+    } * at;
+    size_t count, room;
+    struct shot shot;
+    int rc;
+};
+int entries_look(const struct site *p, struct entries *ret);
+void entries_free(struct entries *e);
+int dict_empty(const struct site *p); /* no entries any more, as one step */
+/* Puts all of these, as one step. An entry on its way in: its key and its value, which stay the caller's. */
+struct coming {
+    struct key key;
+    struct item item;
+};
+int dict_put_all(const struct site *p, const struct coming *c, size_t count);
+void coming_end(struct coming *c, size_t count); /* of malloc */
 /* All entries: what of them as what. */
 enum { DICT_KEYS, DICT_VALUES, DICT_ITEMS, DICT_ALL };
 int dict_entries(const struct site *p, unsigned what, shoal_any **ret);

@@ -6,20 +6,7 @@
 
 /* ---- all entries, as they were at one moment ---- */
 
-struct seen_entry {
-    uint64_t stamp, info;
-    size_t key; /* where its bytes lie in the shot */
-    size_t word;
-};
-
-struct entries {
-    struct seen_entry *at;
-    size_t count, room;
-    struct shot shot;
-    int rc;
-};
-
-static void entries_free(struct entries *e)
+void entries_free(struct entries *e)
 {
     free(e->at);
     shot_free(&e->shot);
@@ -141,6 +128,14 @@ static int by_stamp(const void *a, const void *b)
     return x->word < y->word ? -1 : x->word > y->word;
 }
 
+int entries_look(const struct site *p, struct entries *ret)
+{
+    int rc = look_at_all(p, ret);
+    if (!rc && ret->count)
+        qsort(ret->at, ret->count, sizeof *ret->at, by_stamp);
+    return rc;
+}
+
 static int entry_any(const struct site *p, const struct entries *e, size_t i, unsigned what,
                      struct anys *ret)
 {
@@ -176,11 +171,9 @@ int dict_entries(const struct site *p, unsigned what, shoal_any **ret)
         return nowhere(p);
     do {
         anys_free(&anys);
-        rc = look_at_all(p, &e);
+        rc = entries_look(p, &e);
         if (rc)
             break;
-        if (e.count)
-            qsort(e.at, e.count, sizeof *e.at, by_stamp);
         anys.at = malloc((e.count * 2 + 1) * sizeof *anys.at);
         rc = anys.at ? 0 : fail(-ENOMEM, "%s: out of memory", p->call);
         for (size_t i = 0; i < e.count && !rc; i++)
@@ -226,6 +219,18 @@ int shoal_dict_copy(const shoal_dict *dict, shoal_any **ret)
     return all(dict, DICT_ALL, ret, "shoal_dict_copy");
 }
 
+int shoal_dict_equal(const shoal_dict *dict, const shoal_any *any)
+{
+    shoal_any *copy = NULL;
+    if (!any)
+        return any_is_null("shoal_dict_equal");
+    int rc = all(dict, DICT_ALL, &copy, "shoal_dict_equal");
+    if (!rc)
+        rc = any_equal(copy, any);
+    shoal_any_free(copy);
+    return rc;
+}
+
 int64_t shoal_dict_length(const shoal_dict *dict)
 {
     struct site p;
@@ -258,13 +263,7 @@ static void forget(struct change changes[])
             change_forget(&changes[i]);
 }
 
-/* Of what is given to update: an entry, its key and value on their way in. */
-struct coming {
-    struct key key;
-    struct item item;
-};
-
-static void coming_end(struct coming *c, size_t count)
+void coming_end(struct coming *c, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         key_end(&c[i].key);
@@ -329,10 +328,33 @@ static int room_for_all(const struct site *p, struct change changes[], const str
     return 0;
 }
 
+int dict_put_all(const struct site *p, const struct coming *c, size_t count)
+{
+    struct change changes[SHARDS] = {{0}};
+    int rc = store_lock_all(p, p->deadline);
+    if (rc)
+        return rc;
+    rc = room_for_all(p, changes, c, count);
+    for (size_t i = 0; i < count && !rc; i++) {
+        struct spot spot;
+        struct change *change = &changes[shard_of(c[i].key.hash, atomic_load(&p->head->decision))];
+        dict_find(change, &c[i].key, &spot);
+        if (spot.at)
+            dict_replace(change, spot.at, &c[i].item);
+        else
+            dict_insert(change, &c[i].key, &spot, &c[i].item, dict_stamp());
+    }
+    if (!rc)
+        dict_commit(p, changes, false);
+    else
+        forget(changes);
+    store_unlock_all(p);
+    return rc;
+}
+
 int shoal_dict_update(shoal_dict *dict, const shoal_any *entries)
 {
     struct site p;
-    struct change changes[SHARDS] = {{0}};
     struct coming *c;
     size_t count;
     int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_update");
@@ -342,25 +364,7 @@ int shoal_dict_update(shoal_dict *dict, const shoal_any *entries)
         rc = coming_from(&p, entries, &c, &count);
     if (rc)
         return rc;
-    rc = store_lock_all(&p, SHOAL_FOREVER);
-    if (!rc) {
-        rc = room_for_all(&p, changes, c, count);
-        for (size_t i = 0; i < count && !rc; i++) {
-            struct spot spot;
-            struct change *change =
-                &changes[shard_of(c[i].key.hash, atomic_load(&p.head->decision))];
-            dict_find(change, &c[i].key, &spot);
-            if (spot.at)
-                dict_replace(change, spot.at, &c[i].item);
-            else
-                dict_insert(change, &c[i].key, &spot, &c[i].item, dict_stamp());
-        }
-        if (!rc)
-            dict_commit(&p, changes, false);
-        else
-            forget(changes);
-        store_unlock_all(&p);
-    }
+    rc = dict_put_all(&p, c, count);
     coming_end(c, count);
     return rc;
 }
@@ -405,23 +409,27 @@ static int clear_store(const struct site *p, struct store *s, struct change *ret
     return 0;
 }
 
-int shoal_dict_clear(shoal_dict *dict)
+int dict_empty(const struct site *p)
 {
-    struct site p;
     struct change changes[SHARDS] = {{0}};
-    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_clear");
-    if (!rc)
-        rc = store_lock_all(&p, SHOAL_FOREVER);
+    int rc = store_lock_all(p, p->deadline);
     if (rc)
         return rc;
     for (unsigned i = 0; i < SHARDS && !rc; i++)
-        rc = clear_store(&p, &p.stores[i], &changes[i]);
+        rc = clear_store(p, &p->stores[i], &changes[i]);
     if (!rc)
-        dict_commit(&p, changes, false);
+        dict_commit(p, changes, false);
     else
         forget(changes);
-    store_unlock_all(&p);
+    store_unlock_all(p);
     return rc;
+}
+
+int shoal_dict_clear(shoal_dict *dict)
+{
+    struct site p;
+    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_clear");
+    return rc ? rc : dict_empty(&p);
 }
 
 /* The entry with the greatest stamp: the store it is in, or -1. */
@@ -445,6 +453,9 @@ static int last_of(const struct site *p, struct change *ret)
 
 static int take_last(const struct site *p, struct change *c, shoal_any **key, shoal_any **value)
 {
+    int rc = dict_room(c, 0, PUT_ENTRIES, 0); /* it may be made anew, elsewhere */
+    if (rc)
+        return rc;
     uint64_t at = place_bytes(LOW(change_get(c, ROOT_AT(ends))));
     uint64_t info = change_get(c, FIELD(at, info));
     struct reading r;
@@ -456,9 +467,7 @@ static int take_last(const struct site *p, struct change *c, shoal_any **key, sh
     word_fetch(&r, change_get(c, FIELD(at, value)), &f);
     key_of_text(&k, p, KEY_KIND(info), bytes, KEY_SIZE(info));
     dict_find(c, &k, &spot);
-    int rc = change_fits(c, 0, PUT_ENTRIES);
-    rc = rc == 1 ? 0 : rc ? rc : -ENOMEM;
-    if (!rc && key)
+    if (key)
         rc = key_any(info, bytes, key);
     if (!rc && value)
         rc = word_any(f.word, f.bytes, f.size, value, p->call);
@@ -477,7 +486,7 @@ int shoal_dict_popitem(shoal_dict *dict, shoal_any **key, shoal_any **value)
     shoal_any *k = NULL, *v = NULL;
     int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_popitem");
     if (!rc)
-        rc = store_lock_all(&p, SHOAL_FOREVER);
+        rc = store_lock_all(&p, p.deadline);
     if (rc)
         return rc;
     rc = last_of(&p, &c) < 0 ? fail(-ENOENT, "%s: it is empty", p.call)
@@ -493,64 +502,4 @@ int shoal_dict_popitem(shoal_dict *dict, shoal_any **key, shoal_any **value)
     if (value)
         *value = v;
     return 0;
-}
-
-/* ---- lists under a key ---- */
-
-/* The shared list that is the value: 1; 0: there is none. */
-static int list_under(const struct site *p, const struct key *key, shoal_list **ret)
-{
-    shoal_any *there;
-    shoal_reference reference;
-    int rc = dict_get_any(p, key, &there);
-    if (rc)
-        return rc == -ENOENT ? 0 : rc;
-    rc = there->kind == SHOAL_ANY_OBJECT ? shoal_any_as_reference(there, &reference) : -EINVAL;
-    if (!rc)
-        rc = shoal_list_open(ret, &reference);
-    if (rc)
-        rc = fail(rc, "%s: the value is %s, not a shared list", p->call, any_kind_name(there));
-    shoal_any_free(there);
-    return rc ? rc : 1;
-}
-
-/* Puts a new list with the item there, if there is nothing: 1, 0. */
-static int put_list(const struct site *p, const struct key *key, const shoal_any *item)
-{
-    shoal_list *list;
-    int rc = shoal_list_create(&list, NULL);
-    if (rc)
-        return rc;
-    rc = shoal_list_append(list, item);
-    shoal_any *any = rc ? NULL : shoal_any_object(list);
-    if (!rc)
-        rc = any ? dict_compare_any(p, key, NULL, any) : -ENOMEM;
-    shoal_any_free(any);
-    shoal_list_close(list);
-    return rc;
-}
-
-int shoal_dict_append(shoal_dict *dict, const shoal_any *key, const shoal_any *item)
-{
-    struct site p;
-    struct key k;
-    shoal_list *list = NULL;
-    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_append");
-    if (!rc)
-        rc = any_may_travel(item, p.call);
-    if (!rc)
-        rc = key_of_any(&k, &p, key);
-    if (rc)
-        return rc;
-    do {
-        rc = list_under(&p, &k, &list);
-        if (rc == 1) {
-            rc = shoal_list_append(list, item);
-            shoal_list_close(list);
-            break;
-        }
-        rc = rc ? rc : put_list(&p, &k, item);
-    } while (!rc); /* somebody else has put something meanwhile */
-    key_end(&k);
-    return rc < 0 ? rc : 0;
 }

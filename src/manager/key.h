@@ -2,14 +2,14 @@
  *
  *     None; ints, and floats and bools that are equal to one: INT, 8 bytes or more; other floats; str; bytes;
  *     tuples, frozensets, constructs: DEEP, item by item with their kinds and lengths, those of a frozenset
- *     in the order of their bytes
+ *     in the order of their bytes; PICKLE: what only Python knows (python/src/container.c), to others bytes
  */
 #ifndef SHOAL_MANAGER_KEY_H
 #define SHOAL_MANAGER_KEY_H
 
 #include "manager/container.h"
 
-enum { KEY_NONE = 1, KEY_INT, KEY_FLOAT, KEY_STR, KEY_BYTES, KEY_DEEP };
+enum { KEY_NONE = 1, KEY_INT, KEY_FLOAT, KEY_STR, KEY_BYTES, KEY_DEEP, KEY_PICKLE };
 enum { KEY_MOST = 1 << 20 /* bytes, with what is kept to give it back */ };
 
 /* Where what they point to lies elsewhere it must last.

@@ -102,9 +102,20 @@ int list_index(const struct site *p, int64_t index, int64_t length, int64_t *ret
 /* A slice of a list of this length, as Python counts: begins at *start, *count items. -EINVAL. */
 void slice_resolve(const shoal_slice *slice, int64_t length, int64_t *start, int64_t *step,
                    int64_t *count);
-/* Puts items at the end; takes out an item. The store is locked. */
+/* Puts items at the end, or before an index; takes out an item. The store is locked. */
 int list_push(const struct site *p, const struct item items[], size_t count);
+int list_insert(const struct site *p, int64_t index, const struct item *item);
 int list_take(const struct site *p, int64_t index);
 void list_shrink(const struct site *p);
+
+/* ---- these lock it ---- */
+/* Decides what an item becomes: 1 and *new, 0: it stays, or -errno. */
+typedef int change_item(const struct site *p, const struct fetched *old, struct item *new,
+                        void *argument);
+int list_change(const struct site *p, int64_t index, change_item *decide, void *argument);
+int list_turn(const struct site *p); /* the last one first */
+/* Puts these items, which stay the caller's, where a slice is; or takes the slice out. */
+int list_replace(const struct site *p, const shoal_slice *slice, const struct item items[],
+                 size_t count, bool deletes);
 
 #endif

@@ -265,7 +265,7 @@ static void push_between(struct change *c, const struct reading *r, struct shape
     change_set(c, LIST_AT(end), (uint64_t)(shape->end + 1));
 }
 
-static int insert(const struct site *p, int64_t index, const struct item *item)
+int list_insert(const struct site *p, int64_t index, const struct item *item)
 {
     struct reading r;
     struct shape shape;
@@ -379,11 +379,7 @@ int list_take(const struct site *p, int64_t index)
 
 /* ---- one item in its place ---- */
 
-/* Decides what an item becomes: 1 and *new, 0: it stays, or -errno. */
-typedef int change_item(const struct site *p, const struct fetched *old, struct item *new,
-                        void *argument);
-
-static int change_at(const struct site *p, int64_t index, change_item *decide, void *argument)
+int list_change(const struct site *p, int64_t index, change_item *decide, void *argument)
 {
     struct reading r;
     struct shape shape;
@@ -392,7 +388,7 @@ static int change_at(const struct site *p, int64_t index, change_item *decide, v
     struct fetched old;
     struct item item = {0};
     int64_t i;
-    int rc = store_lock(p, p->stores, SHOAL_FOREVER);
+    int rc = store_lock(p, p->stores, p->deadline);
     if (rc)
         return rc;
     store_read(p, p->stores, &r);
@@ -436,7 +432,7 @@ out:
 
 static int push_one(const struct site *p, struct item *item)
 {
-    int rc = store_lock(p, p->stores, SHOAL_FOREVER);
+    int rc = store_lock(p, p->stores, p->deadline);
     if (likely(!rc)) {
         rc = list_push(p, item, 1);
         store_unlock(p, p->stores);
@@ -462,7 +458,7 @@ int shoal_list_append_int(shoal_list *list, int64_t item)
     uint64_t word;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_append_int");
     if (!rc)
-        rc = store_lock(&p, p.stores, SHOAL_FOREVER);
+        rc = store_lock(&p, p.stores, p.deadline);
     if (unlikely(rc))
         return rc;
     if (unlikely(!word_int(item, &word) || !push_word(&p, word))) {
@@ -494,9 +490,9 @@ int shoal_list_insert(shoal_list *list, int64_t index, const shoal_any *item)
         rc = item_of_any(&i, &p, item);
     if (rc)
         return rc;
-    rc = store_lock(&p, p.stores, SHOAL_FOREVER);
+    rc = store_lock(&p, p.stores, p.deadline);
     if (!rc) {
-        rc = insert(&p, index, &i);
+        rc = list_insert(&p, index, &i);
         store_unlock(&p, p.stores);
     }
     item_end(&i);
@@ -571,7 +567,7 @@ static int always(const struct site *p, const struct fetched *old, struct item *
 static int set_at(const struct site *p, int64_t index, struct item *item)
 {
     struct wish w = {.item = item};
-    int rc = change_at(p, index, always, &w);
+    int rc = list_change(p, index, always, &w);
     item_end(item);
     return rc < 0 ? rc : 0;
 }
@@ -620,7 +616,7 @@ int shoal_list_add(shoal_list *list, int64_t index, const shoal_any *number, sho
     if (!rc && !number)
         rc = any_is_null(p.call);
     if (!rc)
-        rc = change_at(&p, index, add_it, &w);
+        rc = list_change(&p, index, add_it, &w);
     if (rc < 0)
         shoal_any_free(sum);
     else if (ret)
@@ -651,7 +647,7 @@ int shoal_list_compare_and_set(shoal_list *list, int64_t index, const shoal_any 
         rc = item_of_any(&i, &p, item);
     if (rc)
         return rc;
-    rc = change_at(&p, index, compare_it, &w);
+    rc = list_change(&p, index, compare_it, &w);
     item_end(&i);
     return rc;
 }
@@ -664,7 +660,7 @@ int shoal_list_pop(shoal_list *list, int64_t index, shoal_any **ret)
     shoal_any *taken = NULL;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_pop");
     if (!rc)
-        rc = store_lock(&p, p.stores, SHOAL_FOREVER);
+        rc = store_lock(&p, p.stores, p.deadline);
     if (rc)
         return rc;
     rc = list_one(&p, index, &one);

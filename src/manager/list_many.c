@@ -34,13 +34,14 @@ void slice_resolve(const shoal_slice *slice, int64_t length, int64_t *start, int
     *count = span ? (int64_t)((span - 1) / stride + 1) : 0;
 }
 
-int shoal_list_slice(const shoal_list *list, const shoal_slice *slice, shoal_any **ret)
+static int copy_slice(const shoal_list *list, const shoal_slice *slice, shoal_any **ret,
+                      const char *call)
 {
     struct site p;
     struct shot shot = {0};
     struct anys anys = {0};
     int64_t length;
-    int rc = site_of(&p, list, TYPE_LIST, "shoal_list_slice");
+    int rc = site_of(&p, list, TYPE_LIST, call);
     if (!rc && !ret)
         rc = nowhere(&p);
     if (rc)
@@ -66,6 +67,23 @@ int shoal_list_slice(const shoal_list *list, const shoal_slice *slice, shoal_any
     }
     anys_free(&anys);
     shot_free(&shot);
+    return rc;
+}
+
+int shoal_list_slice(const shoal_list *list, const shoal_slice *slice, shoal_any **ret)
+{
+    return copy_slice(list, slice, ret, "shoal_list_slice");
+}
+
+int shoal_list_equal(const shoal_list *list, const shoal_any *any)
+{
+    shoal_any *copy = NULL;
+    if (!any)
+        return any_is_null("shoal_list_equal");
+    int rc = copy_slice(list, NULL, &copy, "shoal_list_equal");
+    if (!rc)
+        rc = any_equal(copy, any);
+    shoal_any_free(copy);
     return rc;
 }
 
@@ -147,7 +165,7 @@ int shoal_list_remove(shoal_list *list, const shoal_any *item)
     int64_t at = -1;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_remove");
     if (!rc)
-        rc = store_lock(&p, p.stores, SHOAL_FOREVER);
+        rc = store_lock(&p, p.stores, p.deadline);
     if (rc)
         return rc;
     rc = search(&p, NULL, item, note_first, &at);
@@ -197,7 +215,7 @@ int shoal_list_extend(shoal_list *list, const shoal_any *any)
         rc = items_from(&p, any, &items, &count);
     if (rc)
         return rc;
-    rc = store_lock(&p, p.stores, SHOAL_FOREVER);
+    rc = store_lock(&p, p.stores, p.deadline);
     if (!rc) {
         rc = list_push(&p, items, count);
         store_unlock(&p, p.stores);
@@ -241,7 +259,7 @@ static int make_anew(const struct site *p, size_t more,
                      void *argument)
 {
     struct anew a;
-    int rc = store_lock(p, p->stores, SHOAL_FOREVER);
+    int rc = store_lock(p, p->stores, p->deadline);
     if (rc)
         return rc;
     rc = anew_begin(p, &a, more);
@@ -287,11 +305,16 @@ static int turn_round(const struct site *p, struct anew *a, void *argument)
     return 0;
 }
 
+int list_turn(const struct site *p)
+{
+    return make_anew(p, 0, turn_round, NULL);
+}
+
 int shoal_list_reverse(shoal_list *list)
 {
     struct site p;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_reverse");
-    return rc ? rc : make_anew(&p, 0, turn_round, NULL);
+    return rc ? rc : list_turn(&p);
 }
 
 struct replacement {
@@ -329,12 +352,18 @@ static int replace(const struct site *p, struct anew *a, void *argument)
     return 0;
 }
 
+int list_replace(const struct site *p, const shoal_slice *slice, const struct item items[],
+                 size_t count, bool deletes)
+{
+    struct replacement r = {slice, items, count, deletes};
+    return make_anew(p, count, replace, &r);
+}
+
 int shoal_list_delete_slice(shoal_list *list, const shoal_slice *slice)
 {
     struct site p;
-    struct replacement r = {.slice = slice, .deletes = true};
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_delete_slice");
-    return rc ? rc : make_anew(&p, 0, replace, &r);
+    return rc ? rc : list_replace(&p, slice, NULL, 0, true);
 }
 
 int shoal_list_set_slice(shoal_list *list, const shoal_slice *slice, const shoal_any *any)
@@ -347,8 +376,7 @@ int shoal_list_set_slice(shoal_list *list, const shoal_slice *slice, const shoal
         rc = items_from(&p, any, &items, &count);
     if (rc)
         return rc;
-    struct replacement r = {slice, items, count, false};
-    rc = make_anew(&p, count, replace, &r);
+    rc = list_replace(&p, slice, items, count, false);
     items_end(items, count);
     return rc;
 }

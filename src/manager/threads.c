@@ -7,6 +7,7 @@
 #include "manager/manager.h"
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 

@@ -192,6 +192,24 @@ static void carry(void *message, const struct pickle_objects *objects)
     atomic_store(&cargo->count, objects->count);
 }
 
+int message_create_carrying(void **ret, size_t size, struct pickle_objects *objects,
+                            const struct shortage *shortage, unsigned char **bytes)
+{
+    size_t count = objects->count;
+    int rc = add_parts(objects, shortage->place);
+    if (!rc)
+        rc = create(ret, size, 0, objects->count, shortage, bytes);
+    if (!rc)
+        carry(*ret, objects);
+    objects->count = count;
+    return rc;
+}
+
+void message_close(void *message)
+{
+    object_close(message, TYPE_MESSAGE);
+}
+
 /* The message of an any of `size` bytes that has these objects. */
 static int encode(void **ret, const shoal_any *any, size_t size, size_t key,
                   struct pickle_objects *objects, const struct shortage *shortage,
@@ -248,6 +266,16 @@ int message_put_any(struct lanes *q, const struct place *p, const shoal_any *any
         return rc;
     pickle_write(any, r.bytes);
     return lanes_commit(q, p, &r, deadline, NULL);
+}
+
+bool message_carried(const void *message, size_t i, struct carried *ret)
+{
+    const struct header *h = handle_of(message)->header;
+    const struct cargo *cargo = h->flags & OBJECT_CARRIES ? cargo_of(h) : NULL;
+    bool there = cargo && i < atomic_load(&cargo->count);
+    if (there)
+        *ret = cargo->at[i];
+    return there;
 }
 
 int message_read_any(const void *message, shoal_any **ret)

@@ -22,6 +22,7 @@
 #include "message/any.h"
 #include "message/connection.h"
 #include "message/message.h"
+#include "message/port.h"
 #include "region/poll.h"
 #include <stdlib.h>
 
@@ -170,10 +171,29 @@ static size_t limit_of(const struct way *w)
     return limit ? limit : SIZE_MAX;
 }
 
+int pipe_port(struct port *ret, const shoal_connection *end, bool out, const char *call)
+{
+    struct way w;
+    int rc = way_of(end, out, call, &w);
+    if (likely(!rc))
+        *ret = (struct port){w.lanes, w.place, end, true};
+    return rc;
+}
+
+void pipe_sends(size_t size)
+{
+    look_now_and_then(size);
+}
+
 /* There was nothing, at once; but somebody had died, so there may be an end. */
 static bool in_vain_now(int rc, int64_t deadline)
 {
     return rc == -EAGAIN && deadline == SHOAL_NOW && look_for_deaths();
+}
+
+bool pipe_took_in_vain(int rc, int64_t deadline)
+{
+    return in_vain_now(rc, deadline);
 }
 
 static bool may_receive(void *argument)

@@ -210,7 +210,7 @@ static int check(const shoal_pool_options *o, const char *call)
     return 0;
 }
 
-int shoal_pool_create(shoal_pool **ret, const shoal_pool_options *options)
+static int create(shoal_pool **ret, const shoal_pool_options *options, bool staffed)
 {
     static _Atomic unsigned count;
     const char *call = "shoal_pool_create";
@@ -227,6 +227,7 @@ int shoal_pool_create(shoal_pool **ret, const shoal_pool_options *options)
     struct own *p = make_own(o, (unsigned)(cpus < SHOAL_POOL_WORKERS ? cpus : SHOAL_POOL_WORKERS));
     if (!p)
         return fail(-ENOMEM, "%s: no memory", call);
+    p->staffed = staffed;
     if (o->name)
         snprintf(p->name, sizeof p->name, "%s", o->name);
     else
@@ -260,6 +261,16 @@ int shoal_pool_create(shoal_pool **ret, const shoal_pool_options *options)
     return 0;
 }
 
+int shoal_pool_create(shoal_pool **ret, const shoal_pool_options *options)
+{
+    return create(ret, options, false);
+}
+
+int pool_create_staffed(shoal_pool **ret, const shoal_pool_options *options)
+{
+    return create(ret, options, true);
+}
+
 /* ---- ending ---- */
 
 int shoal_pool_close(shoal_pool *pool)
@@ -283,7 +294,7 @@ void pool_end(struct own *p)
     if (!p->over || p->over == -EPIPE)
         p->over = -ECANCELED;
     atomic_fetch_or(&p->shared->closed, POOL_CLOSED);
-    workers_kill(p);
+    workers_end(p);
 }
 
 int shoal_pool_terminate(shoal_pool *pool)
@@ -304,7 +315,7 @@ int shoal_pool_terminate(shoal_pool *pool)
 static bool is_over(void *argument)
 {
     const struct own *p = argument;
-    return workers_gone(p) && !p->outstanding && !p->calling;
+    return workers_gone(p) && !p->outstanding && !p->calling && !p->due.first;
 }
 
 /* Whether it is a callback that calls. */
@@ -349,6 +360,9 @@ shoal_pool *shoal_pool_free(shoal_pool *pool)
         return NULL;
     }
     shoal_pool_terminate(pool);
+    os_mutex_lock(&p->mutex);
+    workers_kill(p);
+    os_mutex_unlock(&p->mutex);
     while (shoal_pool_join(pool, SHOAL_FOREVER) == -EINTR)
         ;
     thread_stop(p);

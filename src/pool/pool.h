@@ -64,6 +64,8 @@ struct result {
     void *message;          /* the argument's; then the result's; NULL */
     shoal_any *_Atomic any; /* made by the first who asks for it */
     struct extra *extra;    /* NULL: nothing special */
+    struct arrivals *row;   /* that it joins when it is ready; NULL */
+    void *tag;              /* for who reads that row */
     unsigned char bytes[IN_UNIT];
 };
 static_assert(sizeof(struct result) == 128, "two lines");
@@ -109,7 +111,8 @@ struct member {
     shoal_process *process; /* NULL: there is none */
     pid_t pid;
     uint32_t slot, generation;
-    int reason; /* why it is killed: 0, or the error of what it is at */
+    int reason;  /* why it is killed: 0, or the error of what it is at */
+    bool hiring; /* somebody is about to start it (staff.c) */
 };
 
 /* What is known of a run of units: whose they are, and how many are not told. */
@@ -126,6 +129,19 @@ struct run {
  *            iterator of no pool
  *   leaving  it waits
  */
+/* Results in the order in which they became ready: each brings its giver's hold along (staff.c).
+ *   pending  results that will come
+ *   ready    those that came
+ *   first, last  that were not taken, linked by their cells
+ *   left     nobody takes any more: it goes with the last one
+ */
+struct arrivals {
+    uint64_t pending;
+    _Atomic uint64_t ready;
+    struct result *first, *last;
+    bool left;
+};
+
 struct own {
     _Atomic uint32_t users, leaving; /* the first: also of who comes late, so it is never set */
     struct own *next;                /* of all pools of this process, or of the unused */
@@ -169,6 +185,12 @@ struct own {
     pthread_t thread;
     _Atomic int thread_state;  /* 1: it runs; below 0: why it cannot */
     struct long_result *stash; /* messages whose units are not settled yet */
+
+    bool staffed;        /* the program starts the workers (staff.c) */
+    bool strict;         /* one that its initializer ends is one too many */
+    unsigned unready;    /* workers in a row that ended before they were ready */
+    int64_t kill_at;     /* staffed, terminated: when who has not ended is killed */
+    struct arrivals due; /* staffed: of results that somebody is to be told of */
 };
 
 /* An open handle of a pool that this process has made; NULL, with *rc. */
@@ -216,6 +238,8 @@ static inline unsigned level_of(const shoal_task_options *options)
     return options ? (unsigned)(options->priority + 1) : 1;
 }
 int options_check(const shoal_task_options *options, const char *call);
+/* In the flags of its options: the pool's thread is told when it is done, though there is no callback. */
+#define TASK_CARES 0x80000000u
 /* Gives a task: its argument is bytes, or, if that is not NULL, an any. */
 int task_give(struct own *p, struct result **ret, uint16_t code, const shoal_any *any,
               const void *bytes, size_t size, const shoal_task_options *options,
@@ -235,6 +259,8 @@ bool pool_settle(struct own *p);
 void pool_judge(struct own *p, unsigned worker, pid_t pid, int exit_code, bool *fruitless);
 /* Ends a unit: one that nobody has yet at once; a worker that is at it is killed first. `error`: -ECANCELED, -ETIME … */
 void unit_end(struct own *p, unit_name name, int error);
+/* The same of one that nobody has: false: somebody does. */
+bool unit_withdraw(struct own *p, unit_name name, int error);
 /* The same for all there are; where there are no workers any more. */
 void pool_drop(struct own *p, int error);
 /* The message that a worker put beside its unit; NULL: there is none. */
@@ -262,7 +288,11 @@ int64_t workers_heal(struct own *p);
 pid_t workers_ending(const struct own *p);
 /* Whether one has gone since then: to be asked after wait_announce, as it may have wakened nobody. */
 bool workers_changed(const struct own *p);
+/* Whether somebody is to start one, in a staffed pool. */
+bool workers_wanted(const struct own *p);
 void worker_kill(struct own *p, unsigned worker);
+/* The pool is over: they are killed, or, in a staffed one, asked first. */
+void workers_end(struct own *p);
 void workers_kill(struct own *p);
 /* The process exits: from now on no pool replaces its workers, and who still waits is told that it was terminated. Not under
  * the mutex. */
@@ -272,7 +302,7 @@ bool workers_gone(const struct own *p);
 int64_t workers_limits(struct own *p);
 
 /* ---- wait.c ---- */
-/* Waits until ready(argument), which is asked under the mutex, after what is finished has been taken in. */
+/* Waits until ready(argument), which is asked under the mutex, after what is finished has been taken in. -ERESTART: staff.c. */
 int pool_wait(struct own *p, bool (*ready)(void *argument), void *argument, int64_t deadline);
 /* Others of this process may be able to go on. Under the mutex. */
 void pool_turn(struct own *p);
@@ -284,7 +314,39 @@ int64_t pool_progress(struct own *p);
 void pool_tell(struct own *p, shoal_progress_callback callback, const shoal_progress *progress,
                void *argument);
 
+/* ---- staff.c: for programs that start a pool's workers in their own way ----
+ *
+ * In a staffed pool no worker is started by the library. Who waits for it is told by -ERESTART that one is wanted, and then asks for a place,
+ * starts a process that calls worker_begin, and says who it is. Nothing of this calls the program under the mutex, so it
+ * may have locks of its own above it.
+ */
+int pool_create_staffed(shoal_pool **ret, const shoal_pool_options *options);
+/* Which place is to be filled, now the caller's to fill: from 0; -EAGAIN: none; or why not. */
+int pool_vacancy(shoal_pool *pool);
+/* Who fills it; NULL: it could not be started, and is wanted again in a while. The handle stays the caller's, and open until pool_employs
+ * says that it is not one of them any more. */
+int pool_hired(shoal_pool *pool, int place, shoal_process *process);
+bool pool_employs(shoal_pool *pool, pid_t pid);
+/* The place of its thread, which the program gives: waits until there may be something to do: 1, there may; -ERESTART; 0: it is over, and
+ * all is told. p->threaded is set meanwhile. -EINTR. */
+int pool_mind(struct own *p, int64_t deadline);
+/* From now on nobody minds it. */
+void pool_unmind(struct own *p);
+/* Under the mutex. One that is ready, now the caller's; NULL: none. */
+struct result *arrivals_take(struct arrivals *row);
+void arrivals_add(struct arrivals *row, struct result *r);
+/* Nobody takes from it any more: it is given back, at once or with the last that comes. */
+void arrivals_leave(struct arrivals *row);
+/* Under the mutex. Ends those of it that are not ready: `all`, or those that have not begun: how many. */
+unsigned arrivals_cancel(struct own *p, const struct arrivals *row, bool all);
+/* Under the mutex. Ends one that has not begun: whether it did. */
+bool result_withdraw(struct own *p, struct result *r);
+
 /* ---- thread.c ---- */
+/* Under the mutex: what there is to do, but callbacks. When to look again. */
+int64_t thread_care(struct own *p);
+/* Not under it: sleeps until there may be something. */
+int thread_sleep(struct own *p, int64_t until);
 int thread_start(struct own *p); /* under the mutex; 0 also if it runs */
 void thread_stop(struct own *p); /* not under it */
 

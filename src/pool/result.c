@@ -173,7 +173,10 @@ void result_finish(struct result *r, int error)
     }
     if (extra && extra->iterator)
         iterator_ready(extra->iterator, r);
+    struct arrivals *row = r->row;
     atomic_store_explicit(&r->state, RESULT_READY, memory_order_release);
+    if (row)
+        arrivals_add(row, r);
     result_drop(r);
 }
 

@@ -232,7 +232,7 @@ void pool_judge(struct own *p, unsigned worker, pid_t pid, int exit_code, bool *
     lose(p, name, at, error, pid, exit_code);
 }
 
-void unit_end(struct own *p, unit_name name, int error)
+bool unit_withdraw(struct own *p, unit_name name, int error)
 {
     struct unit *unit = unit_at(p->shared, name);
     uint64_t claim = atomic_load(&unit->claim);
@@ -240,8 +240,17 @@ void unit_end(struct own *p, unit_name name, int error)
         if (MUTANT(280) ||
             atomic_compare_exchange_strong(&unit->claim, &claim, claim_make(name, 0, UNIT_NONE))) {
             lose(p, name, NOT_BEGUN, error, 0, 0);
-            return;
+            return true;
         }
+    return false;
+}
+
+void unit_end(struct own *p, unit_name name, int error)
+{
+    if (unit_withdraw(p, name, error))
+        return;
+    struct unit *unit = unit_at(p->shared, name);
+    uint64_t claim = atomic_load(&unit->claim);
     while (claim_state(claim) == UNIT_CLAIMED)
         if (MUTANT(288) ||
             atomic_compare_exchange_strong(&unit->claim, &claim,

@@ -262,7 +262,8 @@ int task_give(struct own *p, struct result **ret, uint16_t code, const shoal_any
         r->extra->options = *options;
         r->extra->tries = options->retries;
         w.flags |= options->limit > 0 ? UNIT_LIMITED : 0;
-        w.flags |= options->on_success || options->on_error ? UNIT_CARE : 0;
+        w.flags |=
+            options->on_success || options->on_error || options->flags & TASK_CARES ? UNIT_CARE : 0;
         r->extra->work = w;
         r->extra->iterator = iterator;
     }

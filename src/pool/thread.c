@@ -22,23 +22,43 @@ static void call(struct own *p)
     }
 }
 
-/* Under the mutex. When to look again. */
-static int64_t care(struct own *p)
+int64_t thread_care(struct own *p)
 {
     int64_t limits = workers_limits(p), progress = pool_progress(p);
     int64_t soon = workers_heal(p);
     if (pool_settle(p))
         wait_wake(&p->shared->done, INT_MAX);
-    call(p);
     int64_t until = soon == INT64_MAX ? INT64_MAX : os_now() + soon;
     until = until < limits ? until : limits;
     return until < progress ? until : progress;
 }
 
+int thread_sleep(struct own *p, int64_t until)
+{
+    struct waiter w;
+    int rc = wait_begin(&w, p->id);
+    if (rc)
+        return rc;
+    uint32_t seen = wait_announce(&w, &p->shared->care);
+    os_mutex_lock(&p->mutex);
+    bool more = p->stop || workers_changed(p) || workers_wanted(p);
+    /* what began before the bit was set woke nobody */
+    int64_t limits = workers_limits(p), progress = pool_progress(p);
+    until = until < limits ? until : limits;
+    until = until < progress ? until : progress;
+    if (pool_settle(p))
+        wait_wake(&p->shared->done, INT_MAX);
+    more = more || p->calls || p->due.first;
+    os_mutex_unlock(&p->mutex);
+    if (!more)
+        rc = wait_park(&w, &p->shared->care, seen, until);
+    wait_end(&w);
+    return rc;
+}
+
 static void *run(void *argument)
 {
     struct own *p = argument;
-    struct waiter w;
     os_name_thread("shoal-pool");
     int rc = self_attach();
     atomic_store(&p->thread_state, rc ? rc : 1);
@@ -47,25 +67,10 @@ static void *run(void *argument)
         return NULL;
     os_mutex_lock(&p->mutex);
     while (!p->stop) {
-        int64_t until = care(p);
+        int64_t until = thread_care(p);
+        call(p);
         os_mutex_unlock(&p->mutex);
-        if (!wait_begin(&w, p->id)) {
-            uint32_t seen = wait_announce(&w, &p->shared->care);
-            os_mutex_lock(&p->mutex);
-            bool more = p->stop || p->calls || workers_changed(p);
-            /* what began before the bit was set woke nobody */
-            int64_t limits = workers_limits(p), progress = pool_progress(p);
-            until = until < limits ? until : limits;
-            until = until < progress ? until : progress;
-            if (pool_settle(p)) {
-                wait_wake(&p->shared->done, INT_MAX);
-                more = more || p->calls;
-            }
-            os_mutex_unlock(&p->mutex);
-            if (!more)
-                wait_park(&w, &p->shared->care, seen, until);
-            wait_end(&w);
-        }
+        thread_sleep(p, until);
         os_mutex_lock(&p->mutex);
     }
     os_mutex_unlock(&p->mutex);
@@ -75,7 +80,7 @@ static void *run(void *argument)
 int thread_start(struct own *p)
 {
     uint64_t signals;
-    if (p->threaded)
+    if (p->threaded || p->staffed) /* the program has one for it */
         return 0;
     os_signals_block(&signals);
     int rc = pthread_create(&p->thread, NULL, run, p);
@@ -97,7 +102,7 @@ int thread_start(struct own *p)
 void thread_stop(struct own *p)
 {
     os_mutex_lock(&p->mutex);
-    bool was = p->threaded;
+    bool was = p->threaded && !p->staffed;
     p->stop = true;
     pool_turn(p);
     os_mutex_unlock(&p->mutex);

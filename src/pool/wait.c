@@ -85,7 +85,10 @@ static int await(struct own *p, bool (*ready)(void *), void *argument, int64_t d
         os_mutex_lock(&p->mutex);
         int64_t until = care(p);
         pid_t ending = workers_ending(p);
+        bool wanted = workers_wanted(p);
         os_mutex_unlock(&p->mutex);
+        if (wanted)
+            return look(p, ready, argument, &changed) ? 0 : -ERESTART;
         int rc = ending ? await_end(ending, deadline) : 0;
         if (rc < 0)
             return look(p, ready, argument, &changed) ? 0 : rc;
@@ -122,8 +125,9 @@ int pool_wait(struct own *p, bool (*ready)(void *), void *argument, int64_t dead
     if (deadline <= SHOAL_NOW) {
         os_mutex_lock(&p->mutex);
         workers_heal(p);
+        bool wanted = workers_wanted(p);
         os_mutex_unlock(&p->mutex);
-        return look(p, ready, argument, &changed) ? 0 : not_now(deadline);
+        return look(p, ready, argument, &changed) ? 0 : wanted ? -ERESTART : not_now(deadline);
     }
     uint32_t turn = atomic_load(&p->turns);
     for (struct spin s = spin_begin(); spin_once(&s);) {

@@ -447,7 +447,12 @@ static _Noreturn void wait_for_the_end(void)
         pause();
 }
 
-static void do_unit(unit_name name)
+uint64_t worker_next_now(void)
+{
+    return units_claim(self_worker.q, self_worker.me);
+}
+
+void worker_do(uint64_t name)
 {
     struct pool *q = self_worker.q;
     struct worker *line = &q->worker[self_worker.me];
@@ -489,8 +494,8 @@ static bool closed(const struct pool *q)
     return atomic_load(&q->closed) & POOL_CLOSED;
 }
 
-/* Sleeps until there is something: which, or 0: there will be nothing more. */
-static unit_name sleep_for_unit(struct pool *q)
+/* Sleeps until there is something: which, or 0: there will be nothing more, or, unless that is NULL, a signal's handler ran. */
+static unit_name sleep_for_unit(struct pool *q, bool *interrupted)
 {
     struct waiter w;
     unit_name name = 0;
@@ -507,18 +512,23 @@ static unit_name sleep_for_unit(struct pool *q)
             name = units_claim(q, self_worker.me);
             break;
         }
-        wait_park(&w, &q->work, seen, SHOAL_FOREVER); /* a signal's handler may have run, too */
+        int rc = wait_park(&w, &q->work, seen, SHOAL_FOREVER);
         /* At once, as who gives units sets the bit for the others who sleep. */
         name = units_claim(q, self_worker.me);
         if (name)
             break;
+        if (rc == -EINTR && interrupted) {
+            *interrupted = true;
+            break;
+        }
     }
     wait_end(&w);
     return name;
 }
 
-static unit_name next_unit(struct pool *q)
+uint64_t worker_next(bool *interrupted)
 {
+    struct pool *q = self_worker.q;
     struct worker *line = &q->worker[self_worker.me];
     unit_name name = units_claim(q, self_worker.me);
     if (likely(name))
@@ -535,7 +545,7 @@ static unit_name next_unit(struct pool *q)
             break;
     }
     if (!name)
-        name = closed(q) ? units_claim(q, self_worker.me) : sleep_for_unit(q);
+        name = closed(q) ? units_claim(q, self_worker.me) : sleep_for_unit(q, interrupted);
     if (idle_since)
         atomic_store_explicit(&line->idle,
                               atomic_load_explicit(&line->idle, memory_order_relaxed) + os_now() -
@@ -591,20 +601,27 @@ bool worker_begin(const struct worker_start *start)
     if (o->initializer) {
         rc = o->initializer(o->argument);
         if (rc) {
-            atomic_store(&line->refused, rc);
-            atomic_store(&line->state, WORKER_REFUSED);
+            worker_ready(rc);
             return false;
         }
     }
-    atomic_store(&line->state, WORKER_READY);
+    if (!start->later)
+        worker_ready(0);
     return true;
+}
+
+void worker_ready(int refused)
+{
+    struct worker *line = &self_worker.q->worker[self_worker.me];
+    atomic_store(&line->refused, refused);
+    atomic_store(&line->state, refused ? WORKER_REFUSED : WORKER_READY);
 }
 
 bool worker_step(void)
 {
-    unit_name name = next_unit(self_worker.q);
+    unit_name name = worker_next(NULL);
     if (name)
-        do_unit(name);
+        worker_do(name);
     return name != 0;
 }
 

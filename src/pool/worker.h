@@ -8,6 +8,7 @@ struct worker_start {
     shoal_reference pool;
     unsigned index;
     uint64_t signals; /* to be blocked, as where the pool was made */
+    bool later;       /* it says itself when it is ready: worker_ready */
     shoal_pool_options options;
 };
 
@@ -17,5 +18,12 @@ int worker_main(void *argument);
 bool worker_begin(const struct worker_start *start);
 bool worker_step(void);
 void worker_end(const struct worker_start *start);
+/* And their parts: 0: it is ready; else: it will never be. */
+void worker_ready(int refused);
+/* A unit to do; 0: there is none now. */
+uint64_t worker_next_now(void);
+/* The same, and waits for it: 0: there will be none; or a signal's handler ran, if that is asked for. */
+uint64_t worker_next(bool *interrupted);
+void worker_do(uint64_t unit);
 
 #endif

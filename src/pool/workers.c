@@ -10,6 +10,10 @@
 
 /* ns until somebody who is about to end is looked at again */
 enum { SOON = 200000, MOST_SOON = 10000000 };
+/* ns that workers which the program started have for what they do at SIGTERM */
+#define PATIENCE 5000000000
+/* workers in a row that may end before they are ready; and as many more as there are places */
+enum { UNREADY = 4 };
 
 static int start(struct own *p, unsigned i)
 {
@@ -48,13 +52,18 @@ static unsigned running(const struct own *p)
 {
     unsigned n = 0;
     for (unsigned i = 0; i < p->workers; i++)
-        n += p->members[i].process != NULL;
+        n += p->members[i].process || p->members[i].hiring;
     return n;
+}
+
+bool workers_wanted(const struct own *p)
+{
+    return p->staffed && running(p) < wanted(p) && os_now() >= p->next_start;
 }
 
 int workers_start(struct own *p)
 {
-    unsigned n = running(p);
+    unsigned n = p->staffed ? UINT_MAX : running(p);
     for (unsigned i = 0; i < p->workers && n < wanted(p); i++) {
         if (p->members[i].process)
             continue;
@@ -76,6 +85,18 @@ void workers_kill(struct own *p)
 {
     for (unsigned i = 0; i < p->workers; i++)
         worker_kill(p, i);
+}
+
+void workers_end(struct own *p)
+{
+    if (!p->staffed) {
+        workers_kill(p);
+        return;
+    }
+    p->kill_at = os_now() + PATIENCE;
+    for (unsigned i = 0; i < p->workers; i++)
+        if (p->members[i].process)
+            shoal_process_terminate(p->members[i].process);
 }
 
 static _Atomic bool exits;
@@ -129,7 +150,7 @@ static void give_up(struct own *p)
         return;
     p->over = -ECONNABORTED;
     atomic_fetch_or(&p->shared->closed, POOL_CLOSED);
-    workers_kill(p);
+    workers_end(p);
 }
 
 /* One that has ended: what it had, and whether that was a death. */
@@ -138,16 +159,22 @@ static void ended(struct own *p, unsigned i)
     struct member *m = &p->members[i];
     struct worker *line = &p->shared->worker[i];
     int exit_code = SHOAL_EXIT_UNKNOWN;
-    bool fruitless, retired = atomic_load(&line->state) == WORKER_RETIRED;
+    uint32_t state = atomic_load(&line->state);
+    bool fruitless, retired = state == WORKER_RETIRED;
     shoal_process_exit_code(m->process, &exit_code);
     if (!retired && !m->reason && (!p->over || p->over == -EPIPE))
         tell_how(p, i, exit_code, atomic_load(&line->refused));
     pid_t pid = m->pid;
     pool_judge(p, i, pid, exit_code, &fruitless);
     int reason = m->reason;
-    shoal_process_close(m->process);
+    if (!p->staffed)
+        shoal_process_close(m->process);
     *m = (struct member){0};
     if (!retired && !reason && too_many(p, fruitless))
+        give_up(p);
+    p->unready = state == WORKER_STARTS || state == WORKER_REFUSED ? p->unready + 1 : 0;
+    if (p->staffed &&
+        (p->unready > UNREADY + 2 * p->workers || (p->strict && state == WORKER_REFUSED)))
         give_up(p);
 }
 
@@ -187,6 +214,8 @@ int64_t workers_heal(struct own *p)
     if (atomic_load(&exits) && (!p->over || p->over == -EPIPE))
         pool_end(p);
     p->gone = 0;
+    if (p->kill_at && os_now() >= p->kill_at)
+        workers_kill(p);
     for (unsigned i = 0; i < p->workers; i++) {
         struct member *m = &p->members[i];
         if (!m->process || (!m->reason && !p->over && !seems_gone(m)))

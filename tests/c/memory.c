@@ -1,4 +1,5 @@
 /* Memory, references, lifetime, quota, statistics: what memory.h promises. */
+#include "limits.h"
 #include "processes.h"
 #include <errno.h>
 #include <shoal/shoal.h>
@@ -396,22 +397,6 @@ TEST(a_program_that_closes_all_descriptors_goes_on)
     ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
     ASSERT_OK(shoal_lock_release(lock));
     shoal_lock_close(lock);
-}
-
-/* Sanitizers need more themselves; qemu-user does not keep to it. */
-static void needs_address_limit(void)
-{
-#ifdef __SANITIZE_ADDRESS__
-    SKIP("the sanitizer's own address space does not fit");
-#endif
-    struct rlimit before, most = {.rlim_cur = 64 << 20, .rlim_max = RLIM_INFINITY};
-    ASSERT_SYS(getrlimit(RLIMIT_AS, &before));
-    most.rlim_max = before.rlim_max;
-    ASSERT_SYS(setrlimit(RLIMIT_AS, &most));
-    void *large = mmap(NULL, 1 << 30, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    ASSERT_SYS(setrlimit(RLIMIT_AS, &before));
-    if (large != MAP_FAILED)
-        SKIP("nothing limits the address space here");
 }
 
 TEST(a_small_address_space_makes_a_smaller_region)

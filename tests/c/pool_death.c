@@ -1,4 +1,5 @@
 /* pool: what it does about workers that die, and about its own process's death. */
+#include "limits.h"
 #include "pools.h"
 #include "region/life.h"
 #include <sys/mman.h>
@@ -180,6 +181,7 @@ static int take_memory(shoal_task *task)
 
 TEST(pool_memory_limit_holds_for_each_worker)
 {
+    needs_address_limit();
     setup_with(&(shoal_pool_options){.workers = 1, .memory_per_worker = 16 << 20});
     ASSERT_ERR(shoal_pool_apply(pool, NULL, NULL, take_memory, NULL, 0, SHOAL_FOREVER), -EREMOTEIO);
     ASSERT_OK(shoal_pool_apply(pool, NULL, NULL, echo, NULL, 0, SHOAL_FOREVER));

@@ -699,6 +699,8 @@ static void note_slot(void *p)
     struct state *s = p;
 
     family_prepare(p);
+    /* While the victim was STARTING the watcher woke up every 20 ms by itself: that would hide that nobody wakes it. */
+    usleep(100000);
     s->note->at[0] = (int)family_slot();
 }
 

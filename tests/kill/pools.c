@@ -187,8 +187,10 @@ void adopt(const struct state *s)
     child->slot = share->slot;
     child->generation = share->generation;
     os_mutex_unlock(&child_mutex);
-    p->members[0] =
-        (struct member){child_handle(child), share->pid, share->slot, share->generation, 0};
+    p->members[0] = (struct member){.process = child_handle(child),
+                                    .pid = share->pid,
+                                    .slot = share->slot,
+                                    .generation = share->generation};
     if (s->threaded)
         ASSERT_OK(thread_start(p));
     os_mutex_unlock(&p->mutex);

@@ -1,0 +1,50 @@
+/* plain.h - small plain objects and their bytes, without calling pickle (encode.c, decode.c).
+ *
+ * Plain are None, bool, int, float, str, bytes, bytearray, list, tuple, dict, set and frozenset, of exactly
+ * these types, and what is made of them. Their bytes are a pickle (protocol 4; 5 with a bytearray): what
+ * pickle.loads reads, and the C library's shoal_queue_get. Whatever does not fit in here is declined, and
+ * pickle does it.
+ */
+#ifndef SHOAL_PYTHON_PLAIN_H
+#define SHOAL_PYTHON_PLAIN_H
+
+#include "message/pickle.h"
+#include "python.h"
+
+enum {
+    PLAIN_SHORT = 4096, /* bytes: as much as a lane takes without an object of its own */
+    PLAIN_ROOM = 16384, /* beside what is spliced in */
+    /* long texts and bytes, which are copied once, to where the message lies */
+    PLAIN_SPLICES = 8,
+    PLAIN_DEPTH = 40,  /* how deep objects are nested */
+    PLAIN_SHARED = 64, /* containers that others refer to, too */
+};
+
+struct plain {
+    size_t size;  /* of bytes[] */
+    size_t whole; /* with what is spliced in */
+    unsigned splices, shared;
+    struct splice {
+        size_t at; /* in bytes[] */
+        const void *from;
+        size_t size;
+        PyObject *object; /* what has them; a bytearray is locked */
+    } splice[PLAIN_SPLICES];
+    PyObject *seen[PLAIN_SHARED];
+    unsigned char bytes[PLAIN_ROOM];
+};
+
+/* False: declined, without an exception, and nothing to end. Runs no code of the program's. */
+bool plain_encode(struct plain *ret, PyObject *object);
+/* All of it, to `whole` bytes. */
+void plain_write(const struct plain *plain, unsigned char *to);
+void plain_end(struct plain *plain);
+
+/* What refers to an object of the family in a message: makes object i; NULL with an exception. */
+typedef PyObject *plain_object(void *argument, size_t i);
+
+/* The object; NULL with an exception; or NULL and *declined, without one. */
+PyObject *plain_decode(const unsigned char *bytes, size_t size, plain_object *object,
+                       void *argument, bool *declined);
+
+#endif

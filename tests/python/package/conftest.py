@@ -1,0 +1,18 @@
+"""A net against hanging: a test that takes this long is shown, with all its threads, and ends the run."""
+import faulthandler
+import multiprocessing
+
+import pytest
+
+SECONDS = 120
+
+
+@pytest.fixture(autouse=True)
+def net():
+    faulthandler.dump_traceback_later(SECONDS, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()
+    left = multiprocessing.active_children()
+    for child in left:
+        child.kill()
+    assert not left, "processes that the test left behind"
