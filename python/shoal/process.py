@@ -1,4 +1,7 @@
 """Process objects: the standard library's, so that both packages agree on current_process() and the rest."""
+import os
+import threading
+
 from . import _standard
 
 _module = _standard.module("process")
@@ -11,8 +14,32 @@ def __getattr__(name):
     return getattr(_module, name)
 
 
+_starting = threading.Lock()
+
+
+def _renew():
+    global _starting
+    _starting = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew)
+
+
 class BaseProcess(_module.BaseProcess):
     """What shoal's processes have in common: in a child the start method is shoal's default, not the standard package's."""
+
+    def start(self):
+        """Starts the process. Daemons may, too: whoever is below a daemon ends with it."""
+        config = _module._current_process._config
+        if not config.get("daemon"):
+            return super().start()
+        with _starting:
+            # The standard library's refuses a daemon, as its children would be nobody's when it is terminated.
+            config["daemon"] = False
+            try:
+                super().start()
+            finally:
+                config["daemon"] = True
 
     def _bootstrap(self, parent_sentinel=None):
         from . import context

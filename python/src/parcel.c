@@ -540,6 +540,61 @@ PyObject *parcel_get_bytes(struct port *port, int64_t until, int *rc)
     return object;
 }
 
+/* ---- for who has a place of his own for the bytes ---- */
+
+struct parcel {
+    bool is_plain;
+    union {
+        struct plain plain;
+        struct pickled pickled;
+    };
+    struct cargo cargo;
+};
+
+struct parcel *parcel_pack(PyObject *object, size_t *size, struct pickle_objects **objects)
+{
+    struct parcel *p = PyMem_Malloc(sizeof *p);
+    if (!p)
+        return (struct parcel *)PyErr_NoMemory();
+    p->cargo = (struct cargo){.owners = NULL};
+    p->is_plain = plain_encode(&p->plain, object);
+    if (!p->is_plain && pickle(&p->pickled, object, &p->cargo)) {
+        parcel_end(p);
+        return NULL;
+    }
+    *size = p->is_plain ? p->plain.whole : p->pickled.whole;
+    *objects = &p->cargo.objects;
+    return p;
+}
+
+void parcel_write(const struct parcel *p, unsigned char *to)
+{
+    if (p->is_plain)
+        plain_write(&p->plain, to);
+    else
+        write_pickled(&p->pickled, to);
+}
+
+void parcel_end(struct parcel *p)
+{
+    if (p->is_plain)
+        plain_end(&p->plain);
+    else
+        pickled_end(&p->pickled);
+    cargo_end(&p->cargo);
+    PyMem_Free(p);
+}
+
+PyObject *parcel_read(const unsigned char *bytes, size_t size)
+{
+    return read_short(bytes, size);
+}
+
+PyObject *parcel_read_message(void *message)
+{
+    return read_long(message, false);
+}
+
 /* ---- the module ---- */
 
 static PyMethodDef functions[] = {

@@ -94,11 +94,9 @@ static PyObject *next_input(struct imap *it)
             Py_CLEAR(list);
         Py_DECREF(one);
     }
-    if (list && PyErr_Occurred() && PyList_GET_SIZE(list)) { /* after those before it */
-        it->error = take_exception();
-    } else if (list && (PyErr_Occurred() || !PyList_GET_SIZE(list))) {
+    /* an exception stands for its whole chunk, as in the standard library */
+    if (list && (PyErr_Occurred() || !PyList_GET_SIZE(list)))
         Py_CLEAR(list);
-    }
     return list;
 }
 
@@ -106,7 +104,7 @@ static PyObject *next_input(struct imap *it)
 static int feed_one(struct imap *it, bool cares)
 {
     struct result *r;
-    PyObject *input = it->error ? NULL : next_input(it);
+    PyObject *input = next_input(it);
     if (!input) {
         if (PyErr_Occurred())
             it->error = take_exception();
