@@ -188,6 +188,7 @@ struct own {
 
     bool staffed;        /* the program starts the workers (staff.c) */
     bool strict;         /* one that its initializer ends is one too many */
+    bool was_ready;      /* one of them has been of use */
     unsigned unready;    /* workers in a row that ended before they were ready */
     int64_t kill_at;     /* staffed, terminated: when who has not ended is killed */
     struct arrivals due; /* staffed: of results that somebody is to be told of */

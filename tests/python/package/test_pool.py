@@ -782,3 +782,9 @@ def test_random_kills():
         assert died <= 60
         assert p.map(square, range(10)) == [x * x for x in range(10)]
     p.join()
+
+
+def test_campaign():
+    import campaign_pool
+
+    campaign_pool.campaign(60, 5, ["fork"])
