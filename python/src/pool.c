@@ -23,7 +23,6 @@
 #include "pool.h"
 #include "process/child.h"
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 static PyTypeObject *Engine, *Function, *Pool;
@@ -214,7 +213,7 @@ int engine_give(struct engine *e, struct result **ret, enum kind kind,
     struct encoded encoded;
     struct head head = {.kind = (uint8_t)kind};
     unsigned char scratch[SCRATCH], *bytes = scratch;
-    if (encode(&encoded, argument))
+    if (kind == CHUNK ? encode_chunk(&encoded, argument) : encode(&encoded, argument))
         return -1;
     if (function) {
         head.id = function->reference.id;
@@ -735,9 +734,7 @@ static PyObject *pool_apply_async(PyObject *self, PyObject *const *args, Py_ssiz
         Py_DECREF(o);
         if (rc)
             Py_CLEAR(o);
-        os_mutex_lock(&p->mutex);
-        wait_wake(&p->shared->care, INT_MAX);
-        os_mutex_unlock(&p->mutex);
+        pool_stir(p);
     }
     return (PyObject *)o;
 }
