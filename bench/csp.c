@@ -4,6 +4,7 @@
 #include <shoal/shoal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { MEETINGS = 100000, STREAM = 1000000, COMMS = 5000, LOCAL = 100000, MOST = 100, ROUNDS = 15 };
@@ -69,9 +70,36 @@ static double rendezvous(void)
     return through_line(0, bench_pinning() == PIN_TWO ? MEETINGS : MEETINGS / 10);
 }
 
+enum { BUFFER = 1000 };
+
 static double buffered(void)
 {
-    return through_line(1000, STREAM);
+    return through_line(BUFFER, STREAM);
+}
+
+/* The queue with the same bound. */
+static shoal_queue *bounded;
+
+static void pass_bounded(int who)
+{
+    for (long i = 0, value; i < STREAM; i++) {
+        size_t size;
+        if (who)
+            bench_must(shoal_queue_put_bytes(bounded, &i, sizeof i, SHOAL_FOREVER), "put");
+        else
+            bench_must(shoal_queue_get_bytes_into(bounded, &value, sizeof value, &size,
+                                                  SHOAL_FOREVER),
+                       "get");
+    }
+}
+
+static double queue_bounded(void)
+{
+    bench_must(shoal_queue_create(&bounded, &(shoal_queue_options){.maxsize = BUFFER}),
+               "shoal_queue_create");
+    double each = bench_pair(pass_bounded) / STREAM;
+    shoal_queue_close(bounded);
+    return each;
 }
 
 /* ---- CommsTime: Prefix, Delta2, Successor, Consumer ---- */
@@ -123,14 +151,16 @@ static void pipe_send(int which, long n)
     bench_must(write(pipes[which][1], &n, sizeof n) == sizeof n ? 0 : -EIO, "write");
 }
 
-/* A crowd's members are counted from 1 on. */
+/* A crowd's members are counted from 1 on. On two cores two are on each: Prefix and Successor, Delta2 and Consumer. */
 static void comms_channels(int who)
 {
+    bench_pin((who - 1) % 2);
     comms(who - 1, line_receive, line_send);
 }
 
 static void comms_pipes(int who)
 {
+    bench_pin((who - 1) % 2);
     comms(who - 1, pipe_receive, pipe_send);
 }
 
@@ -165,7 +195,6 @@ static double commstime_pipes(void)
 static int comms_thread(void *argument, shoal_channel_end *const ends[])
 {
     (void)ends;
-    bench_pin(*(int *)argument);
     comms_channels(*(int *)argument + 1);
     return 0;
 }
@@ -234,7 +263,7 @@ static double alternate_100(void)
 
 /* ---- a ring of many ---- */
 
-enum { MEMBERS = 100, TURNS = 20 };
+enum { MEMBERS = 200, TURNS = 20 };
 
 static int pass(void *argument, shoal_channel_end *const ends[])
 {
@@ -274,14 +303,113 @@ static double ring_of(unsigned n)
     return each;
 }
 
-static double ring_100(void)
+static double ring_200(void)
 {
     return ring_of(MEMBERS);
+}
+
+static double ring_100(void)
+{
+    return ring_of(100);
 }
 
 static double ring_20(void)
 {
     return ring_of(20);
+}
+
+/* ---- networks in networks, and many channels ---- */
+
+static int nest(void *argument, shoal_channel_end *const ends[])
+{
+    long depth = *(const long *)argument - 1;
+    (void)ends;
+    return depth ? shoal_parallel(&(shoal_csp_process){.target = nest, .argument = &depth}, 1, 0)
+                 : 0;
+}
+
+static double nested(long depth)
+{
+    double start = bench_now();
+    bench_must(shoal_parallel(&(shoal_csp_process){.target = nest, .argument = &depth}, 1, 0),
+               "shoal_parallel");
+    return (bench_now() - start) / (double)depth / 1000;
+}
+
+/* What the kernel asks for it: each generation's pages hang on all those before it. */
+static void fork_nested(long depth)
+{
+    pid_t pid = depth ? fork() : 1;
+    int status;
+    if (!pid) {
+        fork_nested(depth - 1);
+        _exit(0);
+    }
+    if (depth)
+        bench_must(pid > 0 && waitpid(pid, &status, 0) == pid && !status ? 0 : -ECHILD, "fork");
+}
+
+static double forks(long depth)
+{
+    double start = bench_now();
+    fork_nested(depth);
+    return (bench_now() - start) / (double)depth / 1000;
+}
+
+static double forks_20(void)
+{
+    return forks(20);
+}
+
+static double forks_100(void)
+{
+    return forks(100);
+}
+
+static double nested_20(void)
+{
+    return nested(20);
+}
+
+static double nested_100(void)
+{
+    return nested(100);
+}
+
+/* Each is made, written to by one process, read from by another in the same order, and closed. */
+enum { MANY = 1000 };
+static struct line crowd[MANY];
+static unsigned crowded;
+
+static void meet_all(int who)
+{
+    for (unsigned i = 0; i < crowded; i++)
+        if (who)
+            put(&crowd[i], i);
+        else if (get(&crowd[i]) != i)
+            bench_must(-EBADMSG, "a message out of order");
+}
+
+static double channels(unsigned n)
+{
+    crowded = n;
+    double start = bench_now();
+    for (unsigned i = 0; i < n; i++)
+        open_line(&crowd[i], 0);
+    bench_pair(meet_all);
+    for (unsigned i = 0; i < n; i++)
+        close_line(&crowd[i]);
+    return (bench_now() - start) / n / 1000;
+}
+
+static double channels_100(void)
+{
+    return channels(100);
+}
+
+static double channels_1000(void)
+{
+    return channels(MANY);
 }
 
 const struct bench bench_csp[] = {
@@ -291,12 +419,16 @@ const struct bench bench_csp[] = {
      PIN_ONE | PIN_NONE, 0, RATIO_AT_MOST, 1, ROUNDS},
     {"channel, buffered, one way", "ns", buffered, FAMILY, "queue", bench_queue_stream, PIN_TWO,
      PIN_TWO, RATIO_AT_MOST, 1.5, ROUNDS},
+    {"channel, buffered, against a queue of that bound", "ns", buffered, FAMILY, "queue, bounded",
+     queue_bounded, PIN_TWO, PIN_TWO, RATIO_AT_MOST, 1.5, ROUNDS},
     {"CommsTime, a communication, on one core", "ns", commstime, FAMILY, "bare pipes",
      commstime_pipes, PIN_ONE, PIN_ONE, RATIO_AT_MOST, 0.7, ROUNDS},
     {"CommsTime, a communication, on two cores", "ns", commstime, FAMILY, "bare pipes",
      commstime_pipes, PIN_TWO | PIN_NONE, PIN_TWO, RATIO_AT_MOST, 0.15, ROUNDS},
     {"CommsTime with threads, on one core", "ns", commstime_threads, FAMILY, "bare pipes",
      commstime_pipes, PIN_ONE, PIN_ONE, RATIO_AT_MOST, 0.7, ROUNDS},
+    {"CommsTime with threads, on two cores", "ns", commstime_threads, FAMILY, "bare pipes",
+     commstime_pipes, PIN_TWO | PIN_NONE, PIN_TWO, RATIO_AT_MOST, 0.15, ROUNDS},
     {"alternation, 2 guards, the last one ready", "ns", alternate_2, FAMILY, NULL, NULL, PIN_NONE,
      0, FIGURE_AT_MOST, 0, ROUNDS},
     {"alternation, 10 guards, the last one ready", "ns", alternate_10, FAMILY, NULL, NULL, PIN_NONE,
@@ -309,5 +441,15 @@ const struct bench bench_csp[] = {
      FIGURE_AT_MOST, 0, 5},
     {"token ring of 100 processes, a member", "us", ring_100, FAMILY, NULL, NULL, PIN_NONE, 0,
      FIGURE_AT_MOST, 0, 5},
+    {"token ring of 200 processes, a member", "us", ring_200, FAMILY, NULL, NULL, PIN_NONE, 0,
+     FIGURE_AT_MOST, 0, 5},
+    {"parallels nested 20 deep, each", "us", nested_20, FAMILY, "bare forks", forks_20, PIN_NONE, 0,
+     FIGURE_AT_MOST, 0, 5},
+    {"parallels nested 100 deep, each", "us", nested_100, FAMILY, "bare forks", forks_100, PIN_NONE,
+     0, FIGURE_AT_MOST, 0, 5},
+    {"100 channels, each with a message", "us", channels_100, FAMILY, NULL, NULL, PIN_TWO, 0,
+     FIGURE_AT_MOST, 0, ROUNDS},
+    {"1,000 channels, each with a message", "us", channels_1000, FAMILY, NULL, NULL, PIN_TWO, 0,
+     FIGURE_AT_MOST, 0, ROUNDS},
 };
 const unsigned bench_csp_count = BENCH_COUNT(bench_csp);

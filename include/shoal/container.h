@@ -12,14 +12,13 @@
  *     shoal_dict_add(dict, key, one, NULL);               value += 1, as one step
  *     shoal_dict_close(dict);
  *
- * Each call but shoal_dict_append is one step to all others, whatever it does: a sort, an update with a thousand keys. It happens
+ * Each call is one step to all others, whatever it does: a sort, an update with a thousand keys. It happens
  * wholly or not at all, whoever is killed in the middle of it; and what has returned is there.
  *   Calls that only look wait for nobody, and keep nobody waiting: what they give is how it was at one
  * moment, also if a process was stopped (SIGSTOP) in the middle of a change. Changes of a list come one at a time;
  * those of a dict or namespace do if their keys are of one of its eight parts, or if they are about all of
  * it. So one that is stopped in the middle of a change keeps others from changing that, who wait for it, without a
- * deadline; one that is killed there keeps nobody from changing it. But an item with objects in it that it was putting in or
- * taking out may be held by the container until somebody changes that part again or the container ends: a pipe end so held is not closed for its peer.
+ * deadline; one that is killed there keeps nobody from changing it.
  *   Where an operation goes through many items (index, count, remove, sort), it takes as long.
  *
  * Several steps as one: acquire keeps all others from changing the container until release; they still look at
@@ -31,7 +30,7 @@
  * region. A dict needs some 50 bytes besides for each entry.
  *
  * Any number of threads and processes may call at the same time. No call is promised to work in a signal
- * handler: -EDEADLK if it interrupted a change of this container, and sometimes of another one.
+ * handler: -EDEADLK if it interrupted a change of this container.
  *   All return -EINVAL (NULL; what cannot be), -EBADF (not an open handle of this kind), and -ENOMEM: the
  * machine, the region or the quota has no memory; what is there is as it was. Otherwise 0 or what is said.
  * Killed inside: it has happened, or it has not.
@@ -82,6 +81,8 @@ SHOAL_API int64_t shoal_list_index(const shoal_list *list, const shoal_any *item
                                    int64_t to);
 SHOAL_API int64_t shoal_list_count(const shoal_list *list, const shoal_any *item);
 SHOAL_API int shoal_list_contains(const shoal_list *list, const shoal_any *item); /* 1, 0 */
+/* 1 or 0: whether it is this list, item by item, as Python's ==. */
+SHOAL_API int shoal_list_equal(const shoal_list *list, const shoal_any *any);
 SHOAL_API int shoal_list_reverse(shoal_list *list);
 /* In the order of Python's <; equal ones stay as they were. SHOAL_DESCENDING: the largest first. -EINVAL:
  * two of them have no order; it is as it was. */
@@ -158,13 +159,13 @@ SHOAL_API int shoal_dict_keys(const shoal_dict *dict, shoal_any **ret);
 SHOAL_API int shoal_dict_values(const shoal_dict *dict, shoal_any **ret);
 SHOAL_API int shoal_dict_items(const shoal_dict *dict, shoal_any **ret);
 SHOAL_API int shoal_dict_copy(const shoal_dict *dict, shoal_any **ret);
+/* 1 or 0: whether it is this dict, as Python's ==, whatever the order. */
+SHOAL_API int shoal_dict_equal(const shoal_dict *dict, const shoal_any *any);
 
 /* value += number; of no value the number itself. As shoal_list_add. */
 SHOAL_API int shoal_dict_add(shoal_dict *dict, const shoal_any *key, const shoal_any *number,
                              shoal_any **ret);
-/* Appends to the shared list that is the key's value; if there is none, makes one. Two steps: who replaces the value in between
- * leaves the item in the list that was there. -EINVAL: the value is something
- * else. */
+/* Appends to the shared list that is the key's value; if there is none, makes one. -EINVAL: the value is something else. */
 SHOAL_API int shoal_dict_append(shoal_dict *dict, const shoal_any *key, const shoal_any *item);
 /* Sets the value if it equals `expected`: 1; or not: 0. expected NULL: if there is none; value NULL: deletes. */
 SHOAL_API int shoal_dict_compare_and_set(shoal_dict *dict, const shoal_any *key,

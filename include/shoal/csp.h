@@ -23,6 +23,8 @@
  * communicated or neither; a message is received once, or, if who took it was killed, not at all. No
  * process waits for one that is stopped but for the messages that it was to send or take. Calls may
  * not be made in signal handlers.
+ *
+ * A network can be drawn while it runs: shoal_inspect_draw (inspect.h), or `shoal-inspect --dot PID | dot -Tsvg`.
  */
 #ifndef SHOAL_CSP_H
 #define SHOAL_CSP_H
@@ -30,6 +32,7 @@
 #include <shoal/any.h>
 #include <shoal/memory.h>
 #include <shoal/process.h>
+#include <stdbool.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -88,7 +91,7 @@ SHOAL_API shoal_channel_end *shoal_channel_end_close(shoal_channel_end *end);
 enum shoal_guard_kind {
     SHOAL_INPUT,   /* reads from `end` */
     SHOAL_OUTPUT,  /* writes to `end` */
-    SHOAL_TIMEOUT, /* ready from `deadline` on */
+    SHOAL_TIMEOUT, /* ready from `deadline` on: occam's AFTER */
     SHOAL_SKIP,    /* always ready */
 };
 
@@ -109,6 +112,7 @@ typedef struct shoal_guard {
     int (*action)(struct shoal_guard *guard, void *argument);
     void *argument;
     uint64_t chosen; /* how often; for SHOAL_FAIR: zero at first, and then left alone */
+    bool off;        /* is not there this time, as occam's guard whose condition is FALSE */
 } shoal_guard;
 
 /* How one of several guards that are ready is chosen. */
@@ -121,9 +125,30 @@ enum shoal_choice {
 /* Waits until one of n guards is ready, carries it out, and returns its index; none of the others has
  * happened. Several processes may alternate on both sides of the same channels. If a channel was retired or
  * poisoned, and no guard before it is ready: -EPIPE or -ECANCELED. Otherwise as read and write.
- * -EINVAL: no guards, more than 4,096, a bad kind. */
+ * -EINVAL: no guards, more than 4,096, a bad kind. If all are off, or the only ones are timeouts, it merely waits. */
 SHOAL_API int shoal_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice,
                               int64_t deadline);
+
+/* ---- timers ---- */
+
+/* The time by the clock of all deadlines, in nanoseconds: occam's `timer ? t`. What is to happen every so often adds its period to
+ * the last deadline, not to the time. */
+SHOAL_API int64_t shoal_timer_read(void);
+/* Waits until then: occam's `timer ? AFTER t`. 0, at once if it has passed; -EINTR, -EINVAL: negative. Among guards it is SHOAL_TIMEOUT. */
+SHOAL_API int shoal_timer_wait(int64_t deadline);
+
+/* ---- barriers ---- */
+
+/* A barrier is a channel without messages: who is enrolled has an end of it, and waits there until all who are enrolled do. Its ends are given to
+ * the processes of a network, sent, retired and closed as others are: that resigns, as a death does, and the rest go on without. It is
+ * not broken by a death, unlike shoal_barrier (sync.h), which is for a number of parties that stays. name: NULL for none.
+ * As shoal_channel_create. */
+SHOAL_API int shoal_channel_create_barrier(shoal_channel **ret, const char *name);
+/* A further end, which counts from now on: others wait for it. As shoal_channel_reader; -EBADF: it is no barrier. */
+SHOAL_API int shoal_channel_enrol(shoal_channel *barrier, shoal_channel_end **ret);
+/* Waits until all who are enrolled wait here: 0. An end is used by one thread at a time. -EAGAIN (SHOAL_NOW), -ETIMEDOUT, -EINTR: it did not
+ * arrive. -EPIPE: this end is retired. -ECANCELED: the barrier is poisoned. -EBADF: it is an end of a channel. */
+SHOAL_API int shoal_channel_sync(shoal_channel_end *end, int64_t deadline);
 
 /* ---- networks ---- */
 

@@ -18,7 +18,10 @@
  *                   (semaphore), 'written', 'readers' (rwlock), 'set', 'sets' (event), 'parties',
  *                   'waiting', 'broken', 'phase' (barrier), 'waiting', 'notified', 'lock' (condition),
  *                   'done' (once), 'size' (a queue's: messages), 'lifo', 'priority', 'maxsize', 'closed', 'to first',
- *                   'to second' (pipe: messages), 'of', 'length', 'lock' (value and array)}],
+ *                   'to second' (pipe: messages), 'of', 'length', 'lock' (value and array),
+ *                   'buffered', 'maxsize' (a channel with a buffer: messages), 'no readers', 'no writers', 'poisoned' (channel; its
+ *                   owners are who waits there, as 'waiting reader' or 'waiting writer'), 'round' (a barrier of csp.h), 'channel', 'reader' or
+ *                   'writer', 'retired' (channel end)}],
  *      'waits': [{'pid', 'process', 'thread', 'object', 'type', 'name', 'held_by'}],
  *      'deadlocks': [[{'pid', 'process', 'thread', 'object', 'type', 'name'}]],
  *      'memory': {'reserved', 'populated', 'used', 'objects'},
@@ -50,6 +53,12 @@ SHOAL_API int shoal_inspect(shoal_any **ret);
  * family (it does not use shoal, or has ended); -ENOTSUP: it uses another version of shoal, or there is no
  * /proc; -ENOMEM. */
 SHOAL_API int shoal_inspect_process(shoal_any **ret, pid_t pid);
+
+/* Draws the networks (csp.h) that a snapshot shows, as text for Graphviz's dot: processes that have ends of channels, the channels, and an arrow
+ * for each end, in the direction in which messages go: red where its process waits there, dashed where it is
+ * retired. An end that travels comes from or leads to its message. Threads of a process are not told apart. The caller frees the text with free().
+ * 0, -ENOMEM, -EINVAL: no snapshot. */
+SHOAL_API int shoal_inspect_draw(char **ret, const shoal_any *snapshot);
 
 #ifdef __cplusplus
 }

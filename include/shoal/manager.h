@@ -19,7 +19,7 @@
  *               shoal_proxy_call(proxy, "put", shoal_any_tuple(shoal_any_str("hello")), NULL, deadline);
  *
  * What can be made by name, with Python's arguments: list, dict, Namespace, Value, Array, Queue,
- * JoinableQueue, Event, Lock, RLock, Semaphore, BoundedSemaphore, Condition, Barrier. Methods,
+ * JoinableQueue, Event, Lock, RLock, Semaphore, BoundedSemaphore, Condition, Barrier, Pool. Methods,
  * results and exceptions are those that the standard library's own server would give.
  *
  * Whoever has the key may do everything that the exported objects can do, and may end the server.
@@ -37,7 +37,9 @@
 
 #include <shoal/any.h>
 #include <shoal/error.h>
+#include <shoal/memory.h>
 #include <shoal/pipe.h>
+#include <shoal/pool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -117,6 +119,11 @@ SHOAL_API int shoal_manager_create(shoal_manager **ret, const shoal_manager_opti
 /* Adds a type, before it serves. The struct and what it points to stay the caller's, and as they are.
  * -EALREADY: there is one of this name. -EBUSY: it serves. */
 SHOAL_API int shoal_manager_register(shoal_manager *manager, const shoal_type *type);
+/* Adds a function, before it serves, for the tasks of clients' pools: they cannot send one, and name it by a str
+ * (p.map("square", range(10))). It is given the tuple of its arguments (shoal_task_any), in a worker. -EALREADY: there is one of
+ * this name. -EBUSY. */
+SHOAL_API int shoal_manager_register_function(shoal_manager *manager, const char *name,
+                                              shoal_function function);
 /* Exports an object that the caller holds, by its handle (a lock, queue, event, value, array, …) and a
  * name by which clients get it, before it serves: create(name) is that object, whoever asks. -EINVAL: of
  * a type that is not exported. -EALREADY, -EBUSY. */
@@ -146,10 +153,21 @@ SHOAL_API shoal_manager *shoal_manager_close(shoal_manager *manager);
 
 /* ---- client ---- */
 
-/* Connects to a server, of shoal or Python's; of the options only the key counts. 0, or as shoal_client.
- * Who started a server, and its children, need not: their manager is connected already. */
+/* For flags: the process joins the server's family, if it can. */
+#define SHOAL_MANAGER_LOCAL 1u
+
+/* Connects to a server, of shoal or Python's; of the options only key and flags count. 0, or as shoal_client.
+ * Who started a server, and its children, need not: their manager is connected already.
+ *   SHOAL_MANAGER_LOCAL: where it can, the calling process becomes one of the server's family: it gets the region,
+ * and from then on everything that processes of one family can do with one another. So it can open what a proxy is of
+ * (shoal_proxy_reference), and works on that directly. It can if the server is one of shoal's, on a Unix socket, of the same user and
+ * in the same namespace of processes, and if the caller belongs to no family yet: its first call of
+ * shoal that makes or opens anything begins one of its own, and so does a NULL for the key. Its key is from then on the one that it connected
+ * with. Otherwise it is connected as without the flag, and shoal_error_detail says why; that is no failure. */
 SHOAL_API int shoal_manager_connect(shoal_manager **ret, const shoal_address *address,
                                     const shoal_manager_options *options, int64_t deadline);
+/* 1: the calling process is of the server's family, 0: it is not. */
+SHOAL_API int shoal_manager_is_local(const shoal_manager *manager);
 /* Makes an object, or gets the one of that name: type is list, dict, Queue, … or what was registered or
  * exported. args: a tuple, kwds: a dict, either may be NULL; they are taken over, also on failure.
  * 0; -ENOENT: there is no such type, or it does not take these arguments, in words; -EPIPE: the server is gone; -EAGAIN, -ETIMEDOUT,
@@ -171,6 +189,10 @@ SHOAL_API int shoal_proxy_call(shoal_proxy *proxy, const char *method, shoal_any
 /* With named arguments, a dict. */
 SHOAL_API int shoal_proxy_call_named(shoal_proxy *proxy, const char *method, shoal_any *args,
                                      shoal_any *kwds, shoal_any **ret, int64_t deadline);
+/* What to open it by (shoal_list_open, shoal_dict_open, shoal_queue_open, …), for a process of the server's family: it lives while
+ * the proxy does. 0; -ESTALE: the caller is of another family; -ENOTSUP: it is no object of the region, or the server is not shoal's.
+ * Otherwise as shoal_client. */
+SHOAL_API int shoal_proxy_reference(shoal_proxy *proxy, shoal_reference *ret, int64_t deadline);
 /* What Python's managers call its type and its id. Valid until its close. */
 SHOAL_API const char *shoal_proxy_type(const shoal_proxy *proxy);
 SHOAL_API const char *shoal_proxy_id(const shoal_proxy *proxy);

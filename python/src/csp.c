@@ -1,8 +1,10 @@
 /* Channels, their ends, and alternation, for ../shoal/csp.py.
  *
- * A message is what pickle makes of an object: the bytes that a C program of the family reads as an any.
+ * A message is a pickle: the bytes that a C program of the family reads as an any, if the object is a plain
+ * one (plain.h); otherwise what ../shoal/csp.py has made of it.
  */
 #include "object.h"
+#include "plain.h"
 #include <errno.h>
 #include <string.h>
 
@@ -48,21 +50,56 @@ static int room_grow(struct room *r, size_t size)
 
 static PyObject *room_object(const struct room *r)
 {
+    bool declined = false;
+    PyObject *plain = plain_decode(r->bytes, r->size, NULL, NULL, &declined);
+    if (plain || !declined)
+        return plain;
     PyObject *bytes = PyBytes_FromStringAndSize((const char *)r->bytes, (Py_ssize_t)r->size);
     PyObject *object = bytes ? PyObject_CallOneArg(loads, bytes) : NULL;
     Py_XDECREF(bytes);
     return object;
 }
 
-/* The bytes of an object: a bytes object. */
-static PyObject *bytes_of(PyObject *object)
+/* The bytes of an object, until letter_end: in `plain`, or a bytes object. */
+struct letter {
+    const void *bytes;
+    size_t size;
+    PyObject *object;
+    struct plain plain;
+};
+
+static int letter_pickle(struct letter *l, PyObject *object)
 {
-    PyObject *bytes = PyObject_CallOneArg(dumps, object);
-    if (bytes && !PyBytes_Check(bytes)) {
-        PyErr_Format(PyExc_TypeError, "pickling made %R, not bytes", bytes);
-        Py_CLEAR(bytes);
+    l->object = PyObject_CallOneArg(dumps, object);
+    if (!l->object)
+        return -1;
+    if (!PyBytes_Check(l->object)) {
+        PyErr_Format(PyExc_TypeError, "pickling made %R, not bytes", l->object);
+        Py_CLEAR(l->object);
+        return -1;
     }
-    return bytes;
+    l->bytes = PyBytes_AS_STRING(l->object);
+    l->size = (size_t)PyBytes_GET_SIZE(l->object);
+    return 0;
+}
+
+static int letter_begin(struct letter *l, PyObject *object)
+{
+    l->object = NULL;
+    if (!plain_encode(&l->plain, object))
+        return letter_pickle(l, object);
+    l->size = l->plain.whole;
+    l->bytes = l->plain.bytes;
+    if (!l->plain.splices)
+        return 0;
+    l->bytes = NULL;
+    l->object = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)l->size);
+    if (l->object) {
+        plain_write(&l->plain, (unsigned char *)PyBytes_AS_STRING(l->object));
+        l->bytes = PyBytes_AS_STRING(l->object);
+    }
+    plain_end(&l->plain);
+    return l->bytes ? 0 : -1;
 }
 
 /* What the end of a channel means. */
@@ -154,13 +191,12 @@ static PyType_Spec channel_spec = {
 static PyObject *end_write(PyObject *self, PyObject *object)
 {
     int rc;
-    PyObject *bytes = bytes_of(object);
-    if (!bytes)
+    struct letter letter;
+    if (letter_begin(&letter, object))
         return NULL;
     WAIT(rc, SHOAL_FOREVER,
-         shoal_channel_write_bytes(END(self), PyBytes_AS_STRING(bytes),
-                                   (size_t)PyBytes_GET_SIZE(bytes), deadline));
-    Py_DECREF(bytes);
+         shoal_channel_write_bytes(END(self), letter.bytes, letter.size, deadline));
+    Py_XDECREF(letter.object);
     if (rc)
         return raise_end(rc);
     Py_RETURN_NONE;

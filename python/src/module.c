@@ -15,7 +15,7 @@ static PyObject *raise_text(PyObject *type)
     return NULL;
 }
 
-static PyObject *raise_errno(int error)
+PyObject *raise_errno(int error)
 {
     PyObject *arguments = Py_BuildValue("(is)", error, shoal_error_detail());
     PyObject *exception = arguments ? PyObject_Call(PyExc_OSError, arguments, NULL) : NULL;

@@ -453,14 +453,30 @@ static __attribute__((noinline)) PyObject *read_long(void *handle, bool as_view)
     return object;
 }
 
+/* First a look, and a short one more, with the GIL held. */
+static inline int take(struct port *port, void *buffer, struct taken *t, int64_t until)
+{
+    int rc = port_try(port, buffer, t, until != SHOAL_NOW);
+    if (unlikely(rc == -EAGAIN)) {
+        if (until == SHOAL_NOW)
+            return port_take(port, buffer, t, SHOAL_NOW);
+        do {
+            Py_BEGIN_ALLOW_THREADS rc = port_take(port, buffer, t, until);
+            Py_END_ALLOW_THREADS
+        } while (rc == -EINTR && !PyErr_CheckSignals());
+    }
+    if (likely(!rc))
+        port_settle(port);
+    return rc;
+}
+
 PyObject *parcel_get(struct port *port, int64_t until, bool as_view, int *rc)
 {
     unsigned char buffer[INLINE_MOST];
     struct taken t;
-    WAIT(*rc, until, port_take(port, buffer, &t, deadline));
+    *rc = take(port, buffer, &t, until);
     if (*rc)
         return NULL;
-    port_settle(port);
     return t.object ? read_long(t.object, as_view) : read_short(buffer, t.size);
 }
 
@@ -468,10 +484,9 @@ PyObject *parcel_get_bytes(struct port *port, int64_t until, int *rc)
 {
     unsigned char buffer[INLINE_MOST];
     struct taken t;
-    WAIT(*rc, until, port_take(port, buffer, &t, deadline));
+    *rc = take(port, buffer, &t, until);
     if (*rc)
         return NULL;
-    port_settle(port);
     const unsigned char *bytes = t.object ? message_bytes(t.object) : buffer;
     PyObject *object = PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)t.size);
     if (t.object)

@@ -175,7 +175,7 @@ static PyObject *process_execute(PyObject *module, PyObject *args)
         }
         rc = launch_end(&l, pid, errno);
     }
-    result = rc ? raise_result(rc) : child_make(child_handle(l.child));
+    result = rc ? raise_errno(-rc) : child_make(child_handle(l.child));
 end:
     PyMem_Free(strings);
     PyMem_Free(fds);

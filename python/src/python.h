@@ -25,6 +25,8 @@ extern struct state python_state;
 /* Raises what the result of a call of shoal's means (docs/python-names.md), with its sentence; returns NULL.
  * Not for results of waiting in vain, whose meaning the caller knows. */
 PyObject *raise_result(int result);
+/* The same where the number is the kernel's own: always an OSError. */
+PyObject *raise_errno(int error);
 
 /* A deadline from Python's timeout in seconds, or None for none; below 0 counts as 0, which is SHOAL_NOW.
  * -1 with an exception: it is no number, or nan. */

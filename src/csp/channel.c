@@ -1,4 +1,4 @@
-/* Channels: making them, their rows, and how they end. What is done on them is in alternation.c, how ends are counted in
+/* Channels: making them, their rows, and how they end. What is done on them is in alternation.c and meet.c, how ends are counted in
  * end.c.
  *
  * The state's bits are only ever set. Whoever sets one wakes all who wait there, behind a full fence; who waits has
@@ -56,13 +56,14 @@ struct row *channel_make_row(struct channel *c, uint32_t i, int *rc)
 
 /* ---- making one ---- */
 
-int shoal_channel_create(shoal_channel **ret, const shoal_channel_options *options)
+int channel_create(shoal_channel **ret, const shoal_channel_options *options, bool barrier,
+                   const char *call)
 {
     struct header *h;
     if (!ret)
-        return fail(-EINVAL, "shoal_channel_create: nowhere to write the handle (NULL)");
+        return fail(-EINVAL, "%s: nowhere to write the handle (NULL)", call);
     if (options && options->flags)
-        return fail(-EINVAL, "shoal_channel_create: unknown flags %#x", options->flags);
+        return fail(-EINVAL, "%s: unknown flags %#x", call, options->flags);
     uint64_t buffer = options ? options->buffer : 0;
     int rc = object_create(&h, TYPE_CHANNEL,
                            sizeof(struct channel) + (buffer ? sizeof(struct lanes) : 0),
@@ -70,11 +71,17 @@ int shoal_channel_create(shoal_channel **ret, const shoal_channel_options *optio
     if (rc)
         return rc;
     h->flags = OBJECT_LOOKED_AT;
-    ((struct channel_body *)(void *)h->body)->buffered = buffer != 0;
+    *(struct channel_body *)(void *)h->body =
+        (struct channel_body){.buffered = buffer != 0, .barrier = barrier};
     if (buffer)
         channel_lanes(h)->maxsize = buffer;
     *ret = object_publish(h);
     return 0;
+}
+
+int shoal_channel_create(shoal_channel **ret, const shoal_channel_options *options)
+{
+    return channel_create(ret, options, false, "shoal_channel_create");
 }
 
 int shoal_channel_reference(const shoal_channel *channel, shoal_reference *ret)
@@ -205,6 +212,41 @@ const struct type_repair channel_repair = {.repair = repair,
 
 /* ---- inspection ---- */
 
+/* A row of a copy, as channel_row finds it. */
+static bool look_row(const struct look *look, const struct header *h, const struct channel *c,
+                     uint64_t from, uint32_t i, struct row *ret)
+{
+    uint64_t rows = from + offsetof(struct channel, first);
+    if (i < ROWS_FIRST)
+        return look_payload(look, h, rows + i * sizeof *ret, ret, sizeof *ret);
+    i -= ROWS_FIRST;
+    for (unsigned k = 0; k < CHANNEL_CHUNKS; i -= chunk_rows(k++)) {
+        uint32_t payload = atomic_load(&c->chunks[k]);
+        if (i < chunk_rows(k))
+            return payload && look_run(look, payload, i * sizeof *ret, ret, sizeof *ret);
+    }
+    return false;
+}
+
+/* Who waits on that side, by whatever end, alternating or not. */
+static void describe_waiting(struct description *d, const struct header *h, const struct channel *c,
+                             uint64_t from, enum side side)
+{
+    uint32_t high = atomic_load(&c->cells[side]);
+    struct party p;
+    struct row row;
+    for (uint32_t i = 0; i < high && look_row(d->look, h, c, from, i, &row); i++) {
+        uint64_t offer = atomic_load(&row.cells[side].offer);
+        uint64_t at = d->look->at.parties + (uint64_t)offer_number(offer) * PARTY;
+        if (!offer || !look_read(d->look, at, &p, sizeof p))
+            continue;
+        uint64_t word = atomic_load(&p.word);
+        if (word_state(word) == WAITING && word_sequence(word) == (uint32_t)(offer >> 32))
+            describe_share(d, atomic_load(&p.owner),
+                           side == READER ? "waiting reader" : "waiting writer");
+    }
+}
+
 void channel_describe(struct description *d, const struct header *h)
 {
     struct channel c;
@@ -217,4 +259,8 @@ void channel_describe(struct description *d, const struct header *h)
     describe_flag(d, "no readers", state & CHANNEL_NO_READERS);
     describe_flag(d, "no writers", state & CHANNEL_NO_WRITERS);
     describe_flag(d, "poisoned", state & (CHANNEL_POISONED | CHANNEL_POISONED_BEHIND));
+    if (channel_barrier(h))
+        describe_number(d, "round", atomic_load(&c.round) >> 32);
+    describe_waiting(d, h, &c, from, READER);
+    describe_waiting(d, h, &c, from, WRITER);
 }

@@ -23,9 +23,13 @@ static inline uint64_t offer_make(uint32_t sequence, uint32_t party, uint32_t gu
 {
     return (uint64_t)sequence << 32 | party << 16 | guard << 4 | 1;
 }
+static inline uint32_t offer_number(uint64_t offer)
+{
+    return (uint32_t)(offer >> 16) & (PARTIES - 1);
+}
 static inline struct party *offer_party(uint64_t offer)
 {
-    return party_at((uint32_t)(offer >> 16) & 0xffff & (PARTIES - 1));
+    return party_at(offer_number(offer));
 }
 static inline uint32_t offer_guard(uint64_t offer)
 {
@@ -45,7 +49,8 @@ static_assert(sizeof(struct row) == 64, "one cache line");
  *   cells, ends  of each side: those below it have been used; grow before that
  *   alternates  buffered, of each side: 1: somebody may wait here who is to be poked; 2: and everybody sees it. Only grows
  *   memory      eventcount: who waits for room in the region
- *   chunks      runs of further rows */
+ *   chunks      runs of further rows
+ *   round       of a barrier, see barrier.c */
 enum { CHANNEL_CHUNKS = 4, ROWS_FIRST = 7 };
 struct channel {
     _Alignas(64) _Atomic uint32_t state;
@@ -53,7 +58,8 @@ struct channel {
     _Atomic uint32_t alternates[2];
     _Atomic uint32_t memory, closed;
     _Atomic uint32_t chunks[CHANNEL_CHUNKS];
-    uint32_t unused[3];
+    uint32_t unused;
+    _Atomic uint64_t round;
     struct row first[ROWS_FIRST];
 };
 static_assert(sizeof(struct channel) == 512, "a size class of its own");
@@ -66,15 +72,16 @@ enum {
 
 /* Of a channel. Constant. With a buffer lanes come first in the payload. */
 struct channel_body {
-    uint32_t buffered;
+    uint32_t buffered, barrier;
 };
 static_assert(sizeof(struct channel_body) <= BODY, "fits in the header");
 
-/* Of an end; constant but for retired. */
+/* Of an end; constant but for retired and arrived.
+ *   arrived  of a barrier's: by who uses it, in which round, + 1 */
 struct end_body {
     uint32_t channel, generation;
     uint32_t side;
-    _Atomic uint32_t retired;
+    _Atomic uint32_t retired, arrived;
 };
 static_assert(sizeof(struct end_body) <= BODY, "fits in the header");
 
@@ -85,6 +92,10 @@ static inline struct end_body *end_body(const struct header *h)
 static inline bool channel_buffered(const struct header *h)
 {
     return ((const struct channel_body *)(const void *)h->body)->buffered;
+}
+static inline bool channel_barrier(const struct header *h)
+{
+    return ((const struct channel_body *)(const void *)h->body)->barrier;
 }
 static inline struct lanes *channel_lanes(const struct header *h)
 {
@@ -100,6 +111,8 @@ static inline struct place channel_place(struct header *h, const char *call)
     return (struct place){h, header_id(h), state_generation(atomic_load(&h->state)), 0, call};
 }
 
+int channel_create(shoal_channel **ret, const shoal_channel_options *options, bool barrier,
+                   const char *call);
 /* NULL: there is no such row yet. */
 struct row *channel_row(const struct channel *c, uint32_t i);
 /* Makes it: NULL with *rc. */
@@ -133,6 +146,14 @@ static inline void channel_nudge(struct channel *c, enum side side)
 }
 /* Takes what lies in the buffer and drops it. */
 void channel_drop(struct header *h);
+
+/* Whether the end of that name is one that is used. */
+bool end_counts(uint64_t name);
+
+/* Of a barrier: the round is over if all have arrived. */
+void barrier_look(struct header *h);
+/* Somebody has been enrolled. */
+void barrier_enrolled(struct header *h);
 
 /* What was written, before it is anywhere: up to BOX_BYTES bytes, or a message object that the caller holds. */
 struct letter {

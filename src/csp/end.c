@@ -17,6 +17,8 @@
  * to know: the message went along with it.
  */
 #include "csp/channel.h"
+#include "region/wait.h"
+#include <limits.h>
 
 static uint64_t name_of(const struct header *end, uint32_t generation)
 {
@@ -25,7 +27,7 @@ static uint64_t name_of(const struct header *end, uint32_t generation)
 
 /* ---- counting ---- */
 
-static bool counts(uint64_t name)
+bool end_counts(uint64_t name)
 {
     uint32_t id = (uint32_t)name - 1;
     if (!name || id >= atomic_load(&view.region->groups_high) * GROUP)
@@ -41,7 +43,7 @@ static bool any_counts(const struct channel *c, enum side side)
     uint32_t high = atomic_load(&c->ends[side]);
     for (uint32_t i = 0; i < high; i++) {
         const struct row *row = channel_row(c, i);
-        if (row && counts(atomic_load(&row->ends[side])))
+        if (row && end_counts(atomic_load(&row->ends[side])))
             return true;
     }
     return false;
@@ -80,20 +82,25 @@ static void ended(struct header *channel, enum side side, uint64_t name)
     _Atomic uint64_t *at = find_name(c, side, name);
     if (!at)
         return;
-    if (!any_counts(c, side) && !MUTANT(401))
+    if (channel_barrier(channel) && !MUTANT(410))
+        barrier_look(channel);
+    else if (!any_counts(c, side) && !MUTANT(401))
         channel_end(channel, side == READER ? CHANNEL_NO_READERS : CHANNEL_NO_WRITERS);
     atomic_store(at, 0);
 }
 
 /* ---- making and closing ---- */
 
-static int make(shoal_channel *channel, enum side side, shoal_channel_end **ret, const char *call)
+static int make(shoal_channel *channel, enum side side, bool barrier, shoal_channel_end **ret,
+                const char *call)
 {
     struct header *c = header_of(channel, TYPE_CHANNEL), *h;
     shoal_reference reference;
     void *held;
     if (!c)
         return bad_handle(channel, call);
+    if (channel_barrier(c) != barrier)
+        return fail(-EBADF, "%s: this is %s", call, barrier ? "no barrier" : "a barrier");
     if (!ret)
         return fail(-EINVAL, "%s: nowhere to write the handle (NULL)", call);
     int rc = object_reference(channel, TYPE_CHANNEL, call, &reference);
@@ -107,9 +114,11 @@ static int make(shoal_channel *channel, enum side side, shoal_channel_end **ret,
         return rc;
     }
     h->flags = OBJECT_LOOKED_AT;
-    *end_body(h) = (struct end_body){.channel = reference.id,
-                                     .generation = reference.generation,
-                                     .side = side};
+    *end_body(h) =
+        (struct end_body){.channel = reference.id,
+                          .generation = reference.generation,
+                          .side = side,
+                          .arrived = (uint32_t)(atomic_load(&channel_of(c)->round) >> 32)};
     void *end = object_publish(h);
     rc = write_name(channel_of(c), side, name_of(h, state_generation(atomic_load(&h->state))));
     if (rc) {
@@ -117,18 +126,25 @@ static int make(shoal_channel *channel, enum side side, shoal_channel_end **ret,
         object_close(held, TYPE_CHANNEL);
         return rc;
     }
+    if (barrier)
+        barrier_enrolled(c);
     *ret = end;
     return 0;
 }
 
 int shoal_channel_reader(shoal_channel *channel, shoal_channel_end **ret)
 {
-    return make(channel, READER, ret, "shoal_channel_reader");
+    return make(channel, READER, false, ret, "shoal_channel_reader");
 }
 
 int shoal_channel_writer(shoal_channel *channel, shoal_channel_end **ret)
 {
-    return make(channel, WRITER, ret, "shoal_channel_writer");
+    return make(channel, WRITER, false, ret, "shoal_channel_writer");
+}
+
+int shoal_channel_enrol(shoal_channel *barrier, shoal_channel_end **ret)
+{
+    return make(barrier, READER, true, ret, "shoal_channel_enrol");
 }
 
 int shoal_channel_end_reference(const shoal_channel_end *end, shoal_reference *ret)
@@ -175,6 +191,8 @@ int shoal_channel_retire(shoal_channel_end *end)
     enum side side = end_body(h)->side;
     ended(channel, side, name_of(h, handle_of(end)->generation));
     channel_poke(channel_of(channel), side); /* who waits by this very end */
+    if (channel_barrier(channel))
+        wait_wake(&channel_of(channel)->memory, INT_MAX);
     if (atomic_load(&channel_of(channel)->state) & CHANNEL_NO_READERS)
         channel_drop(channel);
     return 0;

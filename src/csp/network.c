@@ -123,6 +123,8 @@ static int fresh(const shoal_channel_end *end, shoal_channel_end **ret)
 {
     const struct end_body *e = end_body(header_of(end, TYPE_CHANNEL_END));
     void *channel = (unsigned char *)&handles[e->channel] + (e->generation & TAG_MASK);
+    if (channel_barrier(header_at(e->channel)))
+        return shoal_channel_enrol(channel, ret);
     return e->side == READER ? shoal_channel_reader(channel, ret)
                              : shoal_channel_writer(channel, ret);
 }

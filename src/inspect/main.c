@@ -10,17 +10,20 @@ static int usage(FILE *to, int status)
 {
     fprintf(
         to,
-        "usage: shoal-inspect [--any] PID\n"
+        "usage: shoal-inspect [--any | --dot] PID\n"
         "Shows the family of shoal that process PID belongs to: deadlocks, processes, who waits "
         "for whom,\nobjects, memory. The family goes on meanwhile and notices nothing.\n"
-        "  --any   the snapshot as one value, in Python's notation\n");
+        "  --any   the snapshot as one value, in Python's notation\n"
+        "  --dot   only its networks of channels, as a drawing for Graphviz\n");
     return status;
 }
 
-static int show(pid_t pid, bool as_any)
+enum form { WORDS, ANY, DOT };
+
+static int show(pid_t pid, enum form form)
 {
     shoal_any *snapshot;
-    char *repr = NULL;
+    char *shown = NULL;
     int rc = shoal_inspect_process(&snapshot, pid);
     if (rc) {
         const char *why = shoal_error_detail(), *call = "shoal_inspect_process: ";
@@ -29,11 +32,13 @@ static int show(pid_t pid, bool as_any)
         fprintf(stderr, "shoal-inspect: %s\n", why);
         return 1;
     }
-    if (!as_any)
+    if (form == WORDS)
         text_print(stdout, snapshot);
-    else if (!(rc = shoal_any_repr(snapshot, &repr)))
-        puts(repr);
-    free(repr);
+    else if (form == ANY && !(rc = shoal_any_repr(snapshot, &shown)))
+        puts(shown);
+    else if (form == DOT && !(rc = shoal_inspect_draw(&shown, snapshot)))
+        fputs(shown, stdout);
+    free(shown);
     shoal_any_free(snapshot);
     if (rc || fflush(stdout) || ferror(stdout)) {
         fprintf(stderr, "shoal-inspect: %s\n",
@@ -45,12 +50,14 @@ static int show(pid_t pid, bool as_any)
 
 int main(int argc, char **argv)
 {
-    bool as_any = argc > 1 && !strcmp(argv[1], "--any");
+    enum form form = argc > 1 && !strcmp(argv[1], "--any")   ? ANY
+                     : argc > 1 && !strcmp(argv[1], "--dot") ? DOT
+                                                             : WORDS;
     const char *text = argv[argc - 1];
     char *end;
     if (argc == 2 && !strcmp(text, "--help"))
         return usage(stdout, 0);
-    if (argc != 2 + as_any)
+    if (argc != 2 + (form != WORDS))
         return usage(stderr, 1);
     errno = 0;
     long pid = strtol(text, &end, 10);
@@ -58,5 +65,5 @@ int main(int argc, char **argv)
         fprintf(stderr, "shoal-inspect: %s is not the number of a process\n", text);
         return 1;
     }
-    return show((pid_t)pid, as_any);
+    return show((pid_t)pid, form);
 }

@@ -233,6 +233,13 @@ static bool ready(struct header *h)
     return !owner || owner_gone(owner);
 }
 
+/* Who died inside is succeeded at once, so that nothing is held that he was about to put in, or had taken out. */
+static void tend(struct header *h, uint32_t slot)
+{
+    struct site p = site_of_header(h);
+    store_tend(&p, slot);
+}
+
 static void destroy(struct header *h, uint32_t slot)
 {
     struct site p = site_of_header(h);
@@ -255,7 +262,8 @@ static uint64_t charged(struct header *h, uint32_t slot)
     return its ? store_bytes(p.stores, p.count) : 0;
 }
 
-const struct type_repair container_repair = {.event = event_of,
+const struct type_repair container_repair = {.tend = tend,
+                                             .event = event_of,
                                              .ready = ready,
                                              .further = further,
                                              .destroy = destroy,

@@ -46,6 +46,12 @@ static inline int nowhere(const struct site *p)
     return fail(-EINVAL, "%s: nowhere to write the result (NULL)", p->call);
 }
 
+/* What it is to become has no room, not even in an arena that was made for it. */
+static inline int no_room(const struct site *p)
+{
+    return fail(-ENOMEM, "%s: no memory for what is to be in it", p->call);
+}
+
 int container_create(void **ret, enum type type, const shoal_container_options *options,
                      const char *call);
 int container_acquire(const void *handle, enum type type, int64_t deadline, const char *call);

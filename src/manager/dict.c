@@ -185,7 +185,7 @@ int dict_rebuild(struct change *ret, struct change *from, uint64_t bytes, uint32
     rc = change_fits(ret, live + bytes, entries);
     if (rc != 1) {
         change_forget(ret);
-        return rc ? rc : -ENOMEM;
+        return rc ? rc : no_room(p);
     }
     uint32_t place = from->base ? HIGH(change_get(from, ROOT_AT(ends))) : 0;
     while (place) {
@@ -238,7 +238,7 @@ int dict_room(struct change *c, uint64_t bytes, uint32_t entries, uint32_t more)
     change_commit(&larger);
     change_begin(c, larger.site, larger.store);
     rc = change_fits(c, bytes, entries);
-    return rc == 1 ? 0 : rc ? rc : -ENOMEM;
+    return rc == 1 ? 0 : rc ? rc : no_room(c->site);
 }
 
 void dict_shrink(const struct site *p, struct store *s)

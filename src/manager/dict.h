@@ -117,6 +117,7 @@ struct entries {
 };
 int entries_look(const struct site *p, struct entries *ret);
 void entries_free(struct entries *e);
+int dict_empty(const struct site *p); /* no entries any more, as one step */
 /* Puts all of these, as one step. An entry on its way in: its key and its value, which stay the caller's. */
 struct coming {
     struct key key;

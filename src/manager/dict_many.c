@@ -219,6 +219,18 @@ int shoal_dict_copy(const shoal_dict *dict, shoal_any **ret)
     return all(dict, DICT_ALL, ret, "shoal_dict_copy");
 }
 
+int shoal_dict_equal(const shoal_dict *dict, const shoal_any *any)
+{
+    shoal_any *copy = NULL;
+    if (!any)
+        return any_is_null("shoal_dict_equal");
+    int rc = all(dict, DICT_ALL, &copy, "shoal_dict_equal");
+    if (!rc)
+        rc = any_equal(copy, any);
+    shoal_any_free(copy);
+    return rc;
+}
+
 int64_t shoal_dict_length(const shoal_dict *dict)
 {
     struct site p;
@@ -397,23 +409,27 @@ static int clear_store(const struct site *p, struct store *s, struct change *ret
     return 0;
 }
 
-int shoal_dict_clear(shoal_dict *dict)
+int dict_empty(const struct site *p)
 {
-    struct site p;
     struct change changes[SHARDS] = {{0}};
-    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_clear");
-    if (!rc)
-        rc = store_lock_all(&p, p.deadline);
+    int rc = store_lock_all(p, p->deadline);
     if (rc)
         return rc;
     for (unsigned i = 0; i < SHARDS && !rc; i++)
-        rc = clear_store(&p, &p.stores[i], &changes[i]);
+        rc = clear_store(p, &p->stores[i], &changes[i]);
     if (!rc)
-        dict_commit(&p, changes, false);
+        dict_commit(p, changes, false);
     else
         forget(changes);
-    store_unlock_all(&p);
+    store_unlock_all(p);
     return rc;
+}
+
+int shoal_dict_clear(shoal_dict *dict)
+{
+    struct site p;
+    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_clear");
+    return rc ? rc : dict_empty(&p);
 }
 
 /* The entry with the greatest stamp: the store it is in, or -1. */
@@ -437,6 +453,9 @@ static int last_of(const struct site *p, struct change *ret)
 
 static int take_last(const struct site *p, struct change *c, shoal_any **key, shoal_any **value)
 {
+    int rc = dict_room(c, 0, PUT_ENTRIES, 0); /* it may be made anew, elsewhere */
+    if (rc)
+        return rc;
     uint64_t at = place_bytes(LOW(change_get(c, ROOT_AT(ends))));
     uint64_t info = change_get(c, FIELD(at, info));
     struct reading r;
@@ -448,9 +467,7 @@ static int take_last(const struct site *p, struct change *c, shoal_any **key, sh
     word_fetch(&r, change_get(c, FIELD(at, value)), &f);
     key_of_text(&k, p, KEY_KIND(info), bytes, KEY_SIZE(info));
     dict_find(c, &k, &spot);
-    int rc = change_fits(c, 0, PUT_ENTRIES);
-    rc = rc == 1 ? 0 : rc ? rc : -ENOMEM;
-    if (!rc && key)
+    if (key)
         rc = key_any(info, bytes, key);
     if (!rc && value)
         rc = word_any(f.word, f.bytes, f.size, value, p->call);
@@ -485,64 +502,4 @@ int shoal_dict_popitem(shoal_dict *dict, shoal_any **key, shoal_any **value)
     if (value)
         *value = v;
     return 0;
-}
-
-/* ---- lists under a key ---- */
-
-/* The shared list that is the value: 1; 0: there is none. */
-static int list_under(const struct site *p, const struct key *key, shoal_list **ret)
-{
-    shoal_any *there;
-    shoal_reference reference;
-    int rc = dict_get_any(p, key, &there);
-    if (rc)
-        return rc == -ENOENT ? 0 : rc;
-    rc = there->kind == SHOAL_ANY_OBJECT ? shoal_any_as_reference(there, &reference) : -EINVAL;
-    if (!rc)
-        rc = shoal_list_open(ret, &reference);
-    if (rc)
-        rc = fail(rc, "%s: the value is %s, not a shared list", p->call, any_kind_name(there));
-    shoal_any_free(there);
-    return rc ? rc : 1;
-}
-
-/* Puts a new list with the item there, if there is nothing: 1, 0. */
-static int put_list(const struct site *p, const struct key *key, const shoal_any *item)
-{
-    shoal_list *list;
-    int rc = shoal_list_create(&list, NULL);
-    if (rc)
-        return rc;
-    rc = shoal_list_append(list, item);
-    shoal_any *any = rc ? NULL : shoal_any_object(list);
-    if (!rc)
-        rc = any ? dict_compare_any(p, key, NULL, any) : -ENOMEM;
-    shoal_any_free(any);
-    shoal_list_close(list);
-    return rc;
-}
-
-int shoal_dict_append(shoal_dict *dict, const shoal_any *key, const shoal_any *item)
-{
-    struct site p;
-    struct key k;
-    shoal_list *list = NULL;
-    int rc = site_of(&p, dict, TYPE_DICT, "shoal_dict_append");
-    if (!rc)
-        rc = any_may_travel(item, p.call);
-    if (!rc)
-        rc = key_of_any(&k, &p, key);
-    if (rc)
-        return rc;
-    do {
-        rc = list_under(&p, &k, &list);
-        if (rc == 1) {
-            rc = shoal_list_append(list, item);
-            shoal_list_close(list);
-            break;
-        }
-        rc = rc ? rc : put_list(&p, &k, item);
-    } while (!rc); /* somebody else has put something meanwhile */
-    key_end(&k);
-    return rc < 0 ? rc : 0;
 }

@@ -1,8 +1,9 @@
 /* list: items by number.
  *
  * The items' words (word.h) lie in chunks, which a directory names. An item's absolute number does not
- * change when something is put before the first one or taken from there, so both ends are alike: append and pop are
- * one word, `end`; insert(0) and pop(0) are one, `begin`; and what lies beyond them in a chunk is free memory.
+ * change when something is put before the first one or taken from there, so both ends are alike: what is put or
+ * taken there moves `end` or `begin`, by a poke where nothing else is to change (a short item is appended or popped), and what lies
+ * beyond them in a chunk is free memory.
  * While all chunks but the first and the last are full, which chunk has an item is a division; if not, a
  * search. In the middle a chunk is copied with or without the item, and so is the directory, since the numbers behind
  * it change; from two chunks on that is a 512th of the list.
@@ -250,7 +251,7 @@ int list_remake(const struct site *p, const struct pieces *pieces, const struct 
     rc = change_fits(&c, need, notes);
     if (rc != 1) {
         change_forget(&c);
-        return rc ? rc : -ENOMEM;
+        return rc ? rc : no_room(p);
     }
     lay_out(&c, &from, pieces, (uint32_t)parts, spare);
     for (size_t i = 0; out && i < out->count; i++)
@@ -303,7 +304,7 @@ int list_room(struct change *c, uint64_t bytes, uint32_t entries)
     }
     change_begin(c, p, p->stores);
     rc = change_fits(c, bytes, entries);
-    return rc == 1 ? 0 : rc ? rc : fail(-ENOMEM, "%s: no room", p->call);
+    return rc == 1 ? 0 : rc ? rc : no_room(p);
 }
 
 /* An arena of which little is used becomes a smaller one, if there is memory for that. */

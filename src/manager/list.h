@@ -113,6 +113,7 @@ void list_shrink(const struct site *p);
 typedef int change_item(const struct site *p, const struct fetched *old, struct item *new,
                         void *argument);
 int list_change(const struct site *p, int64_t index, change_item *decide, void *argument);
+int list_turn(const struct site *p); /* the last one first */
 /* Puts these items, which stay the caller's, where a slice is; or takes the slice out. */
 int list_replace(const struct site *p, const shoal_slice *slice, const struct item items[],
                  size_t count, bool deletes);

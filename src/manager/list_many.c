@@ -34,13 +34,14 @@ void slice_resolve(const shoal_slice *slice, int64_t length, int64_t *start, int
     *count = span ? (int64_t)((span - 1) / stride + 1) : 0;
 }
 
-int shoal_list_slice(const shoal_list *list, const shoal_slice *slice, shoal_any **ret)
+static int copy_slice(const shoal_list *list, const shoal_slice *slice, shoal_any **ret,
+                      const char *call)
 {
     struct site p;
     struct shot shot = {0};
     struct anys anys = {0};
     int64_t length;
-    int rc = site_of(&p, list, TYPE_LIST, "shoal_list_slice");
+    int rc = site_of(&p, list, TYPE_LIST, call);
     if (!rc && !ret)
         rc = nowhere(&p);
     if (rc)
@@ -66,6 +67,23 @@ int shoal_list_slice(const shoal_list *list, const shoal_slice *slice, shoal_any
     }
     anys_free(&anys);
     shot_free(&shot);
+    return rc;
+}
+
+int shoal_list_slice(const shoal_list *list, const shoal_slice *slice, shoal_any **ret)
+{
+    return copy_slice(list, slice, ret, "shoal_list_slice");
+}
+
+int shoal_list_equal(const shoal_list *list, const shoal_any *any)
+{
+    shoal_any *copy = NULL;
+    if (!any)
+        return any_is_null("shoal_list_equal");
+    int rc = copy_slice(list, NULL, &copy, "shoal_list_equal");
+    if (!rc)
+        rc = any_equal(copy, any);
+    shoal_any_free(copy);
     return rc;
 }
 
@@ -287,11 +305,16 @@ static int turn_round(const struct site *p, struct anew *a, void *argument)
     return 0;
 }
 
+int list_turn(const struct site *p)
+{
+    return make_anew(p, 0, turn_round, NULL);
+}
+
 int shoal_list_reverse(shoal_list *list)
 {
     struct site p;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_reverse");
-    return rc ? rc : make_anew(&p, 0, turn_round, NULL);
+    return rc ? rc : list_turn(&p);
 }
 
 struct replacement {

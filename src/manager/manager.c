@@ -36,9 +36,9 @@ static int keep_address(struct shoal_manager *m, const shoal_address *a, const c
     return 0;
 }
 
-static int check_options(const shoal_manager_options *o, const char *what)
+static int check_options(const shoal_manager_options *o, unsigned flags, const char *what)
 {
-    if (o->flags)
+    if (o->flags & ~flags)
         return fail(-EINVAL, "%s: unknown flags %#x", what, o->flags);
     if (!(o->handshake >= 0 && o->handshake <= 1e6))
         return fail(-EINVAL, "%s: %g seconds for a handshake", what, o->handshake);
@@ -47,14 +47,15 @@ static int check_options(const shoal_manager_options *o, const char *what)
     return 0;
 }
 
-static int make(struct shoal_manager **ret, const shoal_manager_options *o, const char *what)
+static int make(struct shoal_manager **ret, const shoal_manager_options *o, unsigned flags,
+                const char *what)
 {
     static const shoal_manager_options defaults;
     if (!ret)
         return fail(-EINVAL, "%s: nowhere to write the handle (NULL)", what);
     if (!o)
         o = &defaults;
-    int rc = check_options(o, what);
+    int rc = check_options(o, flags, what);
     if (rc)
         return rc;
     struct shoal_manager *m = calloc(1, sizeof *m);
@@ -85,7 +86,7 @@ static int make(struct shoal_manager **ret, const shoal_manager_options *o, cons
 int shoal_manager_create(shoal_manager **ret, const shoal_manager_options *options)
 {
     struct shoal_manager *m = NULL;
-    int rc = make(ret ? &m : NULL, options, "shoal_manager_create");
+    int rc = make(ret ? &m : NULL, options, 0, "shoal_manager_create");
     if (rc)
         return rc;
     if (options && options->address)
@@ -152,6 +153,29 @@ int shoal_manager_register(shoal_manager *m, const shoal_type *type)
         return fail(-ENOMEM, "%s: no memory", what);
     make_type(&own[m->server.n_own++], type);
     m->server.own = own;
+    return 0;
+}
+
+int shoal_manager_register_function(shoal_manager *m, const char *name, shoal_function function)
+{
+    const char *what = "shoal_manager_register_function";
+    struct server *server = m ? &m->server : NULL;
+    int rc = may_add(m, name, what);
+    if (!rc && !function)
+        rc = fail(-EINVAL, "%s: no function (NULL)", what);
+    for (unsigned i = 0; !rc && i < server->n_functions; i++)
+        if (!strcmp(server->functions[i].name, name))
+            rc = fail(-EALREADY, "%s: there is a '%s'", what, name);
+    if (rc)
+        return rc;
+    struct server_function *more =
+        realloc(server->functions, (server->n_functions + 1) * sizeof *more);
+    char *copy = more ? strdup(name) : NULL;
+    if (more)
+        server->functions = more;
+    if (!copy)
+        return fail(-ENOMEM, "%s: no memory", what);
+    more[server->n_functions++] = (struct server_function){copy, function};
     return 0;
 }
 
@@ -450,6 +474,9 @@ shoal_manager *shoal_manager_close(shoal_manager *manager)
         stop_listening(m);
     loop_end(&m->server);
     free(m->server.own);
+    for (unsigned i = 0; i < m->server.n_functions; i++)
+        free(m->server.functions[i].name);
+    free(m->server.functions);
     key_free(&m->key);
     m->magic = 0;
     free(m);
@@ -466,13 +493,15 @@ int shoal_manager_connect(shoal_manager **ret, const shoal_address *address,
         return fail(-EINVAL, "%s: no address (NULL)", what);
     int rc = check_deadline(deadline);
     if (!rc)
-        rc = make(ret ? &m : NULL, options, what);
+        rc = make(ret ? &m : NULL, options, SHOAL_MANAGER_LOCAL, what);
     if (rc)
         return waited(rc, what, NULL, 0, deadline);
     rc = keep_address(m, address, what);
     m->serves = true;
+    m->connected = true;
     if (!rc)
-        rc = link_connect(m, deadline);
+        rc = m->options.flags & SHOAL_MANAGER_LOCAL ? link_join(m, deadline)
+                                                    : link_connect(m, deadline);
     if (rc)
         shoal_manager_close(m);
     else

@@ -10,6 +10,7 @@
  *     type_*.c     the methods of each type
  *     manager.c    the public side of a server
  *     proxy.c      the other end
+ *     local.c      clients that become one of the family
  */
 #ifndef SHOAL_MANAGER_MANAGER_H
 #define SHOAL_MANAGER_MANAGER_H
@@ -60,6 +61,7 @@ extern const struct manager_type list_type, dict_type, namespace_type, iterator_
 extern const struct manager_type lock_type, rlock_type, semaphore_type, bounded_semaphore_type;
 extern const struct manager_type condition_type, event_type, barrier_type;
 extern const struct manager_type queue_type, joinable_queue_type, value_type, array_type;
+extern const struct manager_type pool_type, async_result_type, pool_iterator_type;
 
 /* ---- calls ---- */
 
@@ -82,6 +84,7 @@ struct shoal_call {
     const struct method *method;
     void *object;
     shoal_any *request; /* what args lie in */
+    void *made;         /* by a method that returns another object, which is to be that */
     int result;
     struct shoal_call *next;
 };
@@ -216,6 +219,7 @@ struct session {
     _Atomic bool gone; /* the peer is; a thread is still busy for it */
     bool dead;         /* to be freed after this round */
     bool last;         /* the server ends when its answer has left */
+    bool gives;        /* the region's descriptor follows it */
     struct handshake handshake;
     int64_t deadline; /* of the handshake */
     struct client *client;
@@ -237,6 +241,11 @@ struct server {
     const struct manager_type **types; /* until NULL */
     struct manager_type *own;
     unsigned n_own;
+    struct server_function { /* which pools run */
+        char *name;
+        shoal_function function;
+    } * functions;
+    unsigned n_functions;
     struct session *first, *last; /* in the handshake, the oldest first */
     struct session *sessions;     /* all others */
     struct session *graves;
@@ -307,9 +316,21 @@ struct shoal_manager {
     pid_t maker;
     shoal_manager_options options;
     struct links *links; /* proxy.c: connections */
+    bool connected;      /* to a server that somebody else has */
+    uint64_t family;     /* which this process is of, if it is the server's; 0: it is none */
 };
 
+/* ---- clients that become one of the family (local.c) ---- */
+int local_offer(const struct server *server, struct session *session, const struct request *request,
+                shoal_any **ret);
+void local_give(const struct session *session); /* behind its answer */
+shoal_any *local_reference(const struct entry *entry);
+/* Does what an answer to shoal_family says: 0, also if the process stays outside; or what waiting comes to. */
+int local_join(struct shoal_manager *manager, shoal_connection *connection, const shoal_any *answer,
+               int64_t deadline);
+
 /* ---- the other end ---- */
+int link_join(struct shoal_manager *manager, int64_t deadline); /* the server's family, if it can */
 int link_connect(struct shoal_manager *manager, int64_t deadline);
 int link_shutdown(struct shoal_manager *manager, int64_t deadline); /* asks the server to end */
 void links_free(struct shoal_manager *manager);

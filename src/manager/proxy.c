@@ -203,6 +203,27 @@ int link_connect(struct shoal_manager *m, int64_t deadline)
     return ask_once(m, "dummy", NULL, NULL, NULL, deadline);
 }
 
+int link_join(struct shoal_manager *m, int64_t deadline)
+{
+    shoal_connection *c;
+    shoal_any *answer = NULL;
+    bool lost;
+    int rc = reach(m, &c, deadline);
+    if (rc)
+        return rc;
+    int64_t space = (int64_t)os_pid_namespace();
+    rc = ask(c, shoal_any_none(), "shoal_family",
+             shoal_any_tuple(self_alone() ? shoal_any_int(space) : shoal_any_none()), NULL, &answer,
+             deadline, &lost);
+    if (!rc)
+        rc = local_join(m, c, answer, deadline);
+    else if (!lost) /* a server that does not know of it */
+        rc = 0;
+    shoal_any_free(answer);
+    shoal_connection_close(c);
+    return rc;
+}
+
 int link_shutdown(struct shoal_manager *m, int64_t deadline)
 {
     return ask_once(m, "shutdown", NULL, NULL, NULL, deadline);
@@ -388,6 +409,34 @@ int shoal_proxy_call(shoal_proxy *proxy, const char *method, shoal_any *args, sh
                      int64_t deadline)
 {
     return shoal_proxy_call_named(proxy, method, args, NULL, ret, deadline);
+}
+
+int shoal_proxy_reference(shoal_proxy *p, shoal_reference *ret, int64_t deadline)
+{
+    int64_t number[3];
+    const char *what = "shoal_proxy_reference";
+    shoal_any *answer = NULL;
+    const shoal_any *part;
+    int rc = p && ret ? check_deadline(deadline) : fail(-EINVAL, "%s: NULL", what);
+    if (!rc)
+        rc = own_reference(p, deadline);
+    if (rc)
+        return waited(rc, what, NULL, 0, deadline);
+    rc = ask_once(p->manager, "shoal_reference", shoal_any_tuple(shoal_any_str(p->id)), NULL,
+                  &answer, deadline);
+    if (rc == -EINVAL || rc == -ENOENT) /* an AssertionError, or whatever it says */
+        rc = fail(-ENOTSUP, "%s: the server does not know of it, it is not shoal's", what);
+    if (!rc && answer->kind == SHOAL_ANY_NONE)
+        rc = fail(-ENOTSUP, "%s: it is no object of the region", what);
+    for (int i = 0; i < 3 && !rc; i++)
+        rc = shoal_any_at(answer, i, &part) || shoal_any_as_int(part, &number[i]) ? -EBADMSG : 0;
+    shoal_any_free(answer);
+    if (rc)
+        return waited(rc, what, NULL, 0, deadline);
+    if (!view.base || view.region->family != (uint64_t)number[0])
+        return fail(-ESTALE, "%s: the calling process is not of the server's family", what);
+    *ret = (shoal_reference){(uint64_t)number[0], (uint32_t)number[1], (uint32_t)number[2]};
+    return 0;
 }
 
 const char *shoal_proxy_type(const shoal_proxy *proxy)

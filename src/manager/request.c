@@ -469,6 +469,12 @@ int request_serve(struct server *server, struct session *session, const struct r
         *ret = shoal_any_int(server->objects.used);
     } else if (!strcmp(name, "debug_info")) {
         *ret = debug_info(server);
+    } else if (!strcmp(name, "shoal_family")) {
+        rc = local_offer(server, session, request, ret);
+    } else if (!strcmp(name, "shoal_reference")) {
+        rc = of_ident(server, request, &e);
+        if (!rc)
+            *ret = local_reference(e);
     } else if (!strcmp(name, "accept_connection")) {
         session->state = SESSION_STREAMS;
     } else if (!strcmp(name, "shutdown")) {

@@ -220,6 +220,9 @@ static void answered(struct server *server, struct session *s)
 {
     if (s->last)
         server->stop = true;
+    if (s->gives)
+        local_give(s);
+    s->gives = false;
     if (s->state == SESSION_OVER)
         session_end(server, s);
     else

@@ -16,7 +16,8 @@
  *
  * *Deaths.* The lock is an owner word; whoever takes it from a dead owner looks at the state. COMMITTED, or
  * PREPARED and decided: applies from the beginning, as all values are absolute. Anything else: the
- * change was never, and what it had filled is free memory. Both may be done again by the next one. A turn
+ * change was never, and what it had filled is free memory. Both may be done again by the next one. Who repairs
+ * the dead does it too (store_tend), since objects that he was about to put in must not be held. A turn
  * is used again only by who holds all locks, and so has met all PREPARED of the one before.
  * A poke changes a word in one store, so whoever dies behind it has only left the version behind, and
  * who takes over counts it.
@@ -179,10 +180,19 @@ static struct message *message_there(const struct site *p, uint64_t word)
     return there ? m : NULL;
 }
 
-/* It lies there no more. It may have been told before, and be gone. */
-static void let_go(const struct site *p, uint64_t word)
+/* It lies there no more. It may have been told before, and be gone. `slot`: of the dead process in whose
+ * name that is; 0: in the caller's own. */
+static void let_go(const struct site *p, uint64_t word, uint32_t slot)
 {
     void *message;
+    if (slot) {
+        struct message *m = message_there(p, word);
+        if (m)
+            atomic_store(&m->queue, 0);
+        /* Also where it was told before, by one who died behind that. */
+        object_drop(word_message_id(word), word_message_generation(word), slot);
+        return;
+    }
     if (message_open(&message, word_message_id(word), word_message_generation(word)))
         return;
     struct message *m = message_there(p, word);
@@ -193,12 +203,12 @@ static void let_go(const struct site *p, uint64_t word)
 
 /* Of the entries of a journal, or notes, those of one kind. */
 static void let_go_all(const struct site *p, const unsigned char *base, uint64_t limit,
-                       uint32_t count, unsigned kind)
+                       uint32_t count, unsigned kind, uint32_t slot)
 {
     for (uint32_t i = 0; i < count; i++) {
         const struct entry *e = entry_at(base, limit, i);
         if (atomic_load(&e->where) >> WHERE_BITS == kind)
-            let_go(p, atomic_load(&e->value));
+            let_go(p, atomic_load(&e->value), slot);
     }
 }
 
@@ -232,7 +242,7 @@ static void apply(unsigned char *base, uint64_t limit, uint32_t count)
     }
 }
 
-void store_finish(const struct site *p, struct store *s)
+static void finish(const struct site *p, struct store *s, uint32_t slot)
 {
     uint64_t state = state_load(s), capacity;
     unsigned now = now_of(state), next = next_of(state);
@@ -242,7 +252,7 @@ void store_finish(const struct site *p, struct store *s)
     bool notes = count && atomic_load_explicit(&s->filled, memory_order_relaxed);
     apply(base, limit, count);
     if (notes && !MUTANT(302))
-        let_go_all(p, base, limit, count, ENTRY_OUT);
+        let_go_all(p, base, limit, count, ENTRY_OUT, slot);
     /* Before the state: whoever finds IDLE takes notes for those of a change that was not committed. */
     if (notes && !MUTANT(307))
         atomic_store(&s->filled, 0);
@@ -253,13 +263,19 @@ void store_finish(const struct site *p, struct store *s)
         free_others(s);
 }
 
+void store_finish(const struct site *p, struct store *s)
+{
+    finish(p, s, 0);
+}
+
 /* Whoever died under the lock is succeeded. */
-static void recover(const struct site *p, struct store *s)
+static void recover(const struct site *p, struct store *s, uint32_t slot)
 {
     uint64_t state = state_load(s), capacity;
     unsigned now = now_of(state);
+    s->inside = 0;
     if (store_decided(p, s, state) && !MUTANT(303)) {
-        store_finish(p, s);
+        finish(p, s, slot);
         free_others(s);
         return;
     }
@@ -270,7 +286,7 @@ static void recover(const struct site *p, struct store *s)
                          : (uint32_t)(filled >> 32) == 3 ? 0
                                                          : (uint32_t)(filled >> 32);
         unsigned char *base = arena_at(p, s, where, &capacity);
-        let_go_all(p, base, limit_of(base), (uint32_t)filled, ENTRY_IN);
+        let_go_all(p, base, limit_of(base), (uint32_t)filled, ENTRY_IN, slot);
     }
     state_store(s, 0, PHASE_IDLE, now, now);
     if (filled)
@@ -279,9 +295,6 @@ static void recover(const struct site *p, struct store *s)
 }
 
 /* ---- the lock ---- */
-
-/* How many of them this thread has, but for those of a container that it has acquired. */
-static _Thread_local unsigned inside;
 
 static bool acquired(const struct site *p, owner_t me)
 {
@@ -296,10 +309,10 @@ __attribute__((noinline)) static int lock_slow(const struct site *p, struct stor
     if (rc)
         return rc;
     if (atomic_load(&s->owner) == me) {
-        if (!acquired(p, me) || inside)
+        if (!acquired(p, me) || (s->inside && !MUTANT(312)))
             return fail(-EDEADLK, "%s: a signal handler interrupted a call for this very object",
                         p->call);
-        inside++;
+        s->inside = 1;
         atomic_thread_fence(memory_order_release); /* as in store_lock */
         return 0;
     }
@@ -308,10 +321,9 @@ __attribute__((noinline)) static int lock_slow(const struct site *p, struct stor
     while (rc == -EINTR && !p->interruptible);
     if (rc < 0)
         return rc;
-    inside++;
     atomic_thread_fence(memory_order_release);
     if (rc == SHOAL_OWNER_DIED) {
-        recover(p, s);
+        recover(p, s, 0);
         /* The next journal lies where that one was, in which somebody may be reading still. */
         atomic_thread_fence(memory_order_release);
     }
@@ -323,7 +335,6 @@ int store_lock(const struct site *p, struct store *s, int64_t deadline)
     owner_t me = self_known();
     if (unlikely(!me) || unlikely(!owner_try(&s->owner, me)))
         return lock_slow(p, s, deadline);
-    inside++;
     /* What is written from now on is not seen before the last change of the state. */
     atomic_thread_fence(memory_order_release);
     return 0;
@@ -331,25 +342,21 @@ int store_lock(const struct site *p, struct store *s, int64_t deadline)
 
 void store_unlock(const struct site *p, struct store *s)
 {
-    inside--;
+    s->inside = 0;
     if (!acquired(p, shoal_thread.me))
         owner_release(&s->owner, &s->event);
 }
 
 int store_lock_all(const struct site *p, int64_t deadline)
 {
-    unsigned outer = inside;
     for (unsigned i = 0; i < p->count; i++) {
         int rc = store_lock(p, &p->stores[i], deadline);
         if (rc) {
-            inside = outer + i;
             while (i-- > 0)
                 store_unlock(p, &p->stores[i]);
             return rc;
         }
-        inside = outer; /* for the next one, which may be acquired too */
     }
-    inside = outer + p->count;
     return 0;
 }
 
@@ -357,6 +364,20 @@ void store_unlock_all(const struct site *p)
 {
     for (unsigned i = p->count; i-- > 0;)
         store_unlock(p, &p->stores[i]);
+}
+
+void store_tend(const struct site *p, uint32_t slot)
+{
+    for (unsigned i = 0; i < p->count; i++) {
+        struct store *s = &p->stores[i];
+        owner_t owner = atomic_load(&s->owner);
+        if (!owner || !owner_gone(owner) || MUTANT(311) ||
+            !atomic_compare_exchange_strong(&s->owner, &owner, shoal_thread.me))
+            continue;
+        atomic_thread_fence(memory_order_release);
+        recover(p, s, slot);
+        owner_release(&s->owner, &s->event);
+    }
 }
 
 /* ---- changing ---- */

@@ -23,8 +23,8 @@ typedef _Atomic uint64_t word_t;
 struct store {
     _Alignas(64) _Atomic owner_t owner;
     _Atomic uint32_t event;
-    uint32_t unused;
-    uint64_t unused2;
+    uint32_t inside;
+    uint64_t unused;
     word_t state;
     word_t turn;
     word_t filled;
@@ -156,7 +156,8 @@ static inline uint64_t reading_word(const struct reading *r, uint64_t at)
     return atomic_load_explicit((const word_t *)(const void *)(r->base + at), memory_order_acquire);
 }
 
-/* Bytes that lie in the arena, which no journal changes; or NULL. */
+/* Bytes that lie in the arena, or NULL. A journal may have another value for the first word of a block (reading_word);
+ * what follows that in a block no journal changes. */
 static inline const unsigned char *reading_bytes(const struct reading *r, uint64_t at, size_t size)
 {
     return likely(at <= r->capacity && size <= r->capacity - at) ? r->base + at : NULL;
@@ -171,6 +172,9 @@ void store_unlock(const struct site *p, struct store *s);
 /* The same of all stores of the container, in order. */
 int store_lock_all(const struct site *p, int64_t deadline);
 void store_unlock_all(const struct site *p);
+/* For who repairs `slot`: succeeds the owners that are gone, and lets go of the locks. What they had put in
+ * and not committed, or taken out and not told of, is let go of in the name of the slot. */
+void store_tend(const struct site *p, uint32_t slot);
 
 /* ---- changing: with the lock held ---- */
 

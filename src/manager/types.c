@@ -4,11 +4,10 @@
 #include "message/construct.h"
 
 const struct manager_type *const manager_types[] = {
-    &list_type,           &dict_type,      &namespace_type,
-    &value_type,          &array_type,     &queue_type,
-    &joinable_queue_type, &event_type,     &lock_type,
-    &rlock_type,          &semaphore_type, &bounded_semaphore_type,
-    &condition_type,      &barrier_type,   NULL,
+    &list_type,      &dict_type,    &namespace_type,      &value_type,
+    &array_type,     &queue_type,   &joinable_queue_type, &event_type,
+    &lock_type,      &rlock_type,   &semaphore_type,      &bounded_semaphore_type,
+    &condition_type, &barrier_type, &pool_type,           NULL,
 };
 
 bool is_slice(const shoal_any *a)

@@ -40,8 +40,7 @@ static void of_float(struct item *ret, double value)
     ret->word = ret->raw & 7 ? block_word(BLOCK_FLOAT, 8) : ret->raw | WORD_FLOAT;
 }
 
-/* False: it is too long. */
-static bool of_text(struct item *ret, bool bytes, const void *at, size_t size)
+bool item_of_text(struct item *ret, bool bytes, const void *at, size_t size)
 {
     *ret = (struct item){.bytes = at, .size = size};
     if (size > WORD_BLOCK)
@@ -59,22 +58,48 @@ static bool of_text(struct item *ret, bool bytes, const void *at, size_t size)
     return true;
 }
 
-static int of_message(struct item *ret, const struct site *p, const shoal_any *any)
+/* The item of a message, or why there is none. */
+static int of_message(struct item *ret, const struct site *p, int rc, void *message)
 {
-    static const _Atomic uint32_t open;
-    unsigned char *behind;
-    struct place place = {p->header, p->id, p->generation, 0, p->call};
-    struct shortage shortage = {&place, &p->stores->event, &open, SHOAL_NOW};
-    *ret = (struct item){.word = 0};
-    int rc = message_encode(&ret->message, any, 0, &shortage, &behind);
     if (rc == -EAGAIN)
         rc =
             fail(-ENOMEM, "%s: the region, or the quota, has no room for so long a value", p->call);
     if (rc)
         return rc;
-    const struct handle *h = handle_of(ret->message);
+    const struct handle *h = handle_of(message);
+    *ret = (struct item){.message = message};
     ret->word = (uint64_t)h->generation << 23 | (uint64_t)(h - handles) << 3 | WORD_MESSAGE;
     return 0;
+}
+
+static const _Atomic uint32_t open;
+
+static int of_any(struct item *ret, const struct site *p, const shoal_any *any)
+{
+    void *message;
+    unsigned char *behind;
+    struct place place = {p->header, p->id, p->generation, 0, p->call};
+    struct shortage shortage = {&place, &p->stores->event, &open, SHOAL_NOW};
+    int rc = message_encode(&message, any, 0, &shortage, &behind);
+    return of_message(ret, p, rc, message);
+}
+
+int item_of_message(struct item *ret, const struct site *p, size_t size,
+                    struct pickle_objects *objects, unsigned char **bytes)
+{
+    void *message;
+    struct place place = {p->header, p->id, p->generation, 0, p->call};
+    struct shortage shortage = {&place, &p->stores->event, &open, SHOAL_NOW};
+    int rc = message_create_carrying(&message, size, objects, &shortage, bytes);
+    return of_message(ret, p, rc, message);
+}
+
+void item_of_pickle(struct item *ret, void *bytes, size_t size)
+{
+    *ret = (struct item){.word = block_word(BLOCK_PICKLE, size),
+                         .bytes = bytes,
+                         .size = size,
+                         .made = bytes};
 }
 
 static int of_pickle(struct item *ret, const struct site *p, const shoal_any *any)
@@ -85,7 +110,7 @@ static int of_pickle(struct item *ret, const struct site *p, const shoal_any *an
     size_t count = objects.count;
     pickle_objects_free(&objects);
     if (rc || count || size > WORD_BLOCK)
-        return rc ? rc : of_message(ret, p, any);
+        return rc ? rc : of_any(ret, p, any);
     *ret = (struct item){.word = block_word(BLOCK_PICKLE, size), .size = size};
     ret->bytes = ret->made = malloc(size);
     if (!ret->made)
@@ -112,7 +137,7 @@ int item_of_any(struct item *ret, const struct site *p, const shoal_any *any)
     case SHOAL_ANY_FLOAT: of_float(ret, any->real); return 0;
     case SHOAL_ANY_STR:
     case SHOAL_ANY_BYTES:
-        if (of_text(ret, any->kind == SHOAL_ANY_BYTES, any->bytes->at, any->bytes->size))
+        if (item_of_text(ret, any->kind == SHOAL_ANY_BYTES, any->bytes->at, any->bytes->size))
             return 0;
         break;
     default: break;
@@ -122,10 +147,10 @@ int item_of_any(struct item *ret, const struct site *p, const shoal_any *any)
 
 int item_of_bytes(struct item *ret, const struct site *p, const void *bytes, size_t size)
 {
-    if (of_text(ret, true, bytes, size))
+    if (item_of_text(ret, true, bytes, size))
         return 0;
     shoal_any *any = shoal_any_bytes(bytes, size);
-    int rc = any ? of_message(ret, p, any) : -ENOMEM;
+    int rc = any ? of_any(ret, p, any) : -ENOMEM;
     shoal_any_free(any);
     return rc;
 }

@@ -14,6 +14,7 @@
 
 #include "manager/store.h"
 #include "message/any.h"
+#include "message/pickle.h"
 
 enum { WORD_INT = 1, WORD_TEXT, WORD_CONST, WORD_FLOAT, WORD_IN_BLOCK, WORD_MESSAGE };
 enum { WORD_BLOCK = 2048 };
@@ -70,6 +71,14 @@ struct item {
 int item_of_any(struct item *ret, const struct site *p, const shoal_any *any);
 int item_of_bytes(struct item *ret, const struct site *p, const void *bytes, size_t size);
 void item_of_int(struct item *ret, int64_t value);
+/* A str or bytes, which must last; false: it is too long for a block. */
+bool item_of_text(struct item *ret, bool bytes, const void *at, size_t size);
+/* A pickle of at most WORD_BLOCK bytes, of malloc, which is the item's from now on. What it means to others than
+ * Python, pickle_read says. */
+void item_of_pickle(struct item *ret, void *bytes, size_t size);
+/* One of any length, to be written to *bytes, that has these objects: 0, -EINVAL, -EMSGSIZE, -ENOMEM. */
+int item_of_message(struct item *ret, const struct site *p, size_t size,
+                    struct pickle_objects *objects, unsigned char **bytes);
 /* What it needs of a change (change_fits), at most. */
 enum { ITEM_ENTRIES = 3 };
 static inline size_t item_room(const struct item *item)

@@ -75,6 +75,21 @@ int port_take(struct port *port, void *buffer, struct taken *ret, int64_t deadli
     return taken_from(port, rc);
 }
 
+int port_try(struct port *port, void *buffer, struct taken *ret, bool patient)
+{
+    *ret = (struct taken){0, NULL};
+    int rc = lanes_take(port->lanes, &port->place, buffer, INLINE_MOST, SIZE_MAX, ret, SHOAL_NOW);
+    if (likely(rc != -EAGAIN) || !patient)
+        return rc;
+    for (struct spin s = spin_begin(); rc == -EAGAIN && s.left > 0;) {
+        spin_once(&s);
+        if (lanes_ready(port->lanes, &port->place))
+            rc = lanes_take(port->lanes, &port->place, buffer, INLINE_MOST, SIZE_MAX, ret,
+                            SHOAL_NOW);
+    }
+    return rc;
+}
+
 int port_poll(struct port *port, int64_t deadline)
 {
     int rc;

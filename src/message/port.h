@@ -40,6 +40,9 @@ int port_commit(struct port *port, void *message, int64_t deadline);
 /* Takes the first message: bytes to the buffer, of INLINE_MOST bytes, or an object that the caller holds and
  * closes (message_close). As shoal_queue_view. */
 int port_take(struct port *port, void *buffer, struct taken *ret, int64_t deadline);
+/* The same at once, or within about a microsecond if `patient`: -EAGAIN. No more than a first look: of a death that
+ * nobody has noticed yet, and to the handle's descriptor, only port_take tells. */
+int port_try(struct port *port, void *buffer, struct taken *ret, bool patient);
 /* Waits until there is something to take, or an end. */
 int port_poll(struct port *port, int64_t deadline);
 /* After a take that went well: the handle's descriptor, if it has one, is unreadable if that was all. */

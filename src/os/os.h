@@ -192,6 +192,8 @@ int os_pidfd_open(pid_t pid); /* descriptor or -errno */
 int os_process_ended(pid_t pid);
 /* Waits for that, `ns` at most: 1, 0; -EINTR. */
 int os_process_await(pid_t pid, int64_t ns);
+/* In which namespace processes have the numbers that the caller knows; 0: that cannot be told. */
+uint64_t os_pid_namespace(void);
 /* A child of this process: 1, and *status (its exit code, or -N for signal N) once it has ended; 0 if
  * not; -ECHILD; -EINTR. `block`: sleeps until then. `reap`: its number is free afterwards. */
 int os_child_wait(pid_t pid, bool block, bool reap, int32_t *status);

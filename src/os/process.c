@@ -47,6 +47,15 @@ int os_process_ended(pid_t pid)
     return result;
 }
 
+uint64_t os_pid_namespace(void)
+{
+    struct stat st;
+    int error = errno;
+    bool there = !stat("/proc/self/ns/pid", &st);
+    errno = error;
+    return there ? st.st_ino : 0;
+}
+
 int os_process_await(pid_t pid, int64_t ns)
 {
     int error = errno, fd = os_features()->pidfd ? os_pidfd_open(pid) : -ENOSYS;

@@ -145,6 +145,8 @@ CHILD_PATH static void repair_objects(uint32_t s)
             const struct type_repair *type = life_type(h->type);
             if (type && type->repair)
                 type->repair(h);
+            if (type && type->tend)
+                type->tend(h, s);
         }
     }
 }

@@ -97,6 +97,9 @@ struct type_repair {
     /* Gives back what dead owners have in this object. Idempotent; called for objects that the dead
      * process held. NULL: nothing. */
     void (*repair)(struct header *);
+    /* The same, for what it gives up may end other objects: in the name of `slot`, which is
+     * repaired. NULL: nothing. */
+    void (*tend)(struct header *, uint32_t slot);
     /* Its eventcount; NULL: nobody sleeps on it through one. */
     _Atomic uint32_t *(*event)(struct header *);
     /* Whether a sleeper might be able to go on; called after the sleepers bit was set, before

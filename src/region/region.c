@@ -129,8 +129,10 @@ int region_map(int fd)
     /* Releases of others are plain stores: this process must take part in their barriers. */
     if (!rc && view.region->asymmetric && !os_membarrier_register())
         rc = -ENOTSUP;
-    if (rc)
+    if (rc) {
+        view.fd = -1;
         region_unmap();
+    }
     return rc;
 }
 

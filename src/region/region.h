@@ -342,7 +342,8 @@ static inline uint32_t header_id(const struct header *header)
 
 /* Makes the family's region; sizes as asked for, halved until it maps. */
 int region_create(uint64_t reserve);
-/* Maps one that exists (a child started by exec). Checks magic, layout and size: -EBADMSG. */
+/* Maps one that exists (a child started by exec, or one that comes late). Checks magic, layout and size: -EBADMSG. Where it
+ * fails the descriptor stays open. */
 int region_map(int fd);
 void region_unmap(void);
 /* The descriptor, or -1 if its number has become somebody else's file. */

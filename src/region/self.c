@@ -139,7 +139,8 @@ static int claim_record(uint32_t *ret)
      * names a living process. */
     if (process_self.spare) {
         *ret = process_self.spare;
-        process_self.spare = record_at(*ret)->next_spare;
+        if (!MUTANT(103))
+            process_self.spare = record_at(*ret)->next_spare;
         return 0;
     }
     for (uint32_t r = SLOTS; r < RECORDS; r++) {
@@ -234,7 +235,9 @@ void persona_end(struct persona *p)
     if (!p->me)
         return;
     atomic_store(&p->record->tid, 0);
-    atomic_store(&p->record->word, record_make(owner_generation(p->me) + 1, 0, false));
+    if (!MUTANT(105))
+        atomic_store(&p->record->word,
+                     record_make(owner_generation(p->me) + !MUTANT(104), 0, false));
     *p = (struct persona){.me = 0};
 }
 
@@ -597,6 +600,34 @@ int self_init(uint64_t reserve)
                        : begin_family(reserve);
     os_mutex_unlock(&process_self.attach_mutex);
     return rc ? rc : self_attach();
+}
+
+bool self_alone(void)
+{
+    return !view.base && !getenv(SELF_ENVIRONMENT);
+}
+
+int self_join(int fd)
+{
+    pthread_once(&once, first_time);
+    os_mutex_lock(&process_self.attach_mutex);
+    int rc = self_alone() ? region_map(fd) : -EALREADY;
+    if (!rc && object_attach()) {
+        rc = -ENOMEM;
+        view.fd = -1;
+        region_unmap();
+    }
+    os_mutex_unlock(&process_self.attach_mutex);
+    if (rc == -EALREADY)
+        return fail(rc, "this process belongs to a family already");
+    if (rc)
+        return fail(rc, "the region cannot be mapped: %s", strerror(-rc));
+    rc = self_attach();
+    if (rc && !atomic_load(&process_self.attached)) {
+        view.fd = -1;
+        region_unmap();
+    }
+    return rc;
 }
 
 int self_attach(void)

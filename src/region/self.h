@@ -88,6 +88,11 @@ static inline owner_t self_known(void)
 int self_attach(void);
 /* Makes the family's region first; -EALREADY if there is one. */
 int self_init(uint64_t reserve);
+/* Whether the process belongs to no family yet, neither by a call that it has made nor by its start. */
+bool self_alone(void);
+/* Joins the family whose region's descriptor this is, as a process of its own that has nothing of anybody's. It is the
+ * region's from then on; where this fails it is the caller's. -EALREADY: the process is not alone. */
+int self_join(int fd);
 static inline int self(owner_t *ret)
 {
     *ret = self_known();

@@ -3,7 +3,7 @@
  *     state {phase p, count, BROKEN}     arrive   CAS {p, n} -> {p, n + 1}; the caller's number is n
  *                                        trip     CAS {p, all} -> {p + 1, 0}: by the last to arrive, after its action (without one, in the same CAS)
  *                                        break    CAS {p, n} -> {p, n, BROKEN}: by a deadline, a signal, abort, a failed action, or whoever sees a dead party
- *                                        reset    CAS {p, n, BROKEN} -> {p + 1, 0}
+ *                                        reset    CAS {p, n} or {p, n, BROKEN} -> {p, n, BROKEN, RESETTING}, then -> {p + 1, 0}
  * Trip and break start from the same value, so of each phase exactly one of them happens, and never
  * both.
  *
@@ -11,6 +11,10 @@
  * tripped, unless the waiter's own cell is marked: a reset marks the cells of all who waited in the
  * broken phase before it moves the state on. So one that wakes late, after any number of further
  * phases, still learns what happened in its own.
+ *
+ * Between its two steps a reset has broken the phase for those who are in it, but not for those who come: such a
+ * one may be of those, woken before the reset is done, and would find broken what is being made as new. It does the
+ * rest itself; so does everybody who meets it, in any number: the marks are the same, and one moves the state on.
  *
  * A party claims a cell (CAS 0 -> me), writes the phase into it, then counts itself; it clears the
  * cell when it leaves. Deaths. A dead owner in a cell of the current phase breaks it, if it is not
@@ -21,7 +25,7 @@
  *       (docs/design.md 3, step 4).
  *   After the break, likewise. While leaving: the phase is past; its cell is cleared.
  *   The repairer: it breaks first and clears the cell then; done twice both are the same. A reset
- *       that died half way: still broken; the marks are true anyway.
+ *       that died half way: whoever comes next does the rest; the marks are true anyway.
  * Stops. A stopped party keeps its phase from tripping, as it must; one stopped while it leaves
  * keeps a cell and nobody waits for it, as there are more cells than parties.
  */
@@ -31,7 +35,7 @@
 
 enum { PARTIES_MAX = 4096, SPARE_CELLS = 16 };
 
-/* state: {phase:32, unused:15, broken:1, count:16}. seen: graves dug when somebody last looked for
+/* state: {phase:32, unused:14, resetting:1, broken:1, count:16}. seen: graves dug when somebody last looked for
  * dead parties. */
 struct body {
     _Atomic uint64_t state;
@@ -42,6 +46,7 @@ struct body {
 static_assert(sizeof(struct body) <= BODY, "fits in the header");
 
 #define BROKEN ((uint64_t)1 << 16)
+#define RESETTING ((uint64_t)1 << 17) /* with BROKEN only */
 #define COUNT_MASK ((uint64_t)0xffff)
 #define NEXT_PHASE ((uint64_t)1 << 32)
 
@@ -211,6 +216,27 @@ static int is_broken(const char *call)
     return fail(-ECANCELED, "%s: the barrier is broken", call);
 }
 
+/* Whether state s says broken to one who comes. */
+static bool says_broken(uint64_t s)
+{
+    return (s & (BROKEN | RESETTING)) == BROKEN;
+}
+
+/* The second step of a reset, begun by whomever. */
+static void finish_reset(struct header *h, uint64_t s)
+{
+    struct body *b = body_of(h);
+    struct cell *cells;
+    uint32_t n = cells_of(h, &cells);
+    uint64_t p = phase_of(s);
+    for (uint32_t i = 0; i < n && !MUTANT(88); i++) {
+        uint64_t unmarked = p << 32;
+        atomic_compare_exchange_strong(&cells[i].phase, &unmarked, unmarked | MARK);
+    }
+    atomic_compare_exchange_strong(&b->state, &s, (p + 1) << 32);
+    wait_wake(&b->event, INT_MAX);
+}
+
 /* Counts the caller in: its number, its phase and cell; -ECANCELED, -ETIMEDOUT, -EINTR. The last
  * one's phase is over at once if there is no action. */
 static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, const char *call,
@@ -221,8 +247,12 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, c
     bool asked = false;
     for (;;) {
         uint64_t s = atomic_load(&b->state), p = phase_of(s);
-        if (s & BROKEN)
+        if (says_broken(s))
             return is_broken(call);
+        if (s & RESETTING) {
+            finish_reset(h, s);
+            continue;
+        }
         if (!asked && (s & COUNT_MASK) + 1 == b->parties) {
             asked = true;
             ask_all(h);
@@ -324,8 +354,13 @@ int shoal_barrier_abort(shoal_barrier *barrier)
         return bad_handle(barrier, "shoal_barrier_abort");
     struct body *b = body_of(h);
     uint64_t s = atomic_load(&b->state);
-    while (!(s & BROKEN) && !break_phase(b, phase_of(s)))
+    while (!says_broken(s)) {
+        if (s & RESETTING)
+            finish_reset(h, s);
+        else if (break_phase(b, phase_of(s)))
+            break;
         s = atomic_load(&b->state);
+    }
     wait_wake(&b->event, INT_MAX); /* also if it was broken: the one who broke it may be dead */
     return 0;
 }
@@ -336,21 +371,14 @@ int shoal_barrier_reset(shoal_barrier *barrier)
     if (!h)
         return bad_handle(barrier, "shoal_barrier_reset");
     struct body *b = body_of(h);
-    struct cell *cells;
-    uint32_t n = cells_of(h, &cells);
     uint64_t s = atomic_load(&b->state), p = phase_of(s);
     if (!(s & (BROKEN | COUNT_MASK))) /* it is as new */
         return 0;
-    break_phase(b, p);
-    s = atomic_load(&b->state);
-    if (phase_of(s) != p) /* it tripped, or somebody else reset it */
-        return 0;
-    for (uint32_t i = 0; i < n && !MUTANT(88); i++) {
-        uint64_t unmarked = p << 32;
-        atomic_compare_exchange_strong(&cells[i].phase, &unmarked, unmarked | MARK);
-    }
-    atomic_compare_exchange_strong(&b->state, &s, (p + 1) << 32);
-    wait_wake(&b->event, INT_MAX);
+    while (phase_of(s) == p && !(s & RESETTING))
+        if (atomic_compare_exchange_weak(&b->state, &s, s | BROKEN | RESETTING))
+            s |= BROKEN | RESETTING;
+    if (phase_of(s) == p) /* else it tripped, or somebody else has reset it */
+        finish_reset(h, s);
     return 0;
 }
 
@@ -360,7 +388,7 @@ int shoal_barrier_broken(const shoal_barrier *barrier)
     if (!h)
         return bad_handle(barrier, "shoal_barrier_broken");
     ask_all(h);
-    return (atomic_load(&body_of(h)->state) & BROKEN) != 0;
+    return says_broken(atomic_load(&body_of(h)->state));
 }
 
 int shoal_barrier_parties(const shoal_barrier *barrier)
@@ -389,7 +417,7 @@ void barrier_describe(struct description *d, const struct header *h)
     uint64_t state = atomic_load(&b->state);
     describe_number(d, "parties", b->parties);
     describe_number(d, "waiting", state & COUNT_MASK);
-    describe_flag(d, "broken", state & BROKEN);
+    describe_flag(d, "broken", says_broken(state));
     describe_number(d, "phase", phase_of(state));
 }
 

@@ -2,6 +2,7 @@
 #include "runner.h"
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <shoal/shoal.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -453,6 +454,32 @@ TEST(reset_sends_away_who_waits_and_leaves_it_as_new)
     a = child(wait_once, 0);
     b = child(wait_once, 1);
     ASSERT_OK(shoal_barrier_wait(barrier, SHOAL_FOREVER));
+    ended(a);
+    ended(b);
+    tear_down();
+}
+
+enum { RESETS = 2000 };
+
+static void be_sent_away(int number)
+{
+    (void)number;
+    for (int i = 0; i < RESETS; i++) {
+        ASSERT_ERR(shoal_barrier_wait(barrier, SHOAL_FOREVER), -ECANCELED);
+        ASSERT_OK(shoal_barrier_wait(barrier, SHOAL_FOREVER));
+    }
+}
+
+TEST(who_is_sent_away_by_a_reset_and_comes_again_does_not_find_it_broken)
+{
+    set_up(3);
+    pid_t a = child(be_sent_away, 0), b = child(be_sent_away, 1);
+    for (int i = 0; i < RESETS; i++) {
+        while (ASSERT_OK(shoal_barrier_n_waiting(barrier)) != 2)
+            sched_yield();
+        ASSERT_OK(shoal_barrier_reset(barrier));
+        ASSERT_OK(shoal_barrier_wait(barrier, SHOAL_FOREVER));
+    }
     ended(a);
     ended(b);
     tear_down();

@@ -373,6 +373,25 @@ TEST(dict_is_updated_with_a_million_entries)
     free(items);
 }
 
+TEST(dict_equals_what_has_the_same_entries)
+{
+    setup();
+    ASSERT_EQ_INT(WITH(shoal_any_dict(), shoal_dict_equal(dict, it)), 1);
+    ASSERT_OK(set(shoal_any_str("a"), shoal_any_int(1)));
+    ASSERT_OK(set(shoal_any_str("b"), shoal_any_list(shoal_any_none())));
+    ASSERT_EQ_INT(WITH(shoal_any_dict(shoal_any_str("b"), shoal_any_list(shoal_any_none()),
+                                      shoal_any_str("a"), shoal_any_float(1)),
+                       shoal_dict_equal(dict, it)),
+                  1);
+    ASSERT_EQ_INT(WITH(shoal_any_dict(shoal_any_str("a"), shoal_any_int(1)),
+                       shoal_dict_equal(dict, it)),
+                  0);
+    ASSERT_EQ_INT(WITH(shoal_any_str("a"), shoal_dict_equal(dict, it)), 0);
+    ASSERT_ERR(shoal_dict_equal(dict, NULL), -EINVAL);
+    ASSERT_ERR(shoal_dict_equal(NULL, NULL), -EINVAL);
+    done();
+}
+
 TEST(dict_bytes_and_ints_go_in_and_out_without_anys)
 {
     setup();
@@ -456,6 +475,113 @@ TEST(dict_appends_to_lists_under_keys)
     done();
 }
 
+static _Atomic long *words;
+static shoal_list *under;
+
+static void append_until_told(void)
+{
+    shoal_any *key = shoal_any_str("k");
+    long n = 0;
+    for (; !atomic_load(&words[0]); n++)
+        ASSERT_OK(WITH(shoal_any_int(n), shoal_dict_append(dict, key, it)));
+    atomic_store(&words[1], n);
+    shoal_any_free(key);
+}
+
+/* The list under the key, which is taken out; NULL: there is none. */
+static shoal_list *take_list(const shoal_any *key)
+{
+    shoal_any *any;
+    shoal_reference r;
+    shoal_list *list;
+    if (shoal_dict_pop(dict, key, &any))
+        return NULL;
+    ASSERT_OK(shoal_any_as_reference(any, &r));
+    ASSERT_OK(shoal_list_open(&list, &r));
+    shoal_any_free(any);
+    return list;
+}
+
+TEST(dict_append_is_one_step_to_who_takes_the_list_away)
+{
+    shoal_any *key = shoal_any_str("k");
+    int64_t sum = 0;
+    words = words_open();
+    setup();
+    pid_t pid = child(append_until_told);
+    for (int i = 0; i < 1000;) {
+        shoal_list *list = take_list(key);
+        int64_t length = list ? shoal_list_length(list) : 0;
+        if (!list) {
+            os_yield();
+            continue;
+        }
+        int64_t until = os_now() + 20000;
+        while (os_now() < until)
+            os_pause();
+        /* Nobody else can have it by now. */
+        ASSERT_EQ_INT(shoal_list_length(list), length);
+        shoal_list_close(list);
+        sum += length;
+        i++;
+    }
+    atomic_store(&words[0], 1);
+    ends_well(pid);
+    shoal_list *list = take_list(key);
+    ASSERT_EQ_INT(sum + (list ? shoal_list_length(list) : 0), atomic_load(&words[1]));
+    shoal_list_close(list);
+    shoal_any_free(key);
+    words_close();
+    done_among_others();
+}
+
+/* Whether the first thread of some process sleeps on it. */
+static bool slept_on(const void *opaque)
+{
+    uint64_t frame = (uint64_t)header_id(handle_of(opaque)->header) + 1;
+    for (uint32_t r = 1; r < atomic_load(&view.region->slots_high); r++)
+        if (atomic_load(&record_at(r)->frames[0]) == frame)
+            return true;
+    return false;
+}
+
+static void acquire_and_set(void)
+{
+    ASSERT_OK(shoal_list_acquire(under, SHOAL_FOREVER));
+    atomic_store(&words[0], 1);
+    while (!slept_on(under))
+        nap();
+    ASSERT_OK(shoal_dict_set_int(dict, "x", 1, 1));
+    ASSERT_OK(shoal_list_release(under));
+}
+
+TEST(dict_append_waits_for_the_list_without_its_key)
+{
+    shoal_any *key = shoal_any_str("k");
+    words = words_open();
+    setup();
+    ASSERT_OK(shoal_list_create(&under, NULL));
+    ASSERT_OK(WITH(shoal_any_object(under), shoal_dict_set(dict, key, it)));
+    pid_t pid = child(acquire_and_set);
+    until_word(&words[0], 1);
+    ASSERT_OK(WITH(shoal_any_int(7), shoal_dict_append(dict, key, it)));
+    ends_well(pid);
+    ASSERT_EQ_INT(int_of("x"), 1);
+    /* Also where it is the caller's for several steps. */
+    ASSERT_OK(shoal_list_acquire(under, SHOAL_FOREVER));
+    ASSERT_OK(shoal_dict_acquire(dict, SHOAL_FOREVER));
+    ASSERT_OK(WITH(shoal_any_int(8), shoal_dict_append(dict, key, it)));
+    ASSERT_OK(shoal_dict_release(dict));
+    ASSERT_OK(shoal_list_release(under));
+    ASSERT_EQ_INT(WITH(shoal_any_list(shoal_any_int(7), shoal_any_int(8)),
+                       shoal_list_equal(under, it)),
+                  1);
+    shoal_list_close(under);
+    shoal_any_free(key);
+    words_close();
+    done_among_others();
+}
+
 TEST(dict_in_itself_ends_with_its_last_handle)
 {
     setup();
@@ -470,7 +596,6 @@ TEST(dict_in_itself_ends_with_its_last_handle)
 
 /* ---- several processes ---- */
 
-static _Atomic long *words;
 enum { EACH = 4000, WRITERS = 4 };
 
 static void set_own(void)

@@ -66,6 +66,8 @@ TEST(the_program_tells_a_deadlock_in_plain_words)
     ASSERT_EQ_INT(inspect_pid("--any ", pids[0], shown, sizeof shown), 0);
     says(shown, "{'processes': [{'pid': ");
     says(shown, "'deadlocks': [[{'pid': ");
+    ASSERT_EQ_INT(inspect_pid("--dot ", pids[0], shown, sizeof shown), 0);
+    ASSERT_STR(shown, "digraph network {\n    rankdir=LR;\n}\n"); /* there is no channel */
     end_all(2, pids, snapshot);
 }
 

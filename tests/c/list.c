@@ -510,6 +510,26 @@ TEST(list_slice_steps_may_be_as_large_as_numbers_are)
     done();
 }
 
+TEST(list_equals_what_has_the_same_items)
+{
+    setup();
+    ASSERT_EQ_INT(WITH(shoal_any_list(), shoal_list_equal(list, it)), 1);
+    ASSERT_OK(shoal_list_append_int(list, 1));
+    ASSERT_OK(WITH(shoal_any_str("a"), shoal_list_append(list, it)));
+    ASSERT_EQ_INT(WITH(shoal_any_list(shoal_any_bool(true), shoal_any_str("a")),
+                       shoal_list_equal(list, it)),
+                  1);
+    ASSERT_EQ_INT(WITH(shoal_any_list(shoal_any_str("a"), shoal_any_int(1)),
+                       shoal_list_equal(list, it)),
+                  0);
+    ASSERT_EQ_INT(WITH(shoal_any_list(shoal_any_int(1)), shoal_list_equal(list, it)), 0);
+    ASSERT_EQ_INT(WITH(shoal_any_tuple(shoal_any_int(1), shoal_any_str("a")),
+                       shoal_list_equal(list, it)),
+                  0);
+    ASSERT_ERR(shoal_list_equal(list, NULL), -EINVAL);
+    done();
+}
+
 TEST(list_searches_by_equality)
 {
     setup();

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -282,6 +283,195 @@ TEST(manager_a_child_goes_on_with_its_parents_proxy_by_connections_of_its_own)
     returns(inherited, "__getitem__", INT(-1), "2");
     shoal_proxy_close(inherited);
     done();
+}
+
+/* ---- who joins the family ---- */
+
+/* What processes that are of no family tell one another, made before they are of any. */
+static struct outside {
+    _Atomic int step;
+    char name[40]; /* of an abstract address */
+} * outside;
+
+static shoal_address outside_address(void)
+{
+    return (shoal_address){.path = outside->name, .path_size = 1 + strlen(outside->name + 1)};
+}
+
+static void until_step(int step)
+{
+    while (atomic_load(&outside->step) < step)
+        nap();
+}
+
+/* Runs `body` in a process that is of no family. */
+static pid_t outsider(void (*body)(void))
+{
+    outside =
+        mmap(NULL, sizeof *outside, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ASSERT_TRUE(outside != MAP_FAILED);
+    snprintf(outside->name + 1, sizeof outside->name - 1, "shoal-test-%d", (int)getpid());
+    pid_t pid = (pid_t)ASSERT_SYS(fork());
+    if (!pid) {
+        until_step(1);
+        body();
+        _exit(0);
+    }
+    return pid;
+}
+
+static void outside_over(void)
+{
+    ASSERT_SYS(munmap(outside, sizeof *outside));
+}
+
+static void connect_local(unsigned flags)
+{
+    shoal_address at = outside_address();
+    ASSERT_OK(shoal_manager_connect(&manager, &at,
+                                    &(shoal_manager_options){.authkey = "key",
+                                                             .authkey_size = 3,
+                                                             .flags = flags},
+                                    SHOAL_FOREVER));
+}
+
+static void serve_outside(void)
+{
+    shoal_address at = outside_address();
+    ASSERT_OK(shoal_manager_create(&manager, &(shoal_manager_options){.address = &at,
+                                                                      .authkey = "key",
+                                                                      .authkey_size = 3}));
+}
+
+static void work_on_the_very_objects(void)
+{
+    shoal_list *list;
+    shoal_lock *lock;
+    shoal_reference r;
+    connect_local(SHOAL_MANAGER_LOCAL);
+    ASSERT_EQ_INT(shoal_manager_is_local(manager), 1);
+    shoal_proxy *p = get("list", NULL), *l = get("lock", NULL), *mine = get("dict", NULL);
+    ASSERT_OK(shoal_proxy_reference(p, &r, SHOAL_FOREVER));
+    ASSERT_OK(shoal_list_open(&list, &r));
+    for (int i = 0; i < 1000; i++)
+        ASSERT_OK(shoal_list_append_int(list, i));
+    returns(p, "__len__", NULL, "1000"); /* by the wire it is the same */
+    shoal_dict *dict;
+    ASSERT_OK(shoal_proxy_reference(mine, &r, SHOAL_FOREVER));
+    ASSERT_OK(shoal_dict_open(&dict, &r));
+    shoal_proxy_close(mine);
+    ASSERT_OK(shoal_dict_set_int(dict, "a", 1, 1)); /* it lives, as this process holds it */
+    ASSERT_OK(shoal_list_append(list, shoal_any_object(dict)));
+    ASSERT_OK(shoal_proxy_reference(l, &r, SHOAL_FOREVER));
+    ASSERT_OK(shoal_lock_open(&lock, &r));
+    ASSERT_OK(shoal_lock_acquire(lock, SHOAL_FOREVER));
+    atomic_store(&outside->step, 2);
+    for (;;)
+        pause();
+}
+
+TEST(manager_gives_a_local_client_the_region_which_then_is_one_of_the_family)
+{
+    pid_t pid = outsider(work_on_the_very_objects);
+    shoal_list *list;
+    shoal_lock *lock;
+    shoal_dict *dict;
+    shoal_any *any;
+    shoal_reference r;
+    int64_t n;
+    ASSERT_OK(shoal_list_create(&list, NULL));
+    ASSERT_OK(shoal_lock_create(&lock, NULL));
+    serve_outside();
+    ASSERT_OK(shoal_manager_export(manager, "list", list));
+    ASSERT_OK(shoal_manager_export(manager, "lock", lock));
+    start();
+    ASSERT_EQ_INT(shoal_manager_is_local(manager), 1);
+    atomic_store(&outside->step, 1);
+    until_step(2);
+    ASSERT_EQ_INT(shoal_list_length(list), 1001);
+    ASSERT_ERR(shoal_lock_acquire(lock, SHOAL_NOW), -EAGAIN);
+    /* Its death is noticed and repaired like any of the family's. */
+    kill_and_reap(pid);
+    ASSERT_EQ_INT(shoal_lock_acquire(lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_lock_release(lock));
+    ASSERT_OK(shoal_list_get(list, -1, &any));
+    ASSERT_OK(shoal_any_as_reference(any, &r));
+    ASSERT_OK(shoal_dict_open(&dict, &r));
+    shoal_any_free(any);
+    ASSERT_OK(shoal_dict_get_int(dict, "a", 1, &n));
+    shoal_dict_close(dict);
+    done();
+    shoal_lock_close(lock);
+    shoal_list_close(list);
+    outside_over();
+}
+
+static void stay_outside(void)
+{
+    shoal_list *own;
+    shoal_reference r;
+    ASSERT_OK(shoal_list_create(&own, NULL));
+    connect_local(SHOAL_MANAGER_LOCAL);
+    ASSERT_EQ_INT(shoal_manager_is_local(manager), 0);
+    shoal_proxy *list = get("list", NULL);
+    returns(list, "append", INT(1), "None");
+    ASSERT_ERR(shoal_proxy_reference(list, &r, SHOAL_FOREVER), -ESTALE);
+    shoal_proxy_close(list);
+    shoal_manager_close(manager);
+    connect_local(0);
+    ASSERT_EQ_INT(shoal_manager_is_local(manager), 0);
+    shoal_manager_close(manager);
+    shoal_list_close(own);
+}
+
+TEST(manager_client_of_another_family_stays_outside)
+{
+    pid_t pid = outsider(stay_outside);
+    serve_outside();
+    start();
+    atomic_store(&outside->step, 1);
+    ends_well(pid);
+    /* Who is of the family need not be given anything. */
+    shoal_manager *first = manager;
+    shoal_reference r;
+    connect_local(SHOAL_MANAGER_LOCAL);
+    ASSERT_EQ_INT(shoal_manager_is_local(manager), 1);
+    shoal_proxy *list = get("list", NULL), *other = get("Semaphore", INT(1));
+    ASSERT_OK(shoal_proxy_reference(list, &r, SHOAL_FOREVER));
+    ASSERT_ERR(shoal_proxy_reference(list, &r, -1), -EINVAL);
+    ASSERT_ERR(shoal_proxy_reference(NULL, &r, SHOAL_NOW), -EINVAL);
+    shoal_proxy_close(list);
+    shoal_proxy_close(other);
+    shoal_manager_close(manager);
+    manager = first;
+    done();
+    outside_over();
+}
+
+static void be_another_user(void)
+{
+    if (geteuid())
+        return;
+    ASSERT_SYS(setgid(65534));
+    ASSERT_SYS(setuid(65534));
+    connect_local(SHOAL_MANAGER_LOCAL);
+    ASSERT_TRUE(strstr(shoal_error_detail(), "another user"));
+    ASSERT_EQ_INT(shoal_manager_is_local(manager), 0);
+    shoal_proxy *list = get("list", NULL);
+    returns(list, "append", INT(1), "None");
+    shoal_proxy_close(list);
+    shoal_manager_close(manager);
+}
+
+TEST(manager_client_of_another_user_stays_outside)
+{
+    pid_t pid = outsider(be_another_user);
+    serve_outside();
+    start();
+    atomic_store(&outside->step, 1);
+    ends_well(pid);
+    done();
+    outside_over();
 }
 
 /* ---- the end of the server ---- */

@@ -3,8 +3,10 @@
  *     shoal-manager ADDRESS KEY     serves, prints `at ADDRESS`; ends by a shutdown, or when standard input does
  *
  * ADDRESS is /a/path, @an-abstract-name, or HOST:PORT. Beside the types that every manager has it exports get_jobs
- * (a queue), get_lock, get_event, get_counter (a value), and a type of its own, Sum: add(n), total(), slow(seconds), fail().
+ * (a queue), get_lock, get_event, get_counter (a value), a type of its own, Sum: add(n), total(), slow(seconds), fail(), and functions for
+ * pools: total(...), pause(seconds), refuse(), die().
  */
+#include <errno.h>
 #include <poll.h>
 #include <shoal/shoal.h>
 #include <signal.h>
@@ -97,6 +99,45 @@ static const shoal_type sum_type = {.name = "Sum",
                                     .destroy = free,
                                     .methods = sum_methods};
 
+/* ---- functions for pools ---- */
+
+static int total(shoal_task *task)
+{
+    const shoal_any *args = shoal_task_any(task), *one;
+    int64_t sum = 0, n;
+    for (int64_t i = 0; i < shoal_any_count(args); i++) {
+        if (shoal_any_at(args, i, &one) || shoal_any_as_int(one, &n))
+            return shoal_task_fail(-EINVAL, "total takes ints");
+        sum += n;
+    }
+    shoal_any *any = shoal_any_int(sum);
+    int rc = shoal_task_return(task, any);
+    shoal_any_free(any);
+    return rc;
+}
+
+static int pause_for(shoal_task *task)
+{
+    const shoal_any *one;
+    double seconds = 0;
+    if (!shoal_any_at(shoal_task_any(task), 0, &one))
+        shoal_any_as_float(one, &seconds);
+    poll(NULL, 0, (int)(seconds * 1000));
+    return 0;
+}
+
+static int refuse(shoal_task *task)
+{
+    (void)task;
+    return shoal_task_fail(-ENOENT, "it is refused");
+}
+
+static int die(shoal_task *task)
+{
+    (void)task;
+    return raise(SIGKILL);
+}
+
 int main(int argc, char **argv)
 {
     shoal_manager *m;
@@ -121,6 +162,10 @@ int main(int argc, char **argv)
     must(shoal_manager_export(m, "get_event", event), "export");
     must(shoal_manager_export(m, "get_counter", counter), "export");
     must(shoal_manager_register(m, &sum_type), "register");
+    must(shoal_manager_register_function(m, "total", total), "function");
+    must(shoal_manager_register_function(m, "pause", pause_for), "function");
+    must(shoal_manager_register_function(m, "refuse", refuse), "function");
+    must(shoal_manager_register_function(m, "die", die), "function");
     must(shoal_manager_start(m), "start");
     must(shoal_manager_address(m, &at), "address");
     if (at.host)

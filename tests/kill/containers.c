@@ -667,6 +667,119 @@ CHANGE(dict_spread_out, 'd', nearly_spread, dict_spread, .flags = 0);
 CHANGE(namespace_first, 'n', nothing, space_set, .flags = 0);
 CHANGE(namespace_add, 'n', space_two, space_add, .flags = 0);
 
+/* ---- nobody comes to it any more: who repairs has left nothing in it that is not there ---- */
+
+static void look_for_the_dead(void *p, int i)
+{
+    (void)p;
+    (void)i;
+    family_look();
+}
+
+static void repair_the_dead(void *p)
+{
+    look_for_the_dead(p, 0);
+}
+
+static void finish_untouched(void *p)
+{
+    struct state *s = p;
+    struct site site;
+
+    family_settle();
+    int is = which_text(s);
+    if (s->note->entered == 2)
+        ASSERT_TRUE(is & 2);
+    site_at(&site, header_of_thing(&s->thing));
+    for (unsigned i = 0; i < site.count; i++)
+        ASSERT_EQ_U64(atomic_load(&site.stores[i].owner), 0);
+    family_check(s->note->before + (uint32_t)(is == 2 ? s->more : 0));
+}
+
+#define LEFT_ALONE(id, kind_of, filled, done, ...)                                          \
+    static const struct plan id##_plan = {kind_of, filled, done};                           \
+    static void *id##_setup(void)                                                           \
+    {                                                                                       \
+        return begin(&id##_plan);                                                           \
+    }                                                                                       \
+    KILL_SCENARIO(id, .setup = id##_setup, .prepare = family_prepare, .victim = act,        \
+                  .survivor = look_for_the_dead, .survivors = 1, .repair = repair_the_dead, \
+                  .final = finish_untouched, __VA_ARGS__)
+
+LEFT_ALONE(list_left_where_long_was_appended, 'l', few, append_long, .state = state);
+LEFT_ALONE(list_left_where_long_was_taken, 'l', all_kinds, pop_long, .state = state);
+LEFT_ALONE(list_left_where_lists_were_cleared, 'l', with_lists, clear_list, .flags = 0);
+LEFT_ALONE(dict_left_where_long_was_set, 'd', entries, dict_set_long, .flags = 0);
+LEFT_ALONE(dict_left_where_much_was_updated, 'd', spread_entries, dict_update, .flags = 0);
+
+/* A pipe's end, which is put in: what waits at the other one is told of its end, or it is in the list. */
+struct piped {
+    struct state s; /* first: what all others know */
+    shoal_queue *way;
+    shoal_connection *peer;
+    shoal_any *end; /* the victim's */
+};
+
+static void *piped_setup(void)
+{
+    struct piped *p = calloc(1, sizeof(*p));
+    shoal_connection *end;
+
+    ASSERT_NOT_NULL(p);
+    p->s.note = family_begin(NET_OFF);
+    ASSERT_OK(shoal_list_create(&p->s.thing.list, NULL));
+    ASSERT_OK(shoal_queue_create(&p->way, NULL));
+    ASSERT_OK(shoal_pipe(&end, &p->peer, NULL));
+    ASSERT_OK(WITH(shoal_any_object(end), shoal_queue_put(p->way, it, SHOAL_NOW)));
+    shoal_connection_close(end); /* the queue has it, from where the victim takes it */
+    family_ready(p->s.note);
+    return p;
+}
+
+static void prepare_end(void *argument)
+{
+    struct piped *p = argument;
+
+    family_prepare(p);
+    ASSERT_OK(shoal_queue_get(p->way, &p->end, SHOAL_NOW));
+}
+
+static void put_end(void *argument)
+{
+    struct piped *p = argument;
+
+    ASSERT_OK(shoal_list_append(p->s.thing.list, p->end));
+    p->s.note->entered = 2;
+}
+
+static void await_end(void *argument, int i)
+{
+    struct piped *p = argument;
+    char c;
+    size_t n;
+
+    (void)i;
+    kill_partner_ready();
+    kill_await_over();
+    if (!kill_victim_was_killed() || shoal_list_length(p->s.thing.list))
+        return;
+    ASSERT_ERR(shoal_connection_recv_bytes_into(p->peer, &c, 1, &n, SHOAL_FOREVER), -EPIPE);
+}
+
+static void finish_piped(void *argument)
+{
+    struct piped *p = argument;
+    uint32_t there = shoal_list_length(p->s.thing.list) ? 0 : 2; /* the message, and the end */
+
+    family_settle();
+    if (p->s.note->entered == 2)
+        ASSERT_EQ_INT(shoal_list_length(p->s.thing.list), 1);
+    family_check(p->s.note->before - there);
+}
+
+KILL_SCENARIO(list_gets_a_pipe_end, .setup = piped_setup, .prepare = prepare_end, .victim = put_end,
+              .partner = await_end, .final = finish_piped);
+
 /* ---- acquired ---- */
 
 static void acquire_change_release(void *p)
@@ -785,13 +898,6 @@ static void insert_alone(void *p)
     struct state *s = p;
 
     insert_first(&s->thing);
-}
-
-static void look_for_the_dead(void *p, int i)
-{
-    (void)p;
-    (void)i;
-    family_look();
 }
 
 static void finish_alone(void *p)

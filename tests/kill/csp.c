@@ -71,6 +71,12 @@ static void *setup_alternating_buffered(void)
     return setup_with(8, 1, 1);
 }
 
+static void prepare(void *s)
+{
+    family_prepare(s);
+    family_calm();
+}
+
 /* ---- messages ---- */
 
 static void fill(const struct state *s, unsigned char *message, int value)
@@ -221,14 +227,16 @@ static void meet_beside(void *p, int i)
     }
 }
 
-/* What is long, or lies in a buffer, needs memory of the region, and that is handed out under a lock. */
-#define WRITES(name, how, beside)                                                                 \
-    KILL_SCENARIO(name, .setup = (how), .prepare = family_prepare, .victim = write_once,          \
-                  .partner = reader, .partners = 1, .survivor = write_last, .survivors = 1,       \
-                  .stopped = (beside) ? write_beside : NULL, .final = last);                      \
-    KILL_SCENARIO(name##_asleep, .setup = (how), .prepare = family_prepare, .victim = write_once, \
-                  .partner = late_reader, .partners = 1, .survivor = write_last, .survivors = 1,  \
-                  .stopped = (beside) ? meet_beside : NULL, .final = last)
+/* What is long, or lies in a buffer, needs memory of the region, and that is handed out under a lock. Settled: of two who give a long message
+ * back, or are told that a channel is over, the one who was woken comes first. */
+#define WRITES(name, how, beside)                                                                \
+    KILL_SCENARIO(name, .setup = (how), .prepare = prepare, .victim = write_once,                \
+                  .partner = reader, .partners = 1, .survivor = write_last, .survivors = 1,      \
+                  .stopped = (beside) ? write_beside : NULL, .final = last,                      \
+                  .flags = KILL_SETTLED);                                                        \
+    KILL_SCENARIO(name##_asleep, .setup = (how), .prepare = prepare, .victim = write_once,       \
+                  .partner = late_reader, .partners = 1, .survivor = write_last, .survivors = 1, \
+                  .stopped = (beside) ? meet_beside : NULL, .final = last, .flags = KILL_SETTLED)
 
 WRITES(csp_write, setup_short, 1);
 WRITES(csp_write_long, setup_long, 0);
@@ -237,7 +245,7 @@ WRITES(csp_alternate_outputs_long, setup_alternating_long, 0);
 
 /* There is room: it need not sleep. */
 KILL_SCENARIO(csp_alternate_outputs_buffered, .setup = setup_alternating_buffered,
-              .prepare = family_prepare, .victim = write_once, .partner = reader, .partners = 1,
+              .prepare = prepare, .victim = write_once, .partner = reader, .partners = 1,
               .survivor = write_last, .survivors = 1, .final = last);
 
 /* ---- the victim meets one that hears of no death ---- */
@@ -278,9 +286,9 @@ static void end_it(void *p, int i)
     ASSERT_OK(shoal_event_set(s->event));
 }
 
-KILL_SCENARIO(csp_met_unaware, .setup = setup_unaware, .prepare = family_prepare,
-              .victim = write_once, .partner = unaware, .partners = ROLES + 1, .survivor = end_it,
-              .survivors = 1, .final = last);
+KILL_SCENARIO(csp_met_unaware, .setup = setup_unaware, .prepare = prepare, .victim = write_once,
+              .partner = unaware, .partners = ROLES + 1, .survivor = end_it, .survivors = 1,
+              .final = last);
 
 /* ---- the victim reads ---- */
 
@@ -326,13 +334,13 @@ static void read_beside(void *p, int i)
     ASSERT_OK(read_value(p));
 }
 
-#define READS(name, how, beside)                                                                 \
-    KILL_SCENARIO(name, .setup = (how), .prepare = family_prepare, .victim = read_once,          \
-                  .partner = writer, .partners = 1, .survivor = read_last, .survivors = 1,       \
-                  .stopped = (beside) ? read_beside : NULL, .final = last);                      \
-    KILL_SCENARIO(name##_asleep, .setup = (how), .prepare = family_prepare, .victim = read_once, \
-                  .partner = late_writer, .partners = 1, .survivor = read_last, .survivors = 1,  \
-                  .stopped = (beside) ? meet_beside : NULL, .final = last)
+#define READS(name, how, beside)                                                                   \
+    KILL_SCENARIO(name, .setup = (how), .prepare = prepare, .victim = read_once,                   \
+                  .partner = writer, .partners = 1, .survivor = read_last, .survivors = 1,         \
+                  .stopped = (beside) ? read_beside : NULL, .final = last, .flags = KILL_SETTLED); \
+    KILL_SCENARIO(name##_asleep, .setup = (how), .prepare = prepare, .victim = read_once,          \
+                  .partner = late_writer, .partners = 1, .survivor = read_last, .survivors = 1,    \
+                  .stopped = (beside) ? meet_beside : NULL, .final = last, .flags = KILL_SETTLED)
 
 READS(csp_read, setup_short, 1);
 READS(csp_read_long, setup_long, 1);
@@ -388,10 +396,10 @@ static void last_told(void *p)
     family_check(s->note->before);
 }
 
-#define ENDS(name, how, what, again)                                                          \
-    KILL_SCENARIO(name, .setup = (how), .prepare = family_prepare, .victim = (what),          \
-                  .partner = told, .partners = 2, .survivor = (again), .state = family_state, \
-                  .final = last_told)
+#define ENDS(name, how, what, again)                                                             \
+    KILL_SCENARIO(name, .setup = (how), .prepare = prepare, .victim = (what), .partner = told,   \
+                  .partners = 2, .survivor = (again), .state = family_state, .final = last_told, \
+                  .flags = KILL_SETTLED)
 
 ENDS(csp_retire, setup_short, retire, retire_too);
 ENDS(csp_retire_alternated, setup_alternating, retire, retire_too);
@@ -426,5 +434,116 @@ static void last_made(void *p)
     family_check(s->note->before);
 }
 
-KILL_SCENARIO(csp_make_and_close, .setup = setup_short, .prepare = family_prepare,
+KILL_SCENARIO(csp_make_and_close, .setup = setup_short, .prepare = prepare,
               .victim = make_and_close, .state = family_state, .final = last_made);
+
+/* ---- the victim waits at a barrier ---- */
+
+static void *setup_barrier(void)
+{
+    struct state *s = calloc(1, sizeof(*s));
+
+    ASSERT_NOT_NULL(s);
+    s->note = family_begin(NET_OFF);
+    ASSERT_OK(shoal_channel_create_barrier(&s->channels[0], NULL));
+    family_ready(s->note);
+    return s;
+}
+
+static void enrol(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_channel_enrol(s->channels[0], &s->in[0]));
+}
+
+static void prepare_enrolled(void *p)
+{
+    family_prepare(p);
+    enrol(p);
+    family_calm();
+}
+
+static void sync_and_resign(void *p)
+{
+    struct state *s = p;
+
+    for (int i = 1; i <= 2; i++) {
+        ASSERT_OK(shoal_channel_sync(s->in[0], SHOAL_FOREVER));
+        __atomic_add_fetch(&s->note->at[i], 1, __ATOMIC_SEQ_CST);
+    }
+    shoal_channel_end_close(s->in[0]);
+}
+
+/* Is there before the victim, and waits for it or for its end. */
+static void sync_before(void *p, int i)
+{
+    (void)i;
+    enrol(p);
+    kill_await_begun();
+    sync_and_resign(p);
+}
+
+/* Waits for the victim's sleep before it comes. */
+static void sync_after(void *p, int i)
+{
+    (void)i;
+    enrol(p);
+    kill_partner_ready();
+    kill_await_asleep(1);
+    sync_and_resign(p);
+}
+
+static void sync_too(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    enrol(p);
+    ASSERT_OK(shoal_channel_sync(s->in[0], SHOAL_FOREVER));
+    shoal_channel_end_close(s->in[0]);
+}
+
+/* Who is stopped and has not arrived is waited for; who comes there in vain has not arrived either. */
+static void sync_in_vain(void *p, int i)
+{
+    struct state *s = p;
+
+    (void)i;
+    enrol(p);
+    int rc = shoal_channel_sync(s->in[0], shoal_after(0.002));
+    ASSERT_TRUE(!rc || rc == -ETIMEDOUT);
+    shoal_channel_end_close(s->in[0]);
+}
+
+static void last_synced(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    for (int i = 1; i <= 2; i++)
+        ASSERT_GE_INT(s->note->at[i], kill_victim_was_killed() ? 1 : 2);
+    family_check(s->note->before);
+}
+
+#define SYNCS(name, comes)                                                       \
+    KILL_SCENARIO(name, .setup = setup_barrier, .prepare = prepare_enrolled,     \
+                  .victim = sync_and_resign, .partner = (comes), .partners = 1,  \
+                  .survivor = sync_too, .survivors = 1, .stopped = sync_in_vain, \
+                  .final = last_synced, .flags = KILL_SETTLED)
+
+SYNCS(csp_barrier, sync_before);
+SYNCS(csp_barrier_asleep, sync_after);
+
+/* Whoever comes next has to repair first: otherwise it would wait for the dead. */
+static void last_alone(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    family_check(s->note->before);
+}
+
+KILL_SCENARIO(csp_barrier_of_the_dead, .setup = setup_barrier, .prepare = prepare_enrolled,
+              .victim = sync_and_resign, .survivor = sync_too, .survivors = 1,
+              .state = family_state, .final = last_alone);

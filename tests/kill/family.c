@@ -96,6 +96,12 @@ void family_prepare(void *s)
     }
 }
 
+void family_calm(void)
+{
+    atomic_fetch_add(&view.region->changed, 1);
+    os_futex_wake(&view.region->changed, INT32_MAX);
+}
+
 void family_point(void)
 {
     os_getpid();

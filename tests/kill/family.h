@@ -31,6 +31,9 @@ struct note {
 /* Makes the family's region: small, spins off, the net as said. Writes to it become kill points. */
 struct note *family_begin(int net);
 void family_prepare(void *s);
+/* At the end of a prepare: who sleeps already learns that no child is about to be born any more. Otherwise it wakes every 20 ms to look whether one was,
+ * and may find what the victim is doing before it is told. */
+void family_calm(void);
 /* A system call that does nothing: a kill point. */
 void family_point(void);
 /* Counts the objects that stay. At the end of setup. */

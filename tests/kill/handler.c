@@ -22,6 +22,8 @@ struct state {
     shoal_semaphore *plain, *owned;
     shoal_event *event;
     shoal_barrier *barrier;
+    shoal_list *list;
+    shoal_dict *dict;
     void (*handler)(struct state *s);
 };
 
@@ -397,3 +399,60 @@ static void check_repaired(void *p)
 KILL_SCENARIO(handler_repairs_beside_repair, .setup = setup_dead, .prepare = prepare_three,
               .victim = look_at_first, .after = check_repaired, .stopped = repair_and_interrupt,
               .final = last);
+
+/* ---- the victim changes a list; its handler changes it too, which is refused in the middle of that, and a dict of which it has several
+ * changes to make ---- */
+
+static void change_in_handler(struct state *s)
+{
+    int rc = shoal_list_append_int(s->list, 2);
+
+    ASSERT_TRUE(rc == 0 || rc == -EDEADLK);
+    s->note->taken = rc == 0;
+    ASSERT_OK(shoal_dict_acquire(s->dict, SHOAL_FOREVER));
+    for (int i = 0; i < 2; i++)
+        ASSERT_OK(shoal_dict_set_int(s->dict, "key", 3, i));
+    ASSERT_OK(shoal_dict_release(s->dict));
+}
+
+static void *setup_changed(void)
+{
+    struct state *s = begin(change_in_handler);
+
+    ASSERT_OK(shoal_list_create(&s->list, NULL));
+    ASSERT_OK(shoal_dict_create(&s->dict, NULL));
+    ASSERT_OK(shoal_list_append_int(s->list, 1)); /* there is room for the next ones */
+    family_ready(s->note);
+    return s;
+}
+
+static void prepare_changed(void *p)
+{
+    install(p);
+    family_prepare(p);
+}
+
+static void change_twice(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_list_acquire(s->list, SHOAL_FOREVER));
+    ASSERT_OK(shoal_list_append_int(s->list, 3));
+    ASSERT_OK(shoal_list_release(s->list));
+    ASSERT_OK(shoal_list_append_int(s->list, 4));
+}
+
+static void check_changed(void *p)
+{
+    struct state *s = p;
+
+    if (s->note->at[SENT])
+        ASSERT_EQ_INT(s->note->at[RUN], 1);
+    ASSERT_EQ_INT(shoal_list_length(s->list), 3 + s->note->taken);
+    ASSERT_OK(shoal_list_append_int(s->list, 5)); /* nobody is in the middle of anything */
+    last(p);
+}
+
+KILL_SCENARIO(handler_changes_beside_change, .setup = setup_changed, .prepare = prepare_changed,
+              .victim = change_twice, .stopped = interrupt, .final = check_changed,
+              .flags = KILL_EVERY_INSTRUCTION);

@@ -131,6 +131,9 @@ enum kill_flag {
         8, /* the victim's way begins in its fork, with the handlers of others; no prepare */
     /* stopped() is forked past the handlers of others, so its birth changes nothing */
     KILL_UNNOTICED = 16,
+    /* Behind each system call of the victim the partners settle: whom it woke has done by then what it does, so that the
+     * victim's way does not depend on who is faster. */
+    KILL_SETTLED = 32,
 };
 
 #define KILL_MAX_PARTNERS 16

@@ -482,6 +482,8 @@ static int through_call(struct run *run, uint64_t rip, uint32_t visit, int entry
         return TRACE_AT_POINT;
     if (run->wanted && run->wanted->kind == POINT_ASLEEP && run->wanted->calls == t->calls)
         return diverged(run, "did not fall asleep", rip);
+    if ((t->flags & KILL_SETTLED) && t->settle(t->data))
+        return failed(run, "the partners did not settle behind a system call");
     return GO_ON;
 }
 

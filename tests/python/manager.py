@@ -748,6 +748,76 @@ def test_shoal_a_decref_too_many_harms_nobody(m):
     equal(l[0], 1)
 
 
+def test_shoal_a_pool_runs_the_servers_functions(m):
+    p = m.Pool(2)
+    equal(p.apply("total", (1, 2, 3)), 6)
+    equal(p.apply("pause"), None)
+    equal(p.map("total", range(-3, 10, 4)), [-3, 1, 5, 9])
+    equal(p.map("total", [1, 2, 3], chunksize=2), [1, 2, 3])
+    equal(p.map("total", []), [])
+    equal(p.starmap("total", [(1, 2), [3, 4]]), [3, 7])
+    result = p.apply_async("total", (20, 22))
+    equal(result.get(), 42)
+    equal(result.get(timeout=NET), 42)
+    equal((result.ready(), result.successful()), (True, True))
+    equal(p.map_async("total", (5, 6)).get(), [5, 6])
+    equal(p.starmap_async("total", [(5, 6)]).get(), [11])
+    equal(list(p.imap("total", range(20))), list(range(20)))
+    equal(sorted(p.imap_unordered("total", range(20))), list(range(20)))
+    slow = p.apply_async("pause", (1000,))
+    equal(slow.ready(), False)
+    raises(ValueError, slow.successful)
+    raises(multiprocessing.TimeoutError, slow.get, 0.02)
+    equal(slow.wait(0.02), None)
+    raises(ValueError, p.join)
+    p.terminate()
+    raises(RuntimeError, slow.get)
+    raises(ValueError, p.apply, "total")
+    p.join()
+    with m.Pool(processes=1, maxtasksperchild=1) as p:
+        equal(p.map("total", (1, 2)), [1, 2])
+        p.close()
+        p.join()
+
+
+def test_shoal_a_pool_says_what_cannot_be_done(m):
+    p = m.Pool(1)
+    raises(KeyError, p.apply, "refuse")
+    raises(ValueError, p.apply, "total", ("x",))
+    raises(ValueError, p.apply, "no such function")
+    raises(TypeError, p.apply, 5)
+    raises(TypeError, p.map, "total", 5)
+    raises(TypeError, p.apply, "total", (), {"x": 1})
+    raises(RuntimeError, p.map, "die", [1])
+    equal(p.apply("total", (7,)), 7)  # by another worker
+    try:
+        p.apply(os.getcwd)
+    except managers.RemoteError as error:
+        assert "getcwd" in str(error), error
+    else:
+        raise AssertionError("a function was sent")
+    raises(managers.RemoteError, m.Pool, -1)
+    raises(managers.RemoteError, m.Pool, 1, os.getcwd)
+    raises(managers.RemoteError, m._create, "AsyncResult")
+
+
+def wait_for_a_task(ready):
+    p = connect().Pool(1)
+    ready.send(p._id)
+    p.apply("pause", (1000,))
+
+
+def test_shoal_a_pool_ends_with_its_client(m):
+    before = m._number_of_objects()
+    here, there = multiprocessing.Pipe()
+    pid = child(wait_for_a_task, there)
+    here.recv()
+    time.sleep(0.05)
+    os.kill(pid, signal.SIGKILL)
+    reap(pid, signal.SIGKILL)
+    within(NET, lambda: m._number_of_objects() == before)
+
+
 def main():
     passed = failed = 0
     m = connect()

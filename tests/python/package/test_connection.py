@@ -238,6 +238,32 @@ def test_ends_travel_in_messages(context):
             writer.send(1)
 
 
+def write_to_handle(end):
+    from multiprocessing import reduction  # the standard one's reducers are the same
+
+    assert shoal.reduction.ForkingPickler is reduction.ForkingPickler
+    fd = shoal.reduction.recv_handle(end)
+    os.write(fd, b"through a descriptor")
+    os.close(fd)
+    try:
+        shoal.reduction.recv_handle(end)
+    except RuntimeError:
+        end.send("no descriptor")
+
+
+def test_descriptors_travel_through_pipes(context):
+    here, there = context.Pipe()
+    process = run(context, write_to_handle, there)
+    reader, writer = os.pipe()
+    shoal.reduction.send_handle(here, writer, process.pid)
+    os.close(writer)
+    assert os.read(reader, 100) == b"through a descriptor"
+    os.close(reader)
+    here.send("no descriptor")
+    assert here.recv() == "no descriptor"
+    process.join()
+
+
 def hold(end, ready):
     ready.release()
     time.sleep(1000)

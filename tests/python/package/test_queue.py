@@ -431,8 +431,30 @@ def test_a_producer_killed_while_it_waits_for_room_puts_nothing(context):
 # ---- with others ----
 
 
-def call_me(x):
-    return x * 2
+def test_a_c_program_of_the_family_takes_from_a_python_queue():
+    from shoal.program import Program
+
+    worker = os.path.join(os.path.dirname(__file__), *[".."] * 3, "build", "examples", "python_worker")
+    if not os.path.exists(worker):
+        pytest.skip("there is no " + worker)
+    tasks, answers = shoal.Queue(), shoal.SimpleQueue()
+    program = Program([worker, tasks, answers])
+    long = [0.5] * 5000
+    for task in ([1, 2.5, True], long, (2**40, -1), []):
+        tasks.put(task)
+        assert answers.get() == (task, sum(task))
+    tasks.put(None)
+    assert program.wait() == 0 and program.returncode == 0
+    program.close()
+    killed = Program([worker, tasks, answers])
+    tasks.put([1])
+    assert answers.get() == ([1], 1.0)
+    killed.kill()
+    assert killed.wait() == -9
+    tasks.put([2])
+    assert tasks.get() == [2]
+    with pytest.raises(FileNotFoundError):
+        Program(["/no/such/program"])
 
 
 def test_concurrent_futures_works_with_shoals_context():
