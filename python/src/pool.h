@@ -145,7 +145,7 @@ int result_add(PyObject *module);
 /* ---- pool_imap.c ---- */
 PyObject *imap_new(PyObject *pool, struct engine *e, PyObject *const *args);
 /* On the pool's thread: gives what there is room for: 1: there is more. */
-int imap_feed(PyObject *imap);
+int imap_feed(PyObject *self);
 int imap_add(PyObject *module);
 
 /* ---- pool_work.c ---- */

@@ -174,7 +174,7 @@ static PyObject *copies_of(const unsigned char *sizes, uint64_t n, const unsigne
 
 static PyObject *decode_buffered(const unsigned char *bytes, size_t size)
 {
-    uint64_t pickle, n;
+    uint64_t pickle = 0, n = 0;
     if (size >= 16) {
         memcpy(&pickle, bytes, 8);
         memcpy(&n, bytes + 8, 8);

@@ -148,6 +148,7 @@ static int give_failure(shoal_task *task, PyObject *value)
     PyObject *bytes =
         PyObject_CallFunctionObjArgs(pool_helpers.encode_failure, exception, value, NULL);
     struct encoded e;
+    e.size = 0;
     e.how = FAILED;
     e.is_plain = false;
     e.buffers = NULL;
