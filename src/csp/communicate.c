@@ -249,11 +249,10 @@ static int guard_offer(struct choice *a, unsigned i, unsigned *boxes)
     default: return fail(-EINVAL, "%s: guard %u is of no kind (%u)", a->call, i, g->kind);
     }
     int rc = offer_of(o, g->end, WRITER, a->call);
-    if (!rc && !offer_over(o))
-        rc = letter_write(&o->letter, o->channel, g->any, g->bytes, g->size, a->deadline, a->call);
-    if (!rc && !offer_over(o))
-        rc = put_letter(a, o, boxes, a->deadline);
-    return rc;
+    if (rc || offer_over(o)) /* once over it stays so: nothing of it will be written */
+        return rc;
+    rc = letter_write(&o->letter, o->channel, g->any, g->bytes, g->size, a->deadline, a->call);
+    return rc ? rc : put_letter(a, o, boxes, a->deadline);
 }
 
 /* Least chosen first; those of no channel after all others. A stable sort: there are few, and the order is nearly the last one. */
