@@ -84,6 +84,13 @@ static int ended(int rc, const char *call)
     return rc;
 }
 
+/* Its bytes are many, and left as they are. */
+static void got_nothing(struct got *got)
+{
+    got->size = 0;
+    got->object = NULL;
+}
+
 static int deliver_any(struct got *got, shoal_any **ret, const char *call)
 {
     int rc = got->object ? message_unpack_any(got->object, ret)
@@ -198,6 +205,7 @@ int shoal_channel_read(shoal_channel_end *end, shoal_any **ret, int64_t deadline
 {
     const char *call = "shoal_channel_read";
     struct got got;
+    got_nothing(&got);
     if (unlikely(!ret))
         return fail(-EINVAL, "%s: nowhere to write the any (NULL)", call);
     int rc = read_one(end, SIZE_MAX, &got, deadline, call);
@@ -209,6 +217,7 @@ int shoal_channel_read_bytes(shoal_channel_end *end, void *buffer, size_t capaci
 {
     const char *call = "shoal_channel_read_bytes";
     struct got got;
+    got_nothing(&got);
     if (unlikely(!size || (!buffer && capacity)))
         return fail(-EINVAL, "%s: NULL for the buffer or the size", call);
     int rc = read_one(end, capacity, &got, deadline, call);
@@ -249,11 +258,10 @@ static int guard_offer(struct choice *a, unsigned i, unsigned *boxes)
     default: return fail(-EINVAL, "%s: guard %u is of no kind (%u)", a->call, i, g->kind);
     }
     int rc = offer_of(o, g->end, WRITER, a->call);
-    if (!rc && !offer_over(o))
-        rc = letter_write(&o->letter, o->channel, g->any, g->bytes, g->size, a->deadline, a->call);
-    if (!rc && !offer_over(o))
-        rc = put_letter(a, o, boxes, a->deadline);
-    return rc;
+    if (rc || offer_over(o)) /* once over it stays so: nothing of it will be written */
+        return rc;
+    rc = letter_write(&o->letter, o->channel, g->any, g->bytes, g->size, a->deadline, a->call);
+    return rc ? rc : put_letter(a, o, boxes, a->deadline);
 }
 
 /* Least chosen first; those of no channel after all others. A stable sort: there are few, and the order is nearly the last one. */
@@ -299,6 +307,7 @@ int shoal_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, in
     unsigned few_order[FEW], *order = few_order, boxes = 0, made = 0;
     struct choice a;
     struct got got;
+    got_nothing(&got);
     if (!guards || !n || n > GUARDS)
         return fail(-EINVAL, "%s: %zu guards at %p", call, n, (void *)guards);
     if (choice > SHOAL_FAIR)

@@ -225,11 +225,11 @@ static int make(shoal_network **ret, const shoal_csp_process processes[], size_t
 
 int shoal_spawn(shoal_network **ret, const shoal_csp_process processes[], size_t n, unsigned flags)
 {
-    shoal_network *net;
+    shoal_network *net = NULL;
     if (!ret)
         return fail(-EINVAL, "shoal_spawn: nowhere to write the handle (NULL)");
     int rc = make(&net, processes, n, flags);
-    if (rc)
+    if (rc || !net)
         return rc;
     for (size_t i = 0; !rc && i < net->n; i++)
         rc = start(&net->members[i]);
@@ -245,16 +245,16 @@ int shoal_spawn(shoal_network **ret, const shoal_csp_process processes[], size_t
 
 int shoal_parallel(const shoal_csp_process processes[], size_t n, unsigned flags)
 {
-    shoal_network *net;
+    shoal_network *net = NULL;
     int rc = shoal_spawn(&net, processes, n, flags);
     return rc ? rc : shoal_network_join(net);
 }
 
 int shoal_sequence(const shoal_csp_process processes[], size_t n, unsigned flags)
 {
-    shoal_network *net;
+    shoal_network *net = NULL;
     int failed = 0, rc = make(&net, processes, n, flags);
-    if (rc)
+    if (rc || !net)
         return rc;
     for (size_t i = 0; i < net->n; i++) {
         struct member *m = &net->members[i];
