@@ -459,6 +459,12 @@ static PyObject *get_writable(PyObject *self, void *unused)
     return PyBool_FromLong(CONNECTION(self)->writable);
 }
 
+static PyObject *get_calls(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromSsize_t(CONNECTION(self)->calls.n);
+}
+
 static PyMethodDef connection_methods[] = {
     METHOD("_pipe", connection_pipe, METH_VARARGS | METH_CLASS,
            "_pipe(duplex, name=None): two ends."),
@@ -498,6 +504,8 @@ static PyGetSetDef connection_getset[] = {
     {"closed", get_closed, NULL, PyDoc_STR("Whether this process has closed it."), NULL},
     {"readable", get_readable, NULL, PyDoc_STR("Whether it receives."), NULL},
     {"writable", get_writable, NULL, PyDoc_STR("Whether it sends."), NULL},
+    {"_calls", get_calls, NULL, PyDoc_STR("How many calls of this process are under way there."),
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 static PyType_Slot connection_slots[] = {
