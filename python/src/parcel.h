@@ -40,4 +40,15 @@ PyObject *parcel_get(struct port *port, int64_t until, bool as_view, int *rc);
 /* Takes a message as bytes; NULL as parcel_get. */
 PyObject *parcel_get_bytes(struct port *port, int64_t until, int *rc);
 
+/* ---- for who has a place of his own for the bytes ---- */
+struct parcel;
+/* What there is to write of an object, and which objects of the family are to be held as long as it lies
+ * there. NULL with an exception. */
+struct parcel *parcel_pack(PyObject *object, size_t *size, struct pickle_objects **objects);
+void parcel_write(const struct parcel *parcel, unsigned char *to);
+void parcel_end(struct parcel *parcel);
+/* What was written, without objects; or a message that it was written to, which is closed. */
+PyObject *parcel_read(const unsigned char *bytes, size_t size);
+PyObject *parcel_read_message(void *message);
+
 #endif

@@ -721,6 +721,7 @@ def test_ctrl_c_of_the_terminal_leaves_idle_workers_alone(pool):
     before = sorted(pool.map(pid, range(50), 1))
     for w in pool._pool:
         os.kill(w.pid, signal.SIGINT)
+    time.sleep(0.3)  # they are told while they are idle, not in the midst of a task
     assert pool.map(square, range(10), 1) == [x * x for x in range(10)]
     assert set(pool.map(pid, range(50), 1)) <= set(before) | {w.pid for w in pool._pool}
 
