@@ -81,10 +81,7 @@ static PyType_Spec message_spec = {
 
 /* ---- the objects of the family in what is being pickled ---- */
 
-static _Thread_local struct cargo {
-    struct pickle_objects objects;
-    PyObject *owners; /* a list of what has them open; NULL: there are none */
-} * cargo;
+static _Thread_local struct cargo *cargo;
 
 static void cargo_end(struct cargo *c)
 {
@@ -593,6 +590,21 @@ PyObject *parcel_read(const unsigned char *bytes, size_t size)
 PyObject *parcel_read_message(void *message)
 {
     return read_long(message, false);
+}
+
+void cargo_watch(struct cargo *c)
+{
+    *c = (struct cargo){.owners = NULL, .outer = cargo};
+    cargo = c;
+}
+
+PyObject *cargo_met(struct cargo *c)
+{
+    PyObject *owners = c->owners;
+    cargo = c->outer;
+    c->owners = NULL;
+    cargo_end(c);
+    return owners;
 }
 
 /* ---- the module ---- */

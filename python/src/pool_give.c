@@ -1,4 +1,5 @@
 /* Functions as workers find them, and tasks as bytes: what is given to the library. */
+#include "parcel.h"
 #include "pool.h"
 #include <errno.h>
 #include <string.h>
@@ -171,19 +172,37 @@ static int give_long(struct engine *e, struct result **ret, const struct head *h
     return rc;
 }
 
+/* Objects of the family in a task are held by its giver, until no task is under way. Takes over the list, or NULL. */
+static int keep(struct engine *e, PyObject *met)
+{
+    if (!met)
+        return 0;
+    Py_ssize_t n = PyList_GET_SIZE(e->kept);
+    int rc = PyList_SetSlice(e->kept, e->own->outstanding ? n : 0, n, met);
+    Py_DECREF(met);
+    return rc;
+}
+
 int engine_give(struct engine *e, struct result **ret, enum kind kind,
                 const struct function *function, PyObject *argument, struct arrivals *row,
                 void *tag, bool cares)
 {
     struct encoded encoded;
+    struct cargo cargo;
     struct head head = {.kind = (uint8_t)kind};
     if (!pool_is_mine(e->own)) {
         PyErr_SetString(PyExc_RuntimeError,
                         "another process made the pool; only that one may use it");
         return -1;
     }
-    if (kind == CHUNK ? encode_chunk(&encoded, argument) : encode(&encoded, argument))
+    cargo_watch(&cargo);
+    int failed = kind == CHUNK ? encode_chunk(&encoded, argument) : encode(&encoded, argument);
+    PyObject *met = cargo_met(&cargo);
+    if (failed || keep(e, met)) {
+        if (!failed)
+            encoded_free(&encoded);
         return -1;
+    }
     if (function) {
         head.id = function->reference.id;
         head.generation = function->reference.generation;

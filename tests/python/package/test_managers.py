@@ -413,6 +413,15 @@ def test_gh_75275_what_only_a_message_refers_to_is_there_when_it_arrives(manager
     gc.collect()
     assert ways[0].get()[:] == ["queue"] and ways[1].get()["deep"][:] == ["manager's queue"]
     assert ways[2].pop()[0][:] == ["list"] and receiver.recv()[:] == ["pipe"]
+    with shoal.Pool(1) as pool:
+        results = [pool.apply_async(first_of, (manager.list([i]),)) for i in range(50)]
+        assert [result.get() for result in results] == list(range(50))
+        assert pool.map(first_of, [manager.list([i]) for i in range(50)]) == list(range(50))
+        assert list(pool.imap(first_of, (manager.list([i]) for i in range(50)))) == list(range(50))
+
+
+def first_of(shared):
+    return shared[0]
 
 
 def test_gh_101320_proxies_work_in_any_child(manager):
