@@ -1,6 +1,6 @@
 """Pools of worker processes, which the death of a worker does not end.
 
-The tasks lie in shared memory, where a worker's claim names it (docs/design.md, 10a and 11): who is killed loses the one that it was at,
+The tasks lie in shared memory, where a worker's claim names it (docs/design.md, 10a and 12): who is killed loses the one that it was at,
 which ends with WorkerDied, or is tried again. ThreadPool is the standard library's.
 """
 import io

@@ -70,7 +70,7 @@ struct helpers {
 };
 extern struct helpers pool_helpers;
 
-/* ---- pool.c ---- */
+/* ---- pool_engine.c, pool_give.c ---- */
 
 /*   functions  those that are known to be pickled by name, with what they are to workers
  *   kept       functions of maps that nobody waits for any more
@@ -104,6 +104,13 @@ struct function *function_make(PyObject *function);
 int engine_give(struct engine *e, struct result **ret, enum kind kind,
                 const struct function *function, PyObject *argument, struct arrivals *row,
                 void *tag, bool cares);
+/* The same of function(*arguments, **named), as short as it can be said: *f is what it is to workers, or NULL. */
+int engine_call(struct engine *e, struct result **ret, struct function **f, PyObject *function,
+                PyObject *arguments, PyObject *named, struct arrivals *row, void *tag, bool cares);
+void engine_not_running(void); /* raises that */
+extern PyTypeObject *Engine;
+int engine_add(PyObject *module);
+int give_add(PyObject *module);
 /* A row of inputs is all given. */
 void engine_fed(struct engine *e);
 

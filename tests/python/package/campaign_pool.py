@@ -22,7 +22,7 @@ def square(x):
 
 
 def burn(x):
-    end = time.perf_counter() + 5e-5 * (x % 50)
+    end = time.perf_counter() + 1e-5 * (x % 50)
     while time.perf_counter() < end:
         pass
     return x * x
@@ -30,6 +30,10 @@ def burn(x):
 
 #: Seconds between kills, at most: a worker should be of use now and then.
 PACE = {"fork": 0.008, "forkserver": 0.04, "spawn": 0.4}
+
+
+def echo(x):
+    return x
 
 
 class Killer:
@@ -98,7 +102,7 @@ def row(tally, it, n, right):
 
 def use_pool(p, rng, tally, f):
     n = rng.randrange(1, 60)
-    kind = rng.randrange(5)
+    kind = rng.randrange(6)
     if kind == 0:
         results = [p.apply_async(f, (i,), callback=lambda v: None) for i in range(n)]
         for i, r in enumerate(results):
@@ -110,10 +114,13 @@ def use_pool(p, rng, tally, f):
         row(tally, p.imap(f, range(n)), n, [i * i for i in range(n)])
     elif kind == 3:
         row(tally, p.imap_unordered(f, iter(range(n))), n, [i * i for i in range(n)])
-    else:
+    elif kind == 4:
         for i in range(n):
             tally.take(lambda: p.apply(f, (i,)), i * i)
-    return n
+    else:
+        long = [bytes([i]) * rng.choice([10, 100, 5000, 200000]) for i in range(n)]
+        for r, x in [(p.apply_async(echo, (x,)), x) for x in long]:
+            tally.take(r.get, x)
 
 
 def use_executor(e, rng, tally, f):
