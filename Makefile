@@ -11,9 +11,12 @@ build:
 	@tools/setup build
 	@tools/build $(BUILD)
 
-# DIR=: the folders whose words are counted
+# DIR=: the folders whose words are counted; PYTHON=: the interpreter of the second part
 run: build
 	@$(BUILD)/examples/wordcount --kill $(DIR)
+	@tools/setup python
+	@echo; echo "The same in Python, with multiprocessing's pool and with shoal's, on the sources of Python itself:"
+	@PYTHONPATH="$$(tools/python $(BUILD) $(or $(PYTHON),/usr/bin/python3))" $(or $(PYTHON),/usr/bin/python3) examples/python/wordcount.py $(DIR)
 
 # ONLY=: names of parts in tests/parts
 test:
@@ -27,11 +30,18 @@ conformance:
 	@tools/build $(BUILD)
 	@tests/conformance/run $(BUILD) $(or $(PYTHON),/usr/bin/python3) $(ONLY)
 
-# ONLY=: rows whose name contains it; `$(BUILD)/bench/shoal-bench --list` shows the names
+# ONLY=: rows whose name contains it; `$(BUILD)/bench/shoal-bench --list` shows the names. Without it, or with ONLY=python: the table
+# of the Python package, too
 bench:
-	@tools/setup bench
+	@tools/setup bench python
 	@tools/build $(BUILD)
+ifneq ($(ONLY),python)
 	@$(BUILD)/bench/shoal-bench --json $(BUILD)/bench.json $(if $(ONLY),"$(ONLY)")
+endif
+ifneq ($(filter python,$(or $(ONLY),python)),)
+	@PYTHONPATH="$$(tools/python $(BUILD) $(or $(PYTHON),/usr/bin/python3))" \
+	    $(or $(PYTHON),/usr/bin/python3) bench/python/bench.py --json $(BUILD)/bench-python.json
+endif
 
 # KILLS=: how many processes the random campaign kills; ONLY=: steps or scenarios, see tools/torture
 torture:

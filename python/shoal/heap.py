@@ -19,7 +19,7 @@ class Arena:
         self.buffer = memoryview(memory)
 
     def __reduce__(self):
-        assert_spawning(self)  # noqa: F821
+        assert_spawning(self._memory)  # noqa: F821
         return _reopen, (self._memory._reference(), self.size)
 
 

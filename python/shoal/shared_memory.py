@@ -1,7 +1,8 @@
 """Shared memory that has a name, for processes that are not of one family: the standard library's module, run here.
 
-Its blocks are files in /dev/shm, as any process finds them by name; nothing else of shoal's needs that folder. A block has its
-memory from the beginning: where there is none, the constructor says so (MemoryError), and no later write ends the process.
+Its blocks are files in /dev/shm, as any process finds them by name; nothing else of shoal's needs that folder. A block
+has its memory from the beginning: where there is none, the constructor says so (MemoryError), and no later write ends
+the process.
 """
 import errno
 import os
@@ -12,7 +13,7 @@ _standard.run("shared_memory", globals())
 
 
 class SharedMemory(SharedMemory):  # noqa: F821
-    """A block of shared memory by its name; create=True makes it. track=False: it outlives its programs (as of Python 3.13)."""
+    """A block of shared memory by its name; create=True makes it. track=False: it outlives its programs."""
 
     def __init__(self, name=None, create=False, size=0, *, track=True):
         if _tracks_by_itself:

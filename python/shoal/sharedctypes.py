@@ -4,9 +4,16 @@ Each is an object of its own, which lives as long as a process holds it. Its typ
 """
 import ctypes
 
-from . import _shoal, _standard
+from . import _shoal, _standard, context
 
 _standard.run("sharedctypes", globals())
+
+
+def assert_spawning(obj):
+    """A wrapper or a ctypes object is pickled while a process is started, or in a message, which holds its memory."""
+    memory = (obj._obj if isinstance(obj, SynchronizedBase) else obj)._wrapper  # noqa: F821
+    if not _shoal.carry(memory):
+        _standard.module("context").assert_spawning(obj)
 
 
 class Memory(_shoal.Memory):
@@ -15,7 +22,7 @@ class Memory(_shoal.Memory):
     __slots__ = ()
 
     def __reduce__(self):
-        assert_spawning(self)  # noqa: F821
+        context.assert_spawning(self)
         return _open, (self._reference(),)
 
 
@@ -27,7 +34,7 @@ def _new_value(type_):
     return rebuild_ctype(type_, Memory(ctypes.sizeof(type_)), None)  # noqa: F821
 
 
-#: Types whose items the C wrappers read and write themselves, and those types' characters. Not those of another byte order.
+#: Types whose items the C wrappers read and write themselves, with their characters. Not those of another byte order.
 _CODES = {
     getattr(ctypes, name): getattr(ctypes, name)._type_
     for name in (

@@ -136,6 +136,17 @@ static PyObject *lock_exit(PyObject *self, PyObject *const *args, Py_ssize_t n)
     return lock_release(self, NULL);
 }
 
+static PyObject *lock_take_from_dead(PyObject *self, PyObject *unused)
+{
+    (void)unused;
+    int rc = shoal_lock_acquire(OF(self)->lock, SHOAL_NOW);
+    if (rc == 0 || rc == SHOAL_OWNER_DIED)
+        shoal_lock_release(OF(self)->lock);
+    else if (!vainly(rc))
+        return raise_result(rc);
+    return PyBool_FromLong(rc == SHOAL_OWNER_DIED);
+}
+
 static PyMethodDef lock_methods[] = {
     METHOD(
         "acquire", lock_acquire, FAST,
@@ -148,6 +159,8 @@ static PyMethodDef lock_methods[] = {
     METHOD("locked", lock_locked, METH_NOARGS,
            "locked()\n--\n\nWhether somebody holds it at this moment."),
     METHOD("_holder", lock_holder, METH_NOARGS, "(pid, tid, name) or None"),
+    METHOD("_take_from_dead", lock_take_from_dead, METH_NOARGS,
+           "Releases it in the name of a process that has ended: whether one had it."),
     COMMON_TABLE(lock),
     {NULL, NULL, 0, NULL},
 };

@@ -189,8 +189,9 @@ static int execute(PyObject *module)
     }
     return make_exceptions(module) || lock_add(module) || condition_add(module) ||
                    process_add(module) || csp_add(module) || forkserver_add(module) ||
-                   inspect_add(module) || value_add(module) || pool_add(module) ||
-                   parcel_add(module) || queue_add(module) || connection_add(module)
+                   value_add(module) || container_add(module) || list_add(module) ||
+                   dict_add(module) || pool_add(module) || parcel_add(module) ||
+                   queue_add(module) || connection_add(module) || inspect_add(module)
                ? -1
                : 0;
 }

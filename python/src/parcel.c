@@ -81,10 +81,7 @@ static PyType_Spec message_spec = {
 
 /* ---- the objects of the family in what is being pickled ---- */
 
-static _Thread_local struct cargo {
-    struct pickle_objects objects;
-    PyObject *owners; /* a list of what has them open; NULL: there are none */
-} * cargo;
+static _Thread_local struct cargo *cargo;
 
 static void cargo_end(struct cargo *c)
 {
@@ -106,6 +103,40 @@ static int cargo_add(struct cargo *c, PyObject *owner)
     struct any_object object = {.reference = r, .type = header_at(r.id)->type, .held = true};
     int rc = pickle_objects_add(&c->objects, &object);
     return rc ? (raise_result(rc), -1) : 0;
+}
+
+/* The classes of those whose reference is all there is to them. */
+enum { TRAVELLERS = 16 };
+static PyTypeObject *travellers[TRAVELLERS];
+static unsigned travellers_count;
+
+int cargo_take(struct cargo *c, PyObject *object)
+{
+    bool travels = false;
+    for (unsigned i = 0; i < travellers_count && !travels; i++)
+        travels = Py_TYPE(object) == travellers[i];
+    if (!travels)
+        return -1;
+    /* what is being encoded stays as it is */
+    int number = (int)c->objects.count, collects = PyGC_Disable();
+    int rc = cargo_add(c, object);
+    if (collects)
+        PyGC_Enable();
+    if (!rc)
+        return number;
+    PyErr_Clear(); /* it is closed, say: pickle comes to the same */
+    return -1;
+}
+
+/* travels(type): a reference is all there is to objects of exactly this type. */
+static PyObject *parcel_travels(PyObject *module, PyObject *type)
+{
+    (void)module;
+    if (!PyType_Check(type) || travellers_count == TRAVELLERS)
+        return PyErr_Format(PyExc_ValueError, "%R cannot be one more that travels", type);
+    Py_INCREF(type);
+    travellers[travellers_count++] = (PyTypeObject *)type;
+    Py_RETURN_NONE;
 }
 
 /* carry(object): if a message is being made by this thread, it holds the object from now on. */
@@ -258,15 +289,20 @@ static __attribute__((noinline)) int put_pickled(struct port *port, PyObject *ob
 int parcel_put(struct port *port, PyObject *object, int64_t until)
 {
     struct plain plain;
+    struct cargo c = {.owners = NULL};
     int rc;
-    if (!plain_encode(&plain, object))
+    if (!plain_encode_carrying(&plain, object, &c)) {
+        if (c.owners)
+            cargo_end(&c);
         return put_pickled(port, object, until);
-    if (plain.whole <= INLINE_MOST && !plain.splices) {
+    }
+    if (plain.whole <= INLINE_MOST && !plain.splices && !c.owners) {
         WAIT(rc, until, port_put(port, plain.bytes, plain.whole, deadline));
         return rc;
     }
-    rc = put_long(port, plain.whole, NULL, write_plain, &plain, until);
+    rc = put_long(port, plain.whole, &c.objects, write_plain, &plain, until);
     plain_end(&plain);
+    cargo_end(&c);
     return rc;
 }
 
@@ -274,15 +310,22 @@ int parcel_put(struct port *port, PyObject *object, int64_t until)
 
 static PyObject *open_carried(void *message, size_t i)
 {
+    static const char *const classes[TYPES] = {
+        [TYPE_LOCK] = "Lock",      [TYPE_RLOCK] = "RLock",     [TYPE_SEMAPHORE] = "Semaphore",
+        [TYPE_EVENT] = "Event",    [TYPE_BARRIER] = "Barrier", [TYPE_QUEUE] = "Queue",
+        [TYPE_END] = "Connection",
+    };
     static PyObject *open;
     struct carried c;
     if (!message || !message_carried(message, i, &c))
         return PyErr_Format(PyExc_ValueError, "the message holds no object %zu", i);
+    if (c.type >= TYPES || !classes[c.type])
+        return PyErr_Format(PyExc_ValueError, "an object of the family that has no class here");
     PyObject *bytes =
         helper(&open, "open_object")
             ? reference_bytes(&(shoal_reference){view.region->family, c.id, c.generation})
             : NULL;
-    PyObject *object = bytes ? PyObject_CallFunction(open, "IO", (unsigned)c.type, bytes) : NULL;
+    PyObject *object = bytes ? PyObject_CallFunction(open, "sO", classes[c.type], bytes) : NULL;
     Py_XDECREF(bytes);
     return object;
 }
@@ -494,12 +537,85 @@ PyObject *parcel_get_bytes(struct port *port, int64_t until, int *rc)
     return object;
 }
 
+/* ---- for who has a place of his own for the bytes ---- */
+
+struct parcel {
+    bool is_plain;
+    union {
+        struct plain plain;
+        struct pickled pickled;
+    };
+    struct cargo cargo;
+};
+
+struct parcel *parcel_pack(PyObject *object, size_t *size, struct pickle_objects **objects)
+{
+    struct parcel *p = PyMem_Malloc(sizeof *p);
+    if (!p)
+        return (struct parcel *)PyErr_NoMemory();
+    p->cargo = (struct cargo){.owners = NULL};
+    p->is_plain = plain_encode(&p->plain, object);
+    if (!p->is_plain && pickle(&p->pickled, object, &p->cargo)) {
+        parcel_end(p);
+        return NULL;
+    }
+    *size = p->is_plain ? p->plain.whole : p->pickled.whole;
+    *objects = &p->cargo.objects;
+    return p;
+}
+
+void parcel_write(const struct parcel *p, unsigned char *to)
+{
+    if (p->is_plain)
+        plain_write(&p->plain, to);
+    else
+        write_pickled(&p->pickled, to);
+}
+
+void parcel_end(struct parcel *p)
+{
+    if (p->is_plain)
+        plain_end(&p->plain);
+    else
+        pickled_end(&p->pickled);
+    cargo_end(&p->cargo);
+    PyMem_Free(p);
+}
+
+PyObject *parcel_read(const unsigned char *bytes, size_t size)
+{
+    return read_short(bytes, size);
+}
+
+PyObject *parcel_read_message(void *message)
+{
+    return read_long(message, false);
+}
+
+void cargo_watch(struct cargo *c)
+{
+    *c = (struct cargo){.owners = NULL, .outer = cargo};
+    cargo = c;
+}
+
+PyObject *cargo_met(struct cargo *c)
+{
+    PyObject *owners = c->owners;
+    cargo = c->outer;
+    c->owners = NULL;
+    cargo_end(c);
+    return owners;
+}
+
 /* ---- the module ---- */
 
 static PyMethodDef functions[] = {
     METHOD("carry", parcel_carry, METH_O,
            "carry(object)\n--\n\nWhether a message is being made, which holds the object from now "
            "on."),
+    METHOD("travels", parcel_travels, METH_O,
+           "travels(type)\n--\n\nTells that a reference is all there is to objects of exactly this "
+           "type."),
     METHOD("carried", parcel_carried, METH_VARARGS,
            "carried(message, i)\n--\n\nOpens an object that it holds."),
     {NULL, NULL, 0, NULL},

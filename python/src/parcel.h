@@ -2,6 +2,7 @@
 #ifndef SHOAL_PYTHON_PARCEL_H
 #define SHOAL_PYTHON_PARCEL_H
 
+#include "message/pickle.h"
 #include "message/port.h"
 #include "python.h"
 #include "region/self.h"
@@ -39,5 +40,26 @@ int parcel_put(struct port *port, PyObject *object, int64_t until);
 PyObject *parcel_get(struct port *port, int64_t until, bool as_view, int *rc);
 /* Takes a message as bytes; NULL as parcel_get. */
 PyObject *parcel_get_bytes(struct port *port, int64_t until, int *rc);
+
+/* The objects of the family in what is being pickled. */
+struct cargo {
+    struct pickle_objects objects;
+    PyObject *owners; /* a list of what has them open; NULL: there are none */
+    struct cargo *outer;
+};
+/* For who pickles himself, and no message holds what he has met: from now on it is noted; and what was, a list, or NULL. */
+void cargo_watch(struct cargo *c);
+PyObject *cargo_met(struct cargo *c);
+
+/* ---- for who has a place of his own for the bytes ---- */
+struct parcel;
+/* What there is to write of an object, and which objects of the family are to be held as long as it lies
+ * there. NULL with an exception. */
+struct parcel *parcel_pack(PyObject *object, size_t *size, struct pickle_objects **objects);
+void parcel_write(const struct parcel *parcel, unsigned char *to);
+void parcel_end(struct parcel *parcel);
+/* What was written, without objects; or a message that it was written to, which is closed. */
+PyObject *parcel_read(const unsigned char *bytes, size_t size);
+PyObject *parcel_read_message(void *message);
 
 #endif

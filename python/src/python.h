@@ -99,6 +99,9 @@ int queue_add(PyObject *module);
 int connection_add(PyObject *module);
 int csp_add(PyObject *module);
 int value_add(PyObject *module);
+int container_add(PyObject *module);
+int list_add(PyObject *module);
+int dict_add(PyObject *module);
 
 /* Methods may take arguments as C arrays. */
 #define METHOD(name, function, flags, text)                                   \

@@ -5,6 +5,8 @@
  * object with acquire and release is good as a lock; shoal's own ones are called directly.
  */
 #include "object.h"
+#include "region/object.h"
+#include "sync/sync.h"
 #include <errno.h>
 #include <structmember.h>
 #include <wchar.h>
@@ -32,14 +34,14 @@ static int memory_init(PyObject *self, PyObject *args, PyObject *keywords)
     return rc ? (raise_result(rc), -1) : 0;
 }
 
-static int memory_buffer(PyObject *self, Py_buffer *view, int flags)
+static int memory_buffer(PyObject *self, Py_buffer *buffer, int flags)
 {
     void *at = shoal_memory_address(OF(self)->memory);
     if (!at) {
         PyErr_SetString(PyExc_ValueError, "memory that is not open");
         return -1;
     }
-    return PyBuffer_FillInfo(view, self, at, (Py_ssize_t)shoal_memory_size(OF(self)->memory), 0,
+    return PyBuffer_FillInfo(buffer, self, at, (Py_ssize_t)shoal_memory_size(OF(self)->memory), 0,
                              flags);
 }
 
@@ -98,8 +100,15 @@ static bool is_wrapped(const struct wrapper *w)
     return false;
 }
 
-/* The lock is held: true; or false with an exception. */
-static bool hold(struct wrapper *w)
+/* Whether the calling thread has the lock, as it mostly has in `with`: then there is nothing to take. */
+static inline bool is_mine(const struct wrapper *w)
+{
+    const struct header *h = w->rlock ? header_of(w->rlock, TYPE_RLOCK) : NULL;
+    return h && rlock_mine(h);
+}
+
+/* Takes the lock: true; or false with an exception. */
+static bool take(struct wrapper *w)
 {
     int rc;
     if (w->rlock) {
@@ -126,9 +135,18 @@ static bool hold(struct wrapper *w)
     return false;
 }
 
-/* `result`, or NULL with an exception that there is already, or with that of the release. */
-static PyObject *let_go(struct wrapper *w, PyObject *result)
+/* The lock is held, and *taken says whether by this call: true; or false with an exception. */
+static inline bool hold(struct wrapper *w, bool *taken)
 {
+    *taken = !is_mine(w);
+    return !*taken || take(w);
+}
+
+/* `result`, or NULL with an exception that there is already, or with that of the release. */
+static PyObject *let_go(struct wrapper *w, bool taken, PyObject *result)
+{
+    if (!taken)
+        return result;
     if (w->rlock) {
         shoal_rlock_release(w->rlock);
     } else if (w->plain) {
@@ -273,7 +291,7 @@ static PyObject *wrapper_enter(PyObject *self, PyObject *unused)
     struct wrapper *w = WRAPPER(self);
     if (!w->rlock && !w->plain)
         return is_wrapped(w) ? PyObject_CallMethod(w->lock, "__enter__", NULL) : NULL;
-    if (!hold(w))
+    if (!take(w))
         return NULL;
     Py_RETURN_TRUE;
 }
@@ -281,6 +299,8 @@ static PyObject *wrapper_enter(PyObject *self, PyObject *unused)
 static PyObject *wrapper_exit(PyObject *self, PyObject *args)
 {
     struct wrapper *w = WRAPPER(self);
+    if ((w->rlock && !shoal_rlock_release(w->rlock)) || (w->plain && !shoal_lock_release(w->plain)))
+        Py_RETURN_NONE;
     PyObject *exit = is_wrapped(w) ? PyObject_GetAttrString(w->lock, "__exit__") : NULL;
     PyObject *result = exit ? PyObject_Call(exit, args, NULL) : NULL;
     Py_XDECREF(exit);
@@ -312,26 +332,29 @@ static PyObject *wrapper_lock(PyObject *self, PyObject *unused)
 static PyObject *value_get(PyObject *self, void *unused)
 {
     struct wrapper *w = WRAPPER(self);
+    bool taken;
     (void)unused;
-    if (!hold(w))
+    if (!hold(w, &taken))
         return NULL;
-    return let_go(w, w->code ? read_item(w->code, w->items)
-                             : PyObject_GetAttrString(w->object, "value"));
+    return let_go(w, taken,
+                  w->code ? read_item(w->code, w->items)
+                          : PyObject_GetAttrString(w->object, "value"));
 }
 
 static int value_set(PyObject *self, PyObject *value, void *unused)
 {
     struct wrapper *w = WRAPPER(self);
+    bool taken;
     (void)unused;
     if (!value) {
         PyErr_SetString(PyExc_AttributeError, "the value cannot be deleted");
         return -1;
     }
-    if (!hold(w))
+    if (!hold(w, &taken))
         return -1;
     bool done = (w->code && write_item(w->code, w->size, w->items, value)) ||
                 !PyObject_SetAttrString(w->object, "value", value);
-    return let_go(w, done ? Py_None : NULL) ? 0 : -1;
+    return let_go(w, taken, done ? Py_None : NULL) ? 0 : -1;
 }
 
 static PyGetSetDef value_getset[] = {
@@ -398,37 +421,42 @@ static char *place(const struct wrapper *w, PyObject *key)
 static PyObject *array_get(PyObject *self, PyObject *key)
 {
     struct wrapper *w = WRAPPER(self);
-    if (!hold(w))
+    bool taken;
+    if (!hold(w, &taken))
         return NULL;
     const char *at = place(w, key);
-    return let_go(w, at ? read_item(w->code, at)
-                     : w->code && w->code != 'c' && PySlice_Check(key)
-                         ? read_slice(w, key)
-                         : PyObject_GetItem(w->object, key));
+    return let_go(w, taken,
+                  at ? read_item(w->code, at)
+                  : w->code && w->code != 'c' && PySlice_Check(key)
+                      ? read_slice(w, key)
+                      : PyObject_GetItem(w->object, key));
 }
 
 static PyObject *array_item(PyObject *self, Py_ssize_t i)
 {
     struct wrapper *w = WRAPPER(self);
-    if (!hold(w))
+    bool taken;
+    if (!hold(w, &taken))
         return NULL;
-    return let_go(w, w->code && i >= 0 && i < w->count ? read_item(w->code, w->items + i * w->size)
-                                                       : PySequence_GetItem(w->object, i));
+    return let_go(w, taken,
+                  w->code && i >= 0 && i < w->count ? read_item(w->code, w->items + i * w->size)
+                                                    : PySequence_GetItem(w->object, i));
 }
 
 static int array_set(PyObject *self, PyObject *key, PyObject *value)
 {
     struct wrapper *w = WRAPPER(self);
+    bool taken;
     if (!value) {
         PyErr_SetString(PyExc_TypeError, "items of an array cannot be deleted");
         return -1;
     }
-    if (!hold(w))
+    if (!hold(w, &taken))
         return -1;
     char *at = place(w, key);
     bool done =
         (at && write_item(w->code, w->size, at, value)) || !PyObject_SetItem(w->object, key, value);
-    return let_go(w, done ? Py_None : NULL) ? 0 : -1;
+    return let_go(w, taken, done ? Py_None : NULL) ? 0 : -1;
 }
 
 static PyMethodDef array_methods[] = {WRAPPER_TABLE, {NULL, NULL, 0, NULL}};
@@ -470,7 +498,41 @@ static PyObject *statistics(PyObject *module, PyObject *unused)
                          (unsigned long long)s.repairs);
 }
 
+static PyObject *family(PyObject *module, PyObject *unused)
+{
+    owner_t me;
+    (void)module;
+    (void)unused;
+    int rc = self(&me);
+    return rc ? raise_result(rc)
+              : PyBytes_FromStringAndSize((const char *)&view.region->family,
+                                          sizeof view.region->family);
+}
+
+/* is_member(pid): whether the process is of the family. */
+static PyObject *is_member(PyObject *module, PyObject *pid)
+{
+    long number = PyLong_AsLong(pid);
+    owner_t me;
+    (void)module;
+    if (number == -1 && PyErr_Occurred())
+        return NULL;
+    int rc = self(&me);
+    if (rc)
+        return raise_result(rc);
+    uint32_t high = atomic_load(&view.region->slots_high);
+    bool found = false;
+    for (uint32_t i = 1; i < high && !found; i++)
+        found = slot_status(atomic_load(&slot_at(i)->word)) == SLOT_ALIVE &&
+                atomic_load(&slot_at(i)->pid) == number;
+    return PyBool_FromLong(found);
+}
+
 static PyMethodDef functions[] = {
+    METHOD("is_member", is_member, METH_O,
+           "is_member(pid)\n--\n\nWhether a process is of the family."),
+    METHOD("family", family, METH_NOARGS,
+           "family()\n--\n\nWhat references of this family begin with: 8 bytes."),
     METHOD("statistics", statistics, METH_NOARGS,
            "statistics()\n--\n\nFigures of the family's memory, a dict: bytes, and numbers of "
            "things."),
