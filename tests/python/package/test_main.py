@@ -194,3 +194,23 @@ def test_inspect_tells_what_is_wrong():
     finally:
         sleeper.kill()
         sleeper.wait()
+
+
+# ---- types ----
+
+
+def test_the_stubs_name_all_that_there_is():
+    import ast
+
+    folder = os.path.dirname(shoal.__file__)
+    assert os.path.exists(os.path.join(folder, "py.typed"))
+    with open(os.path.join(folder, "__init__.pyi")) as file:
+        tree = ast.parse(file.read())
+    named = {node.name for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            named |= {alias.asname for alias in node.names if alias.asname}
+        elif isinstance(node, ast.AnnAssign):
+            named.add(node.target.id)
+    assert set(shoal.__all__) <= named, set(shoal.__all__) - named
+    assert all(hasattr(shoal, name) for name in named if not name.startswith("_"))
