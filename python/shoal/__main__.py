@@ -25,8 +25,10 @@ def _run_script(path):
     if os.path.isdir(path) or path.endswith((".zip", ".pyz")):
         import runpy
 
-        sys.path.insert(0, path)
-        return runpy._run_module_as_main("__main__")
+        # As the interpreter does it: the folder, or archive, stands where a script's folder would.
+        sys.path[0:0 if sys.flags.isolated else 1] = [path]
+        _new_main()
+        return runpy._run_module_as_main("__main__", False)
     with open(path, "rb") as file:
         code = compile(file.read(), path, "exec")
     if not sys.flags.isolated:

@@ -29,3 +29,73 @@ def _pool(self, processes=None, initializer=None, initargs=(), maxtasksperchild=
 
 _pool.__name__ = _pool.__qualname__ = "Pool"
 BaseContext.Pool = _pool  # noqa: F821
+
+
+class _Named:
+    """What makes objects of the family: each may be given a name, which inspection and errors show."""
+
+    def Lock(self, *, name=None):
+        """A lock, not recursive."""
+        from .synchronize import Lock
+
+        return Lock(ctx=self.get_context(), name=name)
+
+    def RLock(self, *, name=None):
+        """A lock that its owner may acquire again."""
+        from .synchronize import RLock
+
+        return RLock(ctx=self.get_context(), name=name)
+
+    def Condition(self, lock=None, *, name=None):
+        """A condition on a lock, an RLock of its own unless one is given."""
+        from .synchronize import Condition
+
+        return Condition(lock, ctx=self.get_context(), name=name)
+
+    def Semaphore(self, value=1, *, name=None):
+        """A semaphore."""
+        from .synchronize import Semaphore
+
+        return Semaphore(value, ctx=self.get_context(), name=name)
+
+    def BoundedSemaphore(self, value=1, *, name=None):
+        """A semaphore whose value never exceeds its first one."""
+        from .synchronize import BoundedSemaphore
+
+        return BoundedSemaphore(value, ctx=self.get_context(), name=name)
+
+    def Event(self, *, name=None):
+        """An event."""
+        from .synchronize import Event
+
+        return Event(ctx=self.get_context(), name=name)
+
+    def Barrier(self, parties, action=None, timeout=None, *, name=None):
+        """A barrier."""
+        from .synchronize import Barrier
+
+        return Barrier(parties, action, timeout, ctx=self.get_context(), name=name)
+
+    def Queue(self, maxsize=0, *, name=None):
+        """A queue."""
+        from .queues import Queue
+
+        return Queue(maxsize, ctx=self.get_context(), name=name)
+
+    def JoinableQueue(self, maxsize=0, *, name=None):
+        """A queue with task_done and join."""
+        from .queues import JoinableQueue
+
+        return JoinableQueue(maxsize, ctx=self.get_context(), name=name)
+
+    def SimpleQueue(self, *, name=None):
+        """A queue with get, put and empty."""
+        from .queues import SimpleQueue
+
+        return SimpleQueue(ctx=self.get_context(), name=name)
+
+
+for _name, _method in list(vars(_Named).items()):
+    if not _name.startswith("_"):
+        setattr(BaseContext, _name, _method)  # noqa: F821
+del _name, _method

@@ -155,18 +155,24 @@ class ForkServer:
         return None, None
 
 
-def _socket_pair():
-    """Two ends between which packets travel, whatever the program's default timeout for sockets is."""
-    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    for end in pair:
-        end.setblocking(True)
-    return pair
+class _Socket(socket.socket):
+    """Packets travel through it, whatever the program's default timeout for sockets is. Closed when it is dropped, which at
+    the interpreter's end is nothing to warn of."""
+
+    __slots__ = ()
+
+    def __del__(self):
+        self.close()
 
 
 def _socket(fd):
-    end = socket.socket(fileno=fd)
+    end = _Socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
     end.setblocking(True)
     return end
+
+
+def _socket_pair():
+    return [_socket(end.detach()) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
 
 
 def _memory_file(head, body):

@@ -1,0 +1,4 @@
+"""The engine; its names are shoal's own affair."""
+from typing import Any
+
+def __getattr__(name: str) -> Any: ...
