@@ -39,13 +39,32 @@ def load_carrying(data, buffers, message):
     return unpickler.load()
 
 
-#: How an object of the family is opened that a C program sent: by the number of its type.
-openers = {}
-
-
 def open_object(kind, reference):
-    from . import connection, queues, synchronize  # noqa: F401
+    """Opens an object of the family that a message names by a number: of the class `kind`, of which its reference is all."""
+    if kind == "Connection":
+        from . import connection
 
-    if kind not in openers:
-        raise ValueError("an object of the family that has no type here (%d)" % kind)
-    return openers[kind](reference)
+        return connection._open(reference)
+    if kind == "Queue":
+        from . import queues
+
+        queue = queues.Queue.__new__(queues.Queue)
+        queue.__setstate__((False, queues.UNBOUNDED, reference))
+        queue._maxsize = queue._bound() or queues.UNBOUNDED
+        return queue
+    from . import synchronize
+
+    found = getattr(synchronize, kind)._open(reference)
+    if kind == "Barrier":
+        found._action = found._timeout = None
+    return found
+
+
+def _note_travellers():
+    from . import synchronize
+
+    for kind in ("Lock", "RLock", "Event"):
+        _shoal.travels(getattr(synchronize, kind))
+
+
+_note_travellers()

@@ -1,7 +1,7 @@
 """Pipes on the engine; listeners, clients and connections of sockets as the standard library has them, run here."""
 import threading
 
-from . import _shoal, _standard, context
+from . import _pickling, _shoal, _standard, context  # noqa: F401
 
 _standard.run("connection", globals())
 
@@ -11,14 +11,17 @@ class _End(_shoal.Connection, Connection):  # noqa: F821
 
     def __reduce__(self):
         context.assert_spawning(self)
-        return _open, (self._reference(), self.readable, self.writable)
+        return _open, (self._reference(),)
 
 
 _End.__name__ = _End.__qualname__ = "Connection"
 
 
-def _open(reference, readable, writable):
-    return _End._open(reference, readable, writable)
+_shoal.travels(_End)
+
+
+def _open(reference):
+    return _End._open(reference)
 
 
 def Pipe(duplex=True, *, name=None):

@@ -8,6 +8,9 @@ from ._shoal import ShutDown  # noqa: F401
 __all__ = ["Queue", "SimpleQueue", "JoinableQueue"]
 
 
+UNBOUNDED = 0x7FFFFFFF  # what the standard library's maxsize is where there is none
+
+
 class _End:
     """What a queue's `_reader` and `_writer` have in common: they are made when somebody asks for them."""
 
@@ -90,7 +93,7 @@ class Queue(_Ends, _shoal.Queue):
 
     def __init__(self, maxsize=0, *, ctx=None, name=None):
         _shoal.Queue.__init__(self, maxsize, name=name)
-        self._maxsize = maxsize if maxsize > 0 else 0x7FFFFFFF
+        self._maxsize = maxsize if maxsize > 0 else UNBOUNDED
         self._ignore_epipe = False  # concurrent.futures sets it
 
     def __getstate__(self):
@@ -158,3 +161,7 @@ class SimpleQueue(_Ends, _shoal.SimpleQueue):
         return self._closed
 
     __class_getitem__ = classmethod(types.GenericAlias)
+
+
+_shoal.travels(Queue)
+from . import _pickling  # noqa: E402, F401 - from now on other types travel, too

@@ -54,17 +54,17 @@ static PyObject *connection_pipe(PyObject *type, PyObject *args)
     return pair;
 }
 
-static PyObject *connection_open(PyObject *type, PyObject *args)
+static PyObject *connection_open(PyObject *type, PyObject *bytes)
 {
     shoal_reference reference;
     shoal_connection *handle;
-    PyObject *bytes;
-    int readable, writable;
-    if (!PyArg_ParseTuple(args, "Opp:_open", &bytes, &readable, &writable) ||
-        reference_from(bytes, &reference))
+    struct port port;
+    if (reference_from(bytes, &reference))
         return NULL;
     int rc = shoal_connection_open(&handle, &reference);
-    return rc ? raise_result(rc) : make((PyTypeObject *)type, handle, readable, writable);
+    return rc ? raise_result(rc)
+              : make((PyTypeObject *)type, handle, !port_of_end(&port, handle, false, "open"),
+                     !port_of_end(&port, handle, true, "open"));
 }
 
 /* If it was closed, and this was the last call. */
@@ -462,8 +462,8 @@ static PyObject *get_writable(PyObject *self, void *unused)
 static PyMethodDef connection_methods[] = {
     METHOD("_pipe", connection_pipe, METH_VARARGS | METH_CLASS,
            "_pipe(duplex, name=None): two ends."),
-    METHOD("_open", connection_open, METH_VARARGS | METH_CLASS,
-           "_open(reference, readable, writable): the same end in another process."),
+    METHOD("_open", connection_open, METH_O | METH_CLASS,
+           "_open(reference): the same end in another process."),
     METHOD("_reference", connection_reference, METH_NOARGS, "_reference(): for _open."),
     METHOD("send", connection_send, METH_O,
            "send(obj)\n--\n\nSends an object. BrokenPipeError: nobody has the other end open any "

@@ -255,6 +255,17 @@ static bool put_set(struct plain *p, PyObject *o, unsigned depth)
     return well;
 }
 
+/* One that occurs twice is one object, which is for pickle to say. */
+static bool put_object(struct plain *p, PyObject *o)
+{
+    int number = p->cargo && !seen(p, o) ? cargo_take(p->cargo, o) : -1;
+    if (number < 0)
+        return false;
+    put_number(p, BININT, (uint64_t)number, 4);
+    put_byte(p, BINPERSID);
+    return true;
+}
+
 static bool put_container(struct plain *p, PyObject *o, unsigned depth)
 {
     if (depth == PLAIN_DEPTH || !room_for(p, 2 * HEAD))
@@ -267,7 +278,7 @@ static bool put_container(struct plain *p, PyObject *o, unsigned depth)
         return !seen(p, o) && put_dict(p, o, depth + 1);
     if (PyAnySet_CheckExact(o))
         return !seen(p, o) && put_set(p, o, depth + 1);
-    return false;
+    return put_object(p, o);
 }
 
 /* Always leaves room for the end of each container that is open. */
@@ -310,11 +321,17 @@ static bool keep(struct plain *p)
 
 bool plain_encode(struct plain *ret, PyObject *object)
 {
+    return plain_encode_carrying(ret, object, NULL);
+}
+
+bool plain_encode_carrying(struct plain *ret, PyObject *object, struct cargo *cargo)
+{
     ret->bytes[0] = PROTO;
     ret->bytes[1] = 4;
     ret->size = 2;
     ret->whole = 0;
     ret->splices = ret->shared = 0;
+    ret->cargo = cargo;
     if (!put_value(ret, object, 0)) {
         ret->splices = 0;
         return false;

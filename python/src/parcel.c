@@ -105,6 +105,40 @@ static int cargo_add(struct cargo *c, PyObject *owner)
     return rc ? (raise_result(rc), -1) : 0;
 }
 
+/* The classes of those whose reference is all there is to them. */
+enum { TRAVELLERS = 16 };
+static PyTypeObject *travellers[TRAVELLERS];
+static unsigned travellers_count;
+
+int cargo_take(struct cargo *c, PyObject *object)
+{
+    bool travels = false;
+    for (unsigned i = 0; i < travellers_count && !travels; i++)
+        travels = Py_TYPE(object) == travellers[i];
+    if (!travels)
+        return -1;
+    /* what is being encoded stays as it is */
+    int number = (int)c->objects.count, collects = PyGC_Disable();
+    int rc = cargo_add(c, object);
+    if (collects)
+        PyGC_Enable();
+    if (!rc)
+        return number;
+    PyErr_Clear(); /* it is closed, say: pickle comes to the same */
+    return -1;
+}
+
+/* travels(type): a reference is all there is to objects of exactly this type. */
+static PyObject *parcel_travels(PyObject *module, PyObject *type)
+{
+    (void)module;
+    if (!PyType_Check(type) || travellers_count == TRAVELLERS)
+        return PyErr_Format(PyExc_ValueError, "%R cannot be one more that travels", type);
+    Py_INCREF(type);
+    travellers[travellers_count++] = (PyTypeObject *)type;
+    Py_RETURN_NONE;
+}
+
 /* carry(object): if a message is being made by this thread, it holds the object from now on. */
 static PyObject *parcel_carry(PyObject *module, PyObject *object)
 {
@@ -255,15 +289,20 @@ static __attribute__((noinline)) int put_pickled(struct port *port, PyObject *ob
 int parcel_put(struct port *port, PyObject *object, int64_t until)
 {
     struct plain plain;
+    struct cargo c = {.owners = NULL};
     int rc;
-    if (!plain_encode(&plain, object))
+    if (!plain_encode_carrying(&plain, object, &c)) {
+        if (c.owners)
+            cargo_end(&c);
         return put_pickled(port, object, until);
-    if (plain.whole <= INLINE_MOST && !plain.splices) {
+    }
+    if (plain.whole <= INLINE_MOST && !plain.splices && !c.owners) {
         WAIT(rc, until, port_put(port, plain.bytes, plain.whole, deadline));
         return rc;
     }
-    rc = put_long(port, plain.whole, NULL, write_plain, &plain, until);
+    rc = put_long(port, plain.whole, &c.objects, write_plain, &plain, until);
     plain_end(&plain);
+    cargo_end(&c);
     return rc;
 }
 
@@ -271,15 +310,22 @@ int parcel_put(struct port *port, PyObject *object, int64_t until)
 
 static PyObject *open_carried(void *message, size_t i)
 {
+    static const char *const classes[TYPES] = {
+        [TYPE_LOCK] = "Lock",      [TYPE_RLOCK] = "RLock",     [TYPE_SEMAPHORE] = "Semaphore",
+        [TYPE_EVENT] = "Event",    [TYPE_BARRIER] = "Barrier", [TYPE_QUEUE] = "Queue",
+        [TYPE_END] = "Connection",
+    };
     static PyObject *open;
     struct carried c;
     if (!message || !message_carried(message, i, &c))
         return PyErr_Format(PyExc_ValueError, "the message holds no object %zu", i);
+    if (c.type >= TYPES || !classes[c.type])
+        return PyErr_Format(PyExc_ValueError, "an object of the family that has no class here");
     PyObject *bytes =
         helper(&open, "open_object")
             ? reference_bytes(&(shoal_reference){view.region->family, c.id, c.generation})
             : NULL;
-    PyObject *object = bytes ? PyObject_CallFunction(open, "IO", (unsigned)c.type, bytes) : NULL;
+    PyObject *object = bytes ? PyObject_CallFunction(open, "sO", classes[c.type], bytes) : NULL;
     Py_XDECREF(bytes);
     return object;
 }
@@ -567,6 +613,9 @@ static PyMethodDef functions[] = {
     METHOD("carry", parcel_carry, METH_O,
            "carry(object)\n--\n\nWhether a message is being made, which holds the object from now "
            "on."),
+    METHOD("travels", parcel_travels, METH_O,
+           "travels(type)\n--\n\nTells that a reference is all there is to objects of exactly this "
+           "type."),
     METHOD("carried", parcel_carried, METH_VARARGS,
            "carried(message, i)\n--\n\nOpens an object that it holds."),
     {NULL, NULL, 0, NULL},

@@ -31,14 +31,22 @@ struct plain {
         PyObject *object; /* what has them; a bytearray is locked */
     } splice[PLAIN_SPLICES];
     PyObject *seen[PLAIN_SHARED];
+    struct cargo *cargo; /* which objects of the family are in it; NULL: they are declined */
     unsigned char bytes[PLAIN_ROOM];
 };
 
 /* False: declined, without an exception, and nothing to end. Runs no code of the program's. */
 bool plain_encode(struct plain *ret, PyObject *object);
+/* The same, but objects of the family whose reference is all there is to them are added to the cargo, and are numbers
+ * in the bytes. */
+struct cargo;
+bool plain_encode_carrying(struct plain *ret, PyObject *object, struct cargo *cargo);
 /* All of it, to `whole` bytes. */
 void plain_write(const struct plain *plain, unsigned char *to);
 void plain_end(struct plain *plain);
+
+/* parcel.c: adds an object of the family, if it is one that travels so: its number, or -1 without an exception. */
+int cargo_take(struct cargo *cargo, PyObject *object);
 
 /* What refers to an object of the family in a message: makes object i; NULL with an exception. */
 typedef PyObject *plain_object(void *argument, size_t i);

@@ -24,7 +24,6 @@
 #include "parcel.h"
 #include "process/child.h"
 #include <errno.h>
-#include <limits.h>
 #include <string.h>
 
 static PyTypeObject *Engine, *Function, *Pool;
@@ -40,11 +39,11 @@ struct pool_object {
 
 /* ---- functions ---- */
 
-struct function *function_make(PyObject *object)
+struct function *function_make(PyObject *function)
 {
     struct encoded e;
     shoal_memory *memory;
-    if (encode(&e, object))
+    if (encode(&e, function))
         return NULL;
     int rc = shoal_memory_create(&memory, e.size + 1, NULL);
     if (rc) {
@@ -115,27 +114,25 @@ static int fill(struct engine *e)
     return done ? 0 : -1;
 }
 
+static int wait_freely(struct own *p, bool (*ready)(void *), void *argument, int64_t deadline)
+{
+    int rc;
+    Py_BEGIN_ALLOW_THREADS;
+    rc = pool_wait(p, ready, argument, deadline);
+    Py_END_ALLOW_THREADS;
+    return rc;
+}
+
 int engine_wait(struct engine *e, bool (*ready)(void *), void *argument, int64_t deadline)
 {
     for (int looked = 0;; looked++) {
-        int rc;
-        Py_BEGIN_ALLOW_THREADS rc = pool_wait(e->own, ready, argument, deadline);
-        Py_END_ALLOW_THREADS if (rc == -ERESTART)
-        {
-            if (deadline == SHOAL_NOW && looked)
-                return -EAGAIN;
-            if (fill(e))
-                return -EINTR;
-        }
-        else if (rc == -EINTR)
-        {
-            if (PyErr_CheckSignals())
-                return rc;
-        }
-        else
-        {
+        int rc = wait_freely(e->own, ready, argument, deadline);
+        if (rc != -ERESTART && rc != -EINTR)
             return rc;
-        }
+        if (rc == -ERESTART && deadline == SHOAL_NOW && looked)
+            return -EAGAIN;
+        if (rc == -ERESTART ? fill(e) : PyErr_CheckSignals())
+            return -EINTR;
     }
 }
 
@@ -228,7 +225,7 @@ int engine_give(struct engine *e, struct result **ret, enum kind kind,
     struct head head = {.kind = (uint8_t)kind};
     unsigned char scratch[SCRATCH], *bytes = scratch;
     cargo_watch(&cargo);
-    int failed = encode(&encoded, argument);
+    int failed = kind == CHUNK ? encode_chunk(&encoded, argument) : encode(&encoded, argument);
     PyObject *met = cargo_met(&cargo);
     if (failed || keep(e, met)) {
         if (!failed)
@@ -461,8 +458,11 @@ static PyObject *engine_terminate(PyObject *self, PyObject *unused)
     (void)unused;
     e->ended = true;
     int rc;
-    Py_BEGIN_ALLOW_THREADS rc = shoal_pool_terminate(e->handle);
-    Py_END_ALLOW_THREADS if (rc) return raise_result(rc);
+    Py_BEGIN_ALLOW_THREADS;
+    rc = shoal_pool_terminate(e->handle);
+    Py_END_ALLOW_THREADS;
+    if (rc)
+        return raise_result(rc);
     Py_RETURN_NONE;
 }
 
@@ -754,9 +754,7 @@ static PyObject *pool_apply_async(PyObject *self, PyObject *const *args, Py_ssiz
         Py_DECREF(o);
         if (rc)
             Py_CLEAR(o);
-        os_mutex_lock(&p->mutex);
-        wait_wake(&p->shared->care, INT_MAX);
-        os_mutex_unlock(&p->mutex);
+        pool_stir(p);
     }
     return (PyObject *)o;
 }

@@ -2,25 +2,36 @@
 #ifndef SHOAL_PYTHON_POOL_H
 #define SHOAL_PYTHON_POOL_H
 
+#include "plain.h"
 #include "pool/pool.h"
 #include "python.h"
 
 /* ---- pool_code.c: tasks and their results as bytes ---- */
 
 /* How the bytes behind it are to be read. */
-enum { PICKLED, BUFFERED, FAILED };
+enum { PICKLED, BUFFERED, FLAT, FAILED };
 
-/* An object as bytes: a pickle, and buffers beside it. */
+/* An object as bytes: a plain one's; or a pickle, and buffers beside it. */
 struct encoded {
-    Py_buffer pickle;
-    PyObject *buffers; /* a list of memoryviews; NULL: none */
-    size_t size;       /* of all */
+    size_t size; /* of all */
     uint8_t how;
+    bool is_plain;
+    PyObject *buffers; /* a list of memoryviews; NULL: none */
+    Py_buffer pickle;
+    PyObject *flat; /* the list that it is of */
+    struct plain plain;
 };
 int encode(struct encoded *ret, PyObject *object); /* 0, -1 */
+/* The same of a chunk of a map, which is read as a list. */
+int encode_chunk(struct encoded *ret, PyObject *chunk);
 void encoded_write(const struct encoded *e, unsigned char *to);
 void encoded_free(struct encoded *e);
 PyObject *decode(uint8_t how, const unsigned char *bytes, size_t size);
+
+/* pool_flat.c: how long it is; 0: it is not flat. */
+size_t flat_size(PyObject *list);
+void flat_write(PyObject *list, unsigned char *to);
+PyObject *flat_read(const unsigned char *bytes, size_t size);
 
 /* A task's first bytes.
  *   id, generation  memory that holds the function's pickle; CALL_ALL: unused
@@ -134,7 +145,7 @@ int result_add(PyObject *module);
 /* ---- pool_imap.c ---- */
 PyObject *imap_new(PyObject *pool, struct engine *e, PyObject *const *args);
 /* On the pool's thread: gives what there is room for: 1: there is more. */
-int imap_feed(PyObject *imap);
+int imap_feed(PyObject *self);
 int imap_add(PyObject *module);
 
 /* ---- pool_work.c ---- */

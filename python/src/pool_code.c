@@ -2,6 +2,7 @@
  *
  *     PICKLED    the pickle
  *     BUFFERED   {size of the pickle, number of buffers, sizes of buffers …}, 8 bytes each; the pickle; the buffers
+ *     FLAT       a list of scalars (pool_flat.c), instead of a pickle
  *     FAILED     what encode_failure made of an exception
  */
 #include "pool.h"
@@ -9,27 +10,23 @@
 
 struct helpers pool_helpers;
 
-enum { NEST = 8 };
+enum {
+    NEST = 8,
+    MANY = 1000 /* items that plain_encode has no room for */
+};
 
 /* Whether it is made of a few built-in types only, so that every pickler writes the same. */
-static bool is_plain(PyObject *object, int nest)
+static bool is_basic(PyObject *object, int nest)
 {
     if (object == Py_None || PyLong_CheckExact(object) || PyFloat_CheckExact(object) ||
-        PyUnicode_CheckExact(object) || PyBool_Check(object))
+        PyUnicode_CheckExact(object) || PyBool_Check(object) || PyBytes_CheckExact(object))
         return true;
-    if (PyBytes_CheckExact(object))
-        return PyBytes_GET_SIZE(object) < 4096;
     if (!nest)
         return false;
-    if (PyList_CheckExact(object)) {
-        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(object); i++)
-            if (!is_plain(PyList_GET_ITEM(object, i), nest - 1))
-                return false;
-        return true;
-    }
-    if (PyTuple_CheckExact(object)) {
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(object); i++)
-            if (!is_plain(PyTuple_GET_ITEM(object, i), nest - 1))
+    if (PyList_CheckExact(object) || PyTuple_CheckExact(object)) {
+        PyObject **items = PySequence_Fast_ITEMS(object);
+        for (Py_ssize_t i = 0, n = PySequence_Fast_GET_SIZE(object); i < n; i++)
+            if (!is_basic(items[i], nest - 1))
                 return false;
         return true;
     }
@@ -37,18 +34,23 @@ static bool is_plain(PyObject *object, int nest)
         PyObject *key, *value;
         Py_ssize_t at = 0;
         while (PyDict_Next(object, &at, &key, &value))
-            if (!is_plain(key, nest - 1) || !is_plain(value, nest - 1))
+            if (!is_basic(key, nest - 1) || !is_basic(value, nest - 1))
                 return false;
         return true;
     }
     return false;
 }
 
-int encode(struct encoded *ret, PyObject *object)
+static bool is_long(PyObject *object)
+{
+    return (PyList_CheckExact(object) || PyTuple_CheckExact(object)) &&
+           PySequence_Fast_GET_SIZE(object) > MANY;
+}
+
+static int encode_pickle(struct encoded *ret, PyObject *object)
 {
     PyObject *pickle, *both = NULL;
-    *ret = (struct encoded){.how = PICKLED};
-    if (is_plain(object, NEST)) {
+    if (is_basic(object, NEST)) {
         pickle = PyObject_CallOneArg(pool_helpers.dumps_plain, object);
     } else {
         both = PyObject_CallOneArg(pool_helpers.dumps, object);
@@ -71,6 +73,31 @@ int encode(struct encoded *ret, PyObject *object)
     return rc;
 }
 
+int encode(struct encoded *ret, PyObject *object)
+{
+    ret->how = PICKLED;
+    ret->buffers = NULL;
+    ret->pickle.obj = ret->flat = NULL;
+    ret->is_plain = !is_long(object) && plain_encode(&ret->plain, object);
+    if (!ret->is_plain)
+        return encode_pickle(ret, object);
+    ret->size = ret->plain.whole;
+    return 0;
+}
+
+int encode_chunk(struct encoded *ret, PyObject *chunk)
+{
+    size_t size = flat_size(chunk);
+    if (!size)
+        return encode(ret, chunk);
+    ret->how = FLAT;
+    ret->is_plain = false;
+    ret->size = size;
+    ret->buffers = ret->pickle.obj = NULL;
+    ret->flat = Py_NewRef(chunk);
+    return 0;
+}
+
 static unsigned char *put(unsigned char *to, const void *bytes, size_t size)
 {
     memcpy(to, bytes, size);
@@ -79,6 +106,14 @@ static unsigned char *put(unsigned char *to, const void *bytes, size_t size)
 
 void encoded_write(const struct encoded *e, unsigned char *to)
 {
+    if (e->is_plain) {
+        plain_write(&e->plain, to);
+        return;
+    }
+    if (e->flat) {
+        flat_write(e->flat, to);
+        return;
+    }
     if (e->buffers) {
         uint64_t n = (uint64_t)PyList_GET_SIZE(e->buffers), size = (uint64_t)e->pickle.len;
         to = put(to, &size, 8);
@@ -98,9 +133,14 @@ void encoded_write(const struct encoded *e, unsigned char *to)
 
 void encoded_free(struct encoded *e)
 {
+    if (e->is_plain) {
+        plain_end(&e->plain);
+        return;
+    }
     if (e->pickle.obj)
         PyBuffer_Release(&e->pickle);
     Py_CLEAR(e->buffers);
+    Py_CLEAR(e->flat);
 }
 
 static PyObject *view_of(const unsigned char *bytes, size_t size)
@@ -134,7 +174,7 @@ static PyObject *copies_of(const unsigned char *sizes, uint64_t n, const unsigne
 
 static PyObject *decode_buffered(const unsigned char *bytes, size_t size)
 {
-    uint64_t pickle, n;
+    uint64_t pickle = 0, n = 0;
     if (size >= 16) {
         memcpy(&pickle, bytes, 8);
         memcpy(&n, bytes + 8, 8);
@@ -156,8 +196,23 @@ static PyObject *decode_buffered(const unsigned char *bytes, size_t size)
     return object;
 }
 
+/* Tasks carry no objects of the family but in pickles of their own. */
+static PyObject *no_object(void *argument, size_t i)
+{
+    (void)argument;
+    return PyErr_Format(PyExc_ValueError, "a task carries no object %zu", i);
+}
+
 PyObject *decode(uint8_t how, const unsigned char *bytes, size_t size)
 {
+    bool declined = true;
+    PyObject *plain = how == PICKLED && size < MANY * 8
+                          ? plain_decode(bytes, size, no_object, NULL, &declined)
+                          : NULL;
+    if (!declined)
+        return plain;
+    if (how == FLAT)
+        return flat_read(bytes, size);
     if (how == BUFFERED)
         return decode_buffered(bytes, size);
     PyObject *all = view_of(bytes, size);

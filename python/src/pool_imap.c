@@ -78,6 +78,7 @@ static void end_inputs(struct imap *it)
         return;
     engine_fed(it->engine);
     os_mutex_lock(&p->mutex);
+    arrivals_unwatch(p, it->row);
     pool_turn(p);
     os_mutex_unlock(&p->mutex);
 }
@@ -151,7 +152,7 @@ int imap_feed(PyObject *self)
     struct imap *it = IMAP(self);
     if (it->engine->ended)
         end_inputs(it);
-    if (!it->exhausted && it->given_tasks - done_tasks(it) <= BATCH / 2)
+    if (!it->exhausted && it->row->pending <= BATCH / 2)
         feed(it, BATCH);
     return !it->exhausted;
 }
@@ -453,9 +454,13 @@ PyObject *imap_new(PyObject *pool, struct engine *e, PyObject *const *args)
     if (it->simple) {
         feed(it, AHEAD);
         if (!it->exhausted && PyList_Append(e->hungry, (PyObject *)it)) {
-            end_inputs(it);
-            Py_CLEAR(it);
+            Py_DECREF(it);
+            return NULL;
         }
+        os_mutex_lock(&e->own->mutex);
+        if (!it->exhausted)
+            arrivals_watch(e->own, it->row, BATCH / 2);
+        os_mutex_unlock(&e->own->mutex);
     }
     return (PyObject *)it;
 }

@@ -119,6 +119,7 @@ static void let_go(struct outcome *o)
     if (row) {
         os_mutex_lock(&p->mutex);
         pending = row->pending;
+        arrivals_unwatch(p, row);
         arrivals_leave(row);
         os_mutex_unlock(&p->mutex);
         MAP(o)->row = NULL;
@@ -288,6 +289,12 @@ int outcome_tell(struct outcome *o)
         if (!done)
             PyErr_WriteUnraisable(call);
         Py_XDECREF(done);
+    }
+    if (is_map(o) && MAP(o)->row) { /* others still look at it */
+        struct own *p = o->engine->own;
+        os_mutex_lock(&p->mutex);
+        arrivals_unwatch(p, MAP(o)->row);
+        os_mutex_unlock(&p->mutex);
     }
     atomic_store(&o->told, true);
     Py_CLEAR(o->callback);
@@ -591,12 +598,15 @@ PyObject *map_new(PyObject *pool, struct engine *e, PyObject *const *args)
     }
     if (!m->base.calls)
         return (PyObject *)m;
-    os_mutex_lock(&p->mutex);
-    p->calling++;
-    os_mutex_unlock(&p->mutex);
     if (PyList_Append(e->watched, (PyObject *)m))
         goto fail;
-    wait_wake(&p->shared->care, 1); /* it may be ready by now */
+    os_mutex_lock(&p->mutex);
+    p->calling++;
+    if (m->row)
+        arrivals_watch(p, m->row, 0);
+    os_mutex_unlock(&p->mutex);
+    if (!m->row)
+        pool_stir(p);
     return (PyObject *)m;
 fail:
     Py_DECREF(m);

@@ -126,10 +126,10 @@ static int give(shoal_task *task, const struct encoded *e)
     return 0;
 }
 
-static int give_value(shoal_task *task, PyObject *value)
+static int give_value(shoal_task *task, enum kind kind, PyObject *value)
 {
     struct encoded e;
-    int rc = encode(&e, value);
+    int rc = kind == CHUNK || kind == CHUNK_STAR ? encode_chunk(&e, value) : encode(&e, value);
     if (!rc) {
         rc = give(task, &e);
         encoded_free(&e);
@@ -147,7 +147,12 @@ static int give_failure(shoal_task *task, PyObject *value)
         PyException_SetTraceback(exception, traceback);
     PyObject *bytes =
         PyObject_CallFunctionObjArgs(pool_helpers.encode_failure, exception, value, NULL);
-    struct encoded e = {.how = FAILED};
+    struct encoded e;
+    e.size = 0;
+    e.how = FAILED;
+    e.is_plain = false;
+    e.buffers = NULL;
+    e.pickle.obj = e.flat = NULL;
     int rc = bytes ? PyObject_GetBuffer(bytes, &e.pickle, PyBUF_SIMPLE) : -1;
     if (!rc) {
         e.size = (size_t)e.pickle.len;
@@ -168,7 +173,7 @@ int python_task(shoal_task *task)
     const unsigned char *bytes = shoal_task_bytes(task, &size);
     memcpy(&head, bytes, HEAD);
     PyObject *value = call(&head, bytes + HEAD, size - HEAD);
-    int rc = value ? give_value(task, value) : give_failure(task, NULL);
+    int rc = value ? give_value(task, (enum kind)head.kind, value) : give_failure(task, NULL);
     if (rc && value)
         rc = give_failure(task, value);
     Py_XDECREF(value);
@@ -259,8 +264,12 @@ static PyObject *work(PyObject *module, PyObject *number)
 {
     uint64_t unit, done = 0, most = PyLong_AsUnsignedLongLong(number);
     (void)module;
-    while (!PyErr_Occurred() && (!most || done++ < most) && (unit = next_unit()))
+    while (!PyErr_Occurred() && (!most || done++ < most) && (unit = next_unit())) {
+        /* a signal that came while there was nothing to do is no task's */
+        if (PyErr_CheckSignals() && is_end())
+            break;
         worker_do(unit);
+    }
     if (PyErr_Occurred())
         return NULL;
     worker_end(&start);

@@ -311,6 +311,14 @@ static PyObject *queue_empty(PyObject *self, PyObject *unused)
     return told(shoal_queue_empty(q->handle));
 }
 
+static PyObject *queue_bound(PyObject *self, PyObject *unused)
+{
+    struct port port;
+    (void)unused;
+    int rc = port_of_queue(&port, QUEUE(self)->handle, "maxsize");
+    return rc ? raise_result(rc) : PyLong_FromUnsignedLongLong(port.lanes->maxsize);
+}
+
 static PyObject *queue_full(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -456,6 +464,7 @@ static PyMethodDef queue_methods[] = {
            "waiting only "
            "for the first: a list. Empty: there was none in time."),
     METHOD("qsize", queue_qsize, METH_NOARGS, "qsize()\n--\n\nHow many objects are in it, about."),
+    METHOD("_bound", queue_bound, METH_NOARGS, "_bound(): its maxsize; 0: none."),
     METHOD("full", queue_full, METH_NOARGS, "full()\n--\n\nWhether it has maxsize objects."),
     METHOD(
         "close", queue_close, METH_NOARGS,

@@ -23,8 +23,9 @@
  * WAITING. The one that did looks behind its fence, so it sees the other's cell and word: WAITING (it goes to 1 and meets
  * it, or finds that it has left); or PRIVATE in between, and then that moment was not the last, or that one ends
  * meeting somebody. A thread in 1 that finds nobody has always to pass 2 again before it sleeps. That
- * two leave WAITING for one another at the same time, each fails to meet the other, and both go round, is possible; so the one with the
- * greater number lets the other come first for a moment. No guard fires twice or for nobody, as the word leaves WAITING once
+ * two leave WAITING for one another at the same time, each fails to meet the other, and both go round, is possible. In each such round the one whose number has a 1 at the
+ * round's place stays WAITING for as long as the other needs to look for it; their numbers differ in some place, and there only one of them
+ * does. So they part within some rounds, unless one of them is interrupted just there, and then the other has more time still. No guard fires twice or for nobody, as the word leaves WAITING once
  * for each sequence by MET, and a swap expects the sequence that the cell names.
  *
  * Buffers. Nobody meets anybody on a channel with a buffer: each takes from the buffer or puts into it while it is
@@ -43,6 +44,12 @@
  */
 #include "csp/alternation.h"
 #include "region/wait.h"
+
+enum {
+    NUMBER_BITS = 14,
+    GIVE_WAY = 32 /* pauses, and some for each guard: longer than the other's next round */
+};
+static_assert(PARTIES <= 1 << NUMBER_BITS, "two numbers differ in one of so many places");
 
 /* ---- offering ---- */
 
@@ -163,6 +170,19 @@ static int sleep_on(struct choice *a)
     return rc;
 }
 
+/* Two that have offered at the same time, and leave WAITING for one another: the one whose number has a 1 at the round's place lets the other come first. */
+static void give_way(struct choice *a)
+{
+    unsigned place = a->rounds++ % NUMBER_BITS;
+    if (!(a->number >> place & 1))
+        return;
+    for (unsigned i = 0; i < GIVE_WAY + 4 * a->n; i++) {
+        os_pause();
+        if (word_state(atomic_load_explicit(&a->me->word, memory_order_relaxed)) == MET)
+            return;
+    }
+}
+
 /* Offers, and waits: 1: it has been met; 0: PRIVATE again, as something seems to be ready; -ETIMEDOUT … */
 static int await(struct choice *a)
 {
@@ -172,12 +192,8 @@ static int await(struct choice *a)
         return 0;
     atomic_exchange(&a->me->word, word);
     bool ready = !MUTANT(406) && choice_look(a);
-    /* Two that have offered at the same time: one of them gives way. */
-    for (uint32_t i = 0; ready && i < (a->number & 7) * 8; i++) {
-        os_pause();
-        if (word_state(atomic_load_explicit(&a->me->word, memory_order_relaxed)) == MET)
-            break;
-    }
+    if (ready)
+        give_way(a);
     for (struct spin s = spin_begin(); !ready && spin_once(&s);) {
         uint64_t now = atomic_load_explicit(&a->me->word, memory_order_acquire);
         if (now == word)

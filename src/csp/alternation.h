@@ -35,7 +35,7 @@ struct choice {
     unsigned n;
     int64_t deadline, until; /* the call's; or when a TIMEOUT is ready, if that is sooner */
     bool enrolled, barrier;  /* barrier: refused by the kernel */
-    unsigned met;            /* the guard by which it was met */
+    unsigned rounds;         /* in which it found somebody and left WAITING for him */
     struct got *got;
     const char *call;
 };

@@ -307,8 +307,8 @@ int shoal_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, in
         offers = malloc(n * sizeof *offers);
         order = malloc(n * sizeof *order);
     }
-    int rc = offers && order ? begin(&a, offers, deadline, call)
-                             : fail(-ENOMEM, "%s: no memory", call);
+    int rc =
+        offers && order ? begin(&a, offers, deadline, call) : fail(-ENOMEM, "%s: no memory", call);
     a.guards = guards;
     a.n = (unsigned)n;
     a.got = &got;

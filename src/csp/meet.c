@@ -232,7 +232,7 @@ void choice_wake_met(const struct choice *a)
             if (!offer)
                 continue;
             uint64_t word = atomic_load(&offer_party(offer)->word);
-            if (word_state(word) == MET)
+            if (word_state(word) == MET && !MUTANT(411))
                 party_wake(offer_party(offer), word);
         }
     }

@@ -129,17 +129,14 @@ static int fresh(const shoal_channel_end *end, shoal_channel_end **ret)
                              : shoal_channel_writer(channel, ret);
 }
 
-/* Ends that the network was to have: those that were given, too. */
-static void drop_ends(shoal_network *net, bool poison)
+/* The ends that it has now, or was to have: those that were given, too. */
+static void drop_ends(struct member *m, bool poison)
 {
-    for (size_t i = 0; i < net->n; i++) {
-        struct member *m = &net->members[i];
-        for (size_t k = 0; k < m->n_ends; k++) {
-            if (poison)
-                shoal_channel_poison(m->ends[k]);
-            if (!m->thread || !m->started) /* a thread closes its own */
-                shoal_channel_end_close(m->ends[k]);
-        }
+    for (size_t k = 0; k < m->n_ends; k++) {
+        if (poison)
+            shoal_channel_poison(m->ends[k]);
+        if (!m->thread || !m->started) /* a thread closes its own */
+            shoal_channel_end_close(m->ends[k]);
     }
 }
 
@@ -189,11 +186,12 @@ int shoal_network_join(shoal_network *net)
     return failed;
 }
 
-int shoal_spawn(shoal_network **ret, const shoal_csp_process processes[], size_t n, unsigned flags)
+/* All its members, with their ends: all are there before anybody can end one. */
+static int make(shoal_network **ret, const shoal_csp_process processes[], size_t n, unsigned flags)
 {
     size_t members = 0, ends = 0;
     owner_t me;
-    if (!ret || (!processes && n))
+    if (!processes && n)
         return fail(-EINVAL, "a network: NULL");
     if (flags & ~SHOAL_CSP_THREADS)
         return fail(-EINVAL, "a network: unknown flags %#x", flags);
@@ -214,11 +212,29 @@ int shoal_spawn(shoal_network **ret, const shoal_csp_process processes[], size_t
         return fail(-ENOMEM, "a network: no memory for %zu processes", members);
     }
     net->flags = flags;
-    /* All ends are there before anybody can end one. */
     rc = fill(net, processes, n);
+    if (rc) {
+        for (size_t i = 0; i < net->n; i++)
+            drop_ends(&net->members[i], true);
+        free_network(net);
+        return rc;
+    }
+    *ret = net;
+    return 0;
+}
+
+int shoal_spawn(shoal_network **ret, const shoal_csp_process processes[], size_t n, unsigned flags)
+{
+    shoal_network *net;
+    if (!ret)
+        return fail(-EINVAL, "shoal_spawn: nowhere to write the handle (NULL)");
+    int rc = make(&net, processes, n, flags);
+    if (rc)
+        return rc;
     for (size_t i = 0; !rc && i < net->n; i++)
         rc = start(&net->members[i]);
-    drop_ends(net, rc);
+    for (size_t i = 0; i < net->n; i++)
+        drop_ends(&net->members[i], rc);
     if (rc) {
         shoal_network_join(net);
         return rc;
@@ -236,17 +252,20 @@ int shoal_parallel(const shoal_csp_process processes[], size_t n, unsigned flags
 
 int shoal_sequence(const shoal_csp_process processes[], size_t n, unsigned flags)
 {
-    int failed = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t replicas = processes[i].replicas ? processes[i].replicas : 1;
-        if (replicas > 1)
-            return fail(-EINVAL, "shoal_sequence: replicas of process %zu", i);
+    shoal_network *net;
+    int failed = 0, rc = make(&net, processes, n, flags);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < net->n; i++) {
+        struct member *m = &net->members[i];
+        if (!rc)
+            rc = start(m);
+        drop_ends(m, rc);
+        int value = m->started ? join(m) : 0;
+        if (m->result)
+            *m->result = value;
+        failed += value != 0;
     }
-    for (size_t i = 0; i < n; i++) {
-        int rc = shoal_parallel(&processes[i], 1, flags);
-        if (rc < 0)
-            return rc;
-        failed += rc;
-    }
-    return failed;
+    free_network(net);
+    return rc ? rc : failed;
 }

@@ -134,9 +134,11 @@ struct run {
  *   ready    those that came
  *   first, last  that were not taken, linked by their cells
  *   left     nobody takes any more: it goes with the last one
+ *   low      watched: who minds the pool is told when no more than so many are pending; next_watched: of the pool's
  */
 struct arrivals {
-    uint64_t pending;
+    uint64_t pending, low;
+    struct arrivals *next_watched;
     _Atomic uint64_t ready;
     struct result *first, *last;
     bool left;
@@ -188,9 +190,12 @@ struct own {
 
     bool staffed;        /* the program starts the workers (staff.c) */
     bool strict;         /* one that its initializer ends is one too many */
+    bool was_ready;      /* one of them has been of use */
     unsigned unready;    /* workers in a row that ended before they were ready */
     int64_t kill_at;     /* staffed, terminated: when who has not ended is killed */
     struct arrivals due; /* staffed: of results that somebody is to be told of */
+    struct arrivals *watched;
+    bool stirred;
 };
 
 /* An open handle of a pool that this process has made; NULL, with *rc. */
@@ -330,6 +335,13 @@ bool pool_employs(shoal_pool *pool, pid_t pid);
 /* The place of its thread, which the program gives: waits until there may be something to do: 1, there may; -ERESTART; 0: it is over, and
  * all is told. p->threaded is set meanwhile. -EINTR. */
 int pool_mind(struct own *p, int64_t deadline);
+/* From now on it returns when no more than `low` of them are pending; then, that it does not. Both under the mutex. */
+void arrivals_watch(struct own *p, struct arrivals *row, uint64_t low);
+void arrivals_unwatch(struct own *p, struct arrivals *row);
+/* Under the mutex: whether there is something for who minds the pool. */
+bool mind_due(const struct own *p);
+/* It returns once. */
+void pool_stir(struct own *p);
 /* From now on nobody minds it. */
 void pool_unmind(struct own *p);
 /* Under the mutex. One that is ready, now the caller's; NULL: none. */

@@ -154,6 +154,7 @@ bool pool_settle(struct own *p)
     unit_name name = units_finished(p->shared);
     if (!name)
         return false;
+    p->was_ready = true;
     while (name) {
         unit_name next =
             atomic_load_explicit(&unit_at(p->shared, name)->next, memory_order_relaxed);

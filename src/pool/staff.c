@@ -76,6 +76,39 @@ bool pool_employs(shoal_pool *pool, pid_t pid)
 
 /* ---- minding ---- */
 
+bool mind_due(const struct own *p)
+{
+    for (const struct arrivals *row = p->watched; row; row = row->next_watched)
+        if (row->pending <= row->low)
+            return true;
+    return p->due.first || p->stirred;
+}
+
+void pool_stir(struct own *p)
+{
+    os_mutex_lock(&p->mutex);
+    p->stirred = true;
+    pool_turn(p);
+    os_mutex_unlock(&p->mutex);
+}
+
+void arrivals_watch(struct own *p, struct arrivals *row, uint64_t low)
+{
+    row->low = low;
+    row->next_watched = p->watched;
+    p->watched = row;
+    pool_turn(p);
+}
+
+void arrivals_unwatch(struct own *p, struct arrivals *row)
+{
+    struct arrivals **at = &p->watched;
+    while (*at && *at != row)
+        at = &(*at)->next_watched;
+    if (*at)
+        *at = row->next_watched;
+}
+
 static bool is_over(const struct own *p)
 {
     return p->over && workers_gone(p) && !p->outstanding && !p->due.first;
@@ -91,7 +124,8 @@ int pool_mind(struct own *p, int64_t deadline)
     p->threaded = true;
     p->thread = pthread_self();
     int64_t until = thread_care(p);
-    bool due = p->due.first, wanted = workers_wanted(p), over = is_over(p);
+    bool due = mind_due(p), wanted = workers_wanted(p), over = is_over(p);
+    p->stirred = false;
     os_mutex_unlock(&p->mutex);
     if (due || wanted || over)
         return due ? 1 : wanted ? -ERESTART : 0;

@@ -48,7 +48,7 @@ int thread_sleep(struct own *p, int64_t until)
     until = until < progress ? until : progress;
     if (pool_settle(p))
         wait_wake(&p->shared->done, INT_MAX);
-    more = more || p->calls || p->due.first;
+    more = more || p->calls || mind_due(p);
     os_mutex_unlock(&p->mutex);
     if (!more)
         rc = wait_park(&w, &p->shared->care, seen, until);

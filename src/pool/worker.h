@@ -24,6 +24,6 @@ void worker_ready(int refused);
 uint64_t worker_next_now(void);
 /* The same, and waits for it: 0: there will be none; or a signal's handler ran, if that is asked for. */
 uint64_t worker_next(bool *interrupted);
-void worker_do(uint64_t unit);
+void worker_do(uint64_t name);
 
 #endif

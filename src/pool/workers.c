@@ -12,8 +12,9 @@
 enum { SOON = 200000, MOST_SOON = 10000000 };
 /* ns that workers which the program started have for what they do at SIGTERM */
 #define PATIENCE 5000000000
-/* workers in a row that may end before they are ready; and as many more as there are places */
-enum { UNREADY = 4 };
+/* workers in a row that may end before they are ready, and as many more as there are places; once one has been of use it is rather
+ * somebody who kills them */
+enum { UNREADY = 4, UNREADY_LATER = 100 };
 
 static int start(struct own *p, unsigned i)
 {
@@ -172,9 +173,14 @@ static void ended(struct own *p, unsigned i)
     *m = (struct member){0};
     if (!retired && !reason && too_many(p, fruitless))
         give_up(p);
-    p->unready = state == WORKER_STARTS || state == WORKER_REFUSED ? p->unready + 1 : 0;
-    if (p->staffed &&
-        (p->unready > UNREADY + 2 * p->workers || (p->strict && state == WORKER_REFUSED)))
+    if (state == WORKER_STARTS || state == WORKER_REFUSED) {
+        p->unready++;
+    } else {
+        p->unready = 0;
+        p->was_ready = true;
+    }
+    unsigned most = (p->was_ready ? UNREADY_LATER : UNREADY) + 2 * p->workers;
+    if (p->staffed && (p->unready > most || (p->strict && state == WORKER_REFUSED)))
         give_up(p);
 }
 

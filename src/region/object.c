@@ -438,7 +438,8 @@ void *object_publish(struct header *h)
     struct handle *handle = &handles[id];
     atomic_store_explicit(&h->state, state_make(generation, 0, OBJECT_LIVE), memory_order_release);
     handle->header = h;
-    handle->generation = generation;
+    /* Another thread may be about to open by a stale reference what lived here before. */
+    __atomic_store_n(&handle->generation, generation, __ATOMIC_RELAXED);
     handle->forks = atomic_load_explicit(&process_self.keep.forks, memory_order_relaxed);
     if (unlikely(h->flags & OBJECT_CARRIES))
         atomic_store(&group_at(id / GROUP)->carries, 1); /* for good; before it names anything */
@@ -446,7 +447,7 @@ void *object_publish(struct header *h)
                           (h->flags & OBJECT_LOOKED_AT) | (handle->forks & !MUTANT(86)),
                           memory_order_relaxed); /* made during a fork: the child may have it */
     handle->refs = 1;
-    atomic_store_explicit(&handle->check, handle_check(h->type, generation), memory_order_relaxed);
+    atomic_store_explicit(&handle->check, handle_check(h->type, generation), memory_order_release);
     return (unsigned char *)handle + (generation & TAG_MASK);
 }
 
@@ -777,12 +778,13 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
         return fail(-ESTALE, "%s: the reference names object %u, which never was", what, id);
     os_mutex_lock(&process_self.mutex);
     struct handle *handle = &handles[id];
-    if (atomic_load(&handle->check) && handle->generation == reference->generation) {
-        if (atomic_load(&handle->check) == handle_check(type, handle->generation))
+    uint32_t check = atomic_load(&handle->check);
+    if (check && __atomic_load_n(&handle->generation, __ATOMIC_RELAXED) == reference->generation) {
+        if (check == handle_check(type, reference->generation))
             handle->refs++;
         else
             rc = -EINVAL;
-    } else if (atomic_load(&handle->check)) {
+    } else if (check) {
         rc = -ESTALE; /* we hold a later life of it */
     } else {
         rc = hold(id, reference->generation, type);

@@ -195,6 +195,38 @@ TEST(csp_sequence_runs_one_after_the_other)
     done();
 }
 
+/* Writes its turn, which is also what the buffer holds in order. */
+static int write_turn(void *argument, shoal_channel_end *const ends[])
+{
+    long turn = atomic_fetch_add(shared, 1);
+    (void)argument;
+    return shoal_channel_write_bytes(ends[0], &turn, sizeof turn, SHOAL_NOW);
+}
+
+TEST(csp_sequence_runs_replicas_one_after_the_other)
+{
+    for (unsigned flags = 0; flags <= SHOAL_CSP_THREADS; flags++) {
+        int results[5] = {1, 1, 1, 1, 1};
+        long value;
+        size_t size;
+        setup(5);
+        shoal_csp_process network = {.target = write_turn,
+                                     .ends = &out,
+                                     .n_ends = 1,
+                                     .replicas = 5,
+                                     .results = results};
+        ASSERT_EQ_INT(shoal_sequence(&network, 1, flags), 0);
+        for (long i = 0; i < 5; i++) {
+            ASSERT_EQ_INT(results[i], 0);
+            expect(in, i);
+        }
+        ASSERT_ERR(shoal_channel_read_bytes(in, &value, sizeof value, &size, SHOAL_FOREVER),
+                   -EPIPE);
+        out = NULL;
+        done();
+    }
+}
+
 TEST(csp_a_spawned_network_runs_beside_its_parent)
 {
     long n = 5;

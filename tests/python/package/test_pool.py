@@ -721,6 +721,7 @@ def test_ctrl_c_of_the_terminal_leaves_idle_workers_alone(pool):
     before = sorted(pool.map(pid, range(50), 1))
     for w in pool._pool:
         os.kill(w.pid, signal.SIGINT)
+    time.sleep(0.3)  # they are told while they are idle, not in the midst of a task
     assert pool.map(square, range(10), 1) == [x * x for x in range(10)]
     assert set(pool.map(pid, range(50), 1)) <= set(before) | {w.pid for w in pool._pool}
 
@@ -782,3 +783,36 @@ def test_random_kills():
         assert died <= 60
         assert p.map(square, range(10)) == [x * x for x in range(10)]
     p.join()
+
+
+def test_campaign():
+    import campaign_pool
+
+    campaign_pool.campaign(60, 5, ["fork"])
+
+
+@pytest.mark.parametrize(
+    "items",
+    [
+        list(range(-300, 300)),
+        [2**31 - 1, 2**31, -(2**31), -(2**31) - 1, 2**63 - 1, -(2**63), 0, 255, 256],
+        [2**64] * 10,
+        [0.0, -0.0, 1e300, float("inf")] * 3,
+        [None, True, False, 1, 1.0, "", "text", b"", b"bytes", "x" * 10000] * 3,
+        ["\u00e9"] * 10,
+        [[1], [2]] * 10,
+        [1, 2, 3, 4, [5]] * 2,
+    ],
+)
+def test_chunks_of_scalars_are_what_they_were(pool, items):
+    for chunksize in (1, 3, 5, None, 1000):
+        result = pool.map(echo, items, chunksize)
+        assert result == items
+        assert list(map(type, result)) == list(map(type, items))
+        assert list(map(repr, result)) == list(map(repr, items))
+
+
+def test_identity_within_a_chunk(pool):
+    shared = [1]
+    a, b, *_ = pool.map(echo, [shared] * 8, 8)
+    assert a is b

@@ -443,6 +443,10 @@ def test_a_c_program_of_the_family_takes_from_a_python_queue():
     for task in ([1, 2.5, True], long, (2**40, -1), []):
         tasks.put(task)
         assert answers.get() == (task, sum(task))
+    lock = shoal.Lock()
+    tasks.put((lock, 1))
+    (got, one), total = answers.get()
+    assert got.acquire() and lock.locked() and one == total == 1
     tasks.put(None)
     assert program.wait() == 0 and program.returncode == 0
     program.close()
