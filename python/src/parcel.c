@@ -311,9 +311,9 @@ int parcel_put(struct port *port, PyObject *object, int64_t until)
 static PyObject *open_carried(void *message, size_t i)
 {
     static const char *const classes[TYPES] = {
-        [TYPE_LOCK] = "Lock",      [TYPE_RLOCK] = "RLock",     [TYPE_SEMAPHORE] = "Semaphore",
-        [TYPE_EVENT] = "Event",    [TYPE_BARRIER] = "Barrier", [TYPE_QUEUE] = "Queue",
-        [TYPE_END] = "Connection", [TYPE_LIST] = "list",       [TYPE_DICT] = "dict",
+        [TYPE_LOCK] = "Lock",           [TYPE_RLOCK] = "RLock",     [TYPE_SEMAPHORE] = "Semaphore",
+        [TYPE_EVENT] = "Event",         [TYPE_BARRIER] = "Barrier", [TYPE_QUEUE] = "Queue",
+        [TYPE_END] = "Connection",      [TYPE_LIST] = "list",       [TYPE_DICT] = "dict",
         [TYPE_NAMESPACE] = "Namespace",
     };
     static PyObject *open;
