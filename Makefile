@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 export BUILD
 
 .DEFAULT_GOAL := build
-.PHONY: build run test bench torture lint format sanitize models fuzz cross python install clean
+.PHONY: build run test conformance bench torture lint format sanitize models fuzz cross python install clean
 
 build:
 	@tools/setup build
@@ -20,9 +20,15 @@ run: build
 
 # ONLY=: names of parts in tests/parts
 test:
-	@tools/setup test
+	@tools/setup test python
 	@tools/build $(BUILD)
 	@tools/run-tests test $(BUILD) $(ONLY)
+
+# PYTHON=: whose own suite of multiprocessing runs against shoal; ONLY=: names, as 'fork.*Lock*'
+conformance:
+	@tools/setup build python
+	@tools/build $(BUILD)
+	@tests/conformance/run $(BUILD) $(or $(PYTHON),/usr/bin/python3) $(ONLY)
 
 # ONLY=: rows whose name contains it; `$(BUILD)/bench/shoal-bench --list` shows the names. Without it, or with ONLY=python: the table
 # of the Python package, too

@@ -24,7 +24,7 @@ if "__main__" in sys.modules:
     sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
 
 #: What is here and not in the standard library's package, loaded when it is asked for.
-_BEYOND = {"WorkerDied": "pool", "PoolBroken": "pool", "TaskTimeout": "pool", "ProcessPoolExecutor": "executor"}
+_BEYOND = {"inspect": "_inspect", "WorkerDied": "pool", "PoolBroken": "pool", "TaskTimeout": "pool", "ProcessPoolExecutor": "executor"}
 
 
 def __getattr__(name):

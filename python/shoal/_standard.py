@@ -39,10 +39,14 @@ def keep():
 
 def code(name):
     """The code object of the standard module multiprocessing.<name>."""
-    spec = importlib.machinery.PathFinder.find_spec("multiprocessing." + name, _path)
-    if spec is None:
-        raise ImportError("this interpreter has no multiprocessing.%s" % name)
-    return spec.loader.get_code("multiprocessing." + name)
+    path, full = _path, "multiprocessing"
+    for part in name.split("."):
+        full += "." + part
+        spec = importlib.machinery.PathFinder.find_spec(full, path)
+        if spec is None:
+            raise ImportError("this interpreter has no %s" % full)
+        path = spec.submodule_search_locations
+    return spec.loader.get_code(full)
 
 
 def run(name, into):

@@ -61,7 +61,7 @@ class ForkServer:
         """In a child of the server, whose end of the socket pair this is."""
         self._lock = threading.Lock()
         self._forkserver_pid = None
-        self._socket = socket.socket(fileno=fd)
+        self._socket = _socket(fd)
 
     def set_forkserver_preload(self, modules_names):
         """Sets the names of modules that a server to be started tries to import."""
@@ -86,7 +86,7 @@ class ForkServer:
             self._start()
 
     def _start(self):
-        here, there = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        here, there = _socket_pair()
         with there:
             try:
                 call = "main(%d, %r, %r)" % (there.fileno(), list(self._preload_modules), self._preparation())
@@ -130,7 +130,7 @@ class ForkServer:
 
     def _ask(self, fds, head, body):
         """One try. None and None: there is no child, or it was killed before it began."""
-        mine, childs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        mine, childs = _socket_pair()
         try:
             with childs, _memory_file(head, body) as file:
                 sent = [file.fileno(), childs.fileno(), self._socket.fileno(), resource_tracker.getfd(), *fds]
@@ -155,6 +155,20 @@ class ForkServer:
         return None, None
 
 
+def _socket_pair():
+    """Two ends between which packets travel, whatever the program's default timeout for sockets is."""
+    pair = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in pair:
+        end.setblocking(True)
+    return pair
+
+
+def _socket(fd):
+    end = socket.socket(fileno=fd)
+    end.setblocking(True)
+    return end
+
+
 def _memory_file(head, body):
     if hasattr(os, "memfd_create"):
         file = open(os.memfd_create("shoal-start", os.MFD_CLOEXEC), "r+b", buffering=0)
@@ -177,7 +191,7 @@ def main(fd, preload, preparation):
     _shoal.release_unopened()
     _import(preload, preparation)
     util._close_stdin()
-    with socket.socket(fileno=fd) as requests:
+    with _socket(fd) as requests:
         _serve(requests)
 
 
@@ -224,7 +238,7 @@ def _serve(requests):
             for number in fds:
                 os.close(number)
             continue
-        file, status = fds[0], socket.socket(fileno=fds[1])
+        file, status = fds[0], _socket(fds[1])
         size, = _request.unpack(packet)
         parent, name, daemon, references = pickle.loads(os.pread(file, size, 0))
         held = _shoal.hold(references)

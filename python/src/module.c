@@ -191,7 +191,7 @@ static int execute(PyObject *module)
                    process_add(module) || csp_add(module) || forkserver_add(module) ||
                    value_add(module) || container_add(module) || list_add(module) ||
                    dict_add(module) || pool_add(module) || parcel_add(module) ||
-                   queue_add(module) || connection_add(module)
+                   queue_add(module) || connection_add(module) || inspect_add(module)
                ? -1
                : 0;
 }

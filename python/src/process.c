@@ -44,29 +44,35 @@ static void options_of(shoal_process_options *o, const char *name, int daemon)
                                  .flags = daemon ? SHOAL_DAEMON : 0};
 }
 
-/* A name is cut at 47 bytes, between characters. */
-void cut_name(char *ret, const char *name)
+int take_name(PyObject *given, void *ret)
 {
-    size_t n = strnlen(name, NAME - 1);
-    if (n == NAME - 1)
-        while (n && ((unsigned char)name[n] & 0xc0) == 0x80)
+    char *name = ret;
+    PyObject *bytes = PyUnicode_Check(given) ? PyUnicode_AsEncodedString(given, "utf-8", "replace")
+                                             : PyErr_Format(PyExc_TypeError, "a name is a str");
+    if (!bytes)
+        return 0;
+    size_t n = (size_t)PyBytes_GET_SIZE(bytes);
+    const char *text = PyBytes_AS_STRING(bytes);
+    if (n > NAME - 1)
+        for (n = NAME - 1; n && ((unsigned char)text[n] & 0xc0) == 0x80;)
             n--;
-    memcpy(ret, name, n);
-    ret[n] = 0;
+    for (size_t i = 0; i < n; i++)
+        name[i] = (char)(text[i] ? text[i] : '?');
+    name[n] = 0;
+    Py_DECREF(bytes);
+    return 1;
 }
 
 /* fork(name, daemon): a Child in the parent, None in the child. */
 static PyObject *process_fork(PyObject *module, PyObject *args)
 {
-    const char *given;
     int daemon;
     char name[NAME];
     struct launch l;
     shoal_process_options options;
     (void)module;
-    if (!PyArg_ParseTuple(args, "sp:fork", &given, &daemon))
+    if (!PyArg_ParseTuple(args, "O&p:fork", take_name, name, &daemon))
         return NULL;
-    cut_name(name, given);
     options_of(&options, name, daemon);
     PyOS_BeforeFork();
     int rc = launch_begin(&l, "fork", &options, false, 0);
@@ -149,17 +155,16 @@ static int *array_of_ints(PyObject *sequence, size_t *n)
 static PyObject *process_execute(PyObject *module, PyObject *args)
 {
     PyObject *argv, *numbers, *result = NULL;
-    const char *path, *given;
+    const char *path;
     int daemon;
     size_t n;
     char name[NAME];
     struct launch l;
     shoal_process_options options;
     (void)module;
-    if (!PyArg_ParseTuple(args, "yO!O!sp:execute", &path, &PyTuple_Type, &argv, &PyTuple_Type,
-                          &numbers, &given, &daemon))
+    if (!PyArg_ParseTuple(args, "yO!O!O&p:execute", &path, &PyTuple_Type, &argv, &PyTuple_Type,
+                          &numbers, take_name, name, &daemon))
         return NULL;
-    cut_name(name, given);
     options_of(&options, name, daemon);
     char **strings = array_of_bytes(argv);
     int *fds = strings ? array_of_ints(numbers, &n) : NULL;

@@ -73,9 +73,10 @@ int reference_from(PyObject *bytes, shoal_reference *ret);
 /* forkserver.c: a reference is handed out; who collects them gets it. 0 or -1. */
 int note_reference(PyObject *bytes);
 
-/* process.c: a Child; and a process's name, of at most NAME - 1 bytes, cut between characters. */
+/* process.c: a Child. And for PyArg_Parse a process's name, whose place has NAME bytes: what is too long is cut
+ * between characters, and what it cannot have is '?'. */
 PyObject *child_make(shoal_process *handle);
-void cut_name(char *ret, const char *name);
+int take_name(PyObject *given, void *ret);
 
 /* lock.c: the handle of a Lock or RLock; NULL: it is something else. */
 shoal_lock *lock_of(PyObject *object);
@@ -90,6 +91,7 @@ shoal_process *child_process(PyObject *object);
 int lock_add(PyObject *module);
 int condition_add(PyObject *module);
 int forkserver_add(PyObject *module);
+int inspect_add(PyObject *module);
 int pool_add(PyObject *module);
 int process_add(PyObject *module);
 int parcel_add(PyObject *module);

@@ -97,9 +97,22 @@ bool child_look(struct child *child)
 
 /* ---- waiting ---- */
 
+/* Whether this process's parent is there still. Its number may be another's once its slot is. */
+static bool parent_lives(const struct child *parent)
+{
+    if (!parent->pid)
+        return false;
+    if (getppid() == parent->pid)
+        return true;
+    if (child_in_family(parent) &&
+        atomic_load(&slot_at(parent->slot)->word) >> 32 != parent->generation)
+        return false;
+    return os_process_ended(parent->pid) == 0;
+}
+
 int child_pollable(struct child *child)
 {
-    bool fresh = false;
+    bool fresh = false, ended = false;
     os_mutex_lock(&child_mutex);
     int fd = descriptor_number(&child->end);
     bool known = fd >= 0;
@@ -107,12 +120,16 @@ int child_pollable(struct child *child)
         child->status == SHOAL_EXIT_RUNNING) {
         fd = os_pidfd_open(child->pid);
         /* Whoever has the number is still the child if it can be waited for. */
-        if (fd >= 0 && child->kind == CHILD && child_ended(child, &fresh)) {
+        bool over = child->kind == CHILD    ? child_ended(child, &fresh)
+                    : child->kind == PARENT ? !parent_lives(child)
+                                            : false;
+        if (fd >= 0 && over) {
             close(fd);
             fd = -1;
         }
+        ended = over;
     }
-    if (fd < 0 && child->status != SHOAL_EXIT_RUNNING) { /* always readable */
+    if (fd < 0 && (ended || child->status != SHOAL_EXIT_RUNNING)) { /* always readable */
         fd = eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
         if (fd < 0)
             fd = -errno;
@@ -316,12 +333,6 @@ out:
 }
 
 /* ---- what it left ---- */
-
-/* Whether this process's parent is there still. */
-static bool parent_lives(const struct child *parent)
-{
-    return parent->pid && (getppid() == parent->pid || os_process_ended(parent->pid) == 0);
-}
 
 int shoal_process_is_alive(shoal_process *process)
 {

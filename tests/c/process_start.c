@@ -2,6 +2,7 @@
 #include "os/os.h"
 #include "processes.h"
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -215,6 +216,42 @@ TEST(process_names_can_be_chosen)
     ASSERT_OK(shoal_process_start(&p, tell_name, name, &options));
     ASSERT_STR(shoal_process_name(p), name);
     ASSERT_EQ_INT(joined(p), 0);
+}
+
+/* Asks for its parent's sentinel when that has ended: 1 readable; or -errno. */
+static int ask_late(void *argument)
+{
+    _Atomic int *told = argument;
+    pid_t parent = getppid();
+    atomic_store(told, 2);
+    while (getppid() == parent)
+        usleep(100);
+    struct pollfd p = {.fd = shoal_process_sentinel(shoal_process_parent()), .events = POLLIN};
+    atomic_store(told, p.fd < 0 ? p.fd : poll(&p, 1, 0));
+    return 0;
+}
+
+static int leave_one(void *argument)
+{
+    shoal_process *p;
+    ASSERT_OK(shoal_process_start(&p, ask_late, argument, NULL));
+    while (!atomic_load((_Atomic int *)argument))
+        usleep(100);
+    kill(getpid(), SIGKILL);
+    return 0;
+}
+
+TEST(process_sentinel_of_a_parent_that_has_ended_is_readable)
+{
+    shoal_memory *memory;
+    shoal_memory_options zero = {.flags = SHOAL_ZERO};
+    ASSERT_OK(shoal_memory_create(&memory, sizeof(int), &zero));
+    _Atomic int *told = shoal_memory_address(memory);
+    ASSERT_EQ_INT(joined(started(leave_one, (intptr_t)told)), -SIGKILL);
+    while (!atomic_load(told) || atomic_load(told) == 2)
+        usleep(100);
+    ASSERT_EQ_INT(atomic_load(told), 1);
+    shoal_memory_close(memory);
 }
 
 TEST(process_current_and_parent_cannot_be_closed)
