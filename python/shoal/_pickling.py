@@ -52,6 +52,10 @@ def open_object(kind, reference):
         queue.__setstate__((False, queues.UNBOUNDED, reference))
         queue._maxsize = queue._bound() or queues.UNBOUNDED
         return queue
+    if kind in ("list", "dict", "Namespace"):
+        from . import managers
+
+        return managers.open_kind(kind, reference)
     from . import synchronize
 
     found = getattr(synchronize, kind)._open(reference)

@@ -188,6 +188,11 @@ def _open_local(token):
     return self
 
 
+def open_kind(kind, reference):
+    """An object of the family by its reference alone, as C programs put it into messages and containers."""
+    return _kinds[kind]._rebuild(reference, "")
+
+
 _standard_rebuild = RebuildProxy
 
 
@@ -443,6 +448,9 @@ class _LocalJoinableQueue(_LocalQueue):
 for _kind, _cls in (("Queue", _LocalQueue), ("JoinableQueue", _LocalJoinableQueue)):
     _cls._kind, _cls._proxy = _kind, MakeProxyType("AutoProxy[%s]" % _kind, _cls._exposed_)
     _kinds[_kind] = _cls
+
+for _cls in (_LocalList, _LocalDict, _LocalNamespace):
+    _shoal.travels(_cls)
 
 # ---- the server ----
 

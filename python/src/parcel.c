@@ -311,9 +311,10 @@ int parcel_put(struct port *port, PyObject *object, int64_t until)
 static PyObject *open_carried(void *message, size_t i)
 {
     static const char *const classes[TYPES] = {
-        [TYPE_LOCK] = "Lock",      [TYPE_RLOCK] = "RLock",     [TYPE_SEMAPHORE] = "Semaphore",
-        [TYPE_EVENT] = "Event",    [TYPE_BARRIER] = "Barrier", [TYPE_QUEUE] = "Queue",
-        [TYPE_END] = "Connection",
+        [TYPE_LOCK] = "Lock",           [TYPE_RLOCK] = "RLock",     [TYPE_SEMAPHORE] = "Semaphore",
+        [TYPE_EVENT] = "Event",         [TYPE_BARRIER] = "Barrier", [TYPE_QUEUE] = "Queue",
+        [TYPE_END] = "Connection",      [TYPE_LIST] = "list",       [TYPE_DICT] = "dict",
+        [TYPE_NAMESPACE] = "Namespace",
     };
     static PyObject *open;
     struct carried c;
@@ -554,7 +555,9 @@ struct parcel *parcel_pack(PyObject *object, size_t *size, struct pickle_objects
     if (!p)
         return (struct parcel *)PyErr_NoMemory();
     p->cargo = (struct cargo){.owners = NULL};
-    p->is_plain = plain_encode(&p->plain, object);
+    p->is_plain = plain_encode_carrying(&p->plain, object, &p->cargo);
+    if (!p->is_plain)
+        cargo_end(&p->cargo);
     if (!p->is_plain && pickle(&p->pickled, object, &p->cargo)) {
         parcel_end(p);
         return NULL;

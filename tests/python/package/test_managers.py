@@ -793,3 +793,58 @@ def test_a_connected_manager_makes_its_objects_in_the_server(manager):
     del shared
     gc.collect()
     assert other._number_of_objects() == 0
+
+
+# ---- nothing leaks ----
+
+
+def every_operation(manager, shared, named, space, members):
+    shared[:] = [1, "text" * 9, Colour.RED, b"x" * 3000, [1, {"a": (2,)}]]
+    for value in VALUES:
+        shared.append(value)
+        shared[0] = shared.pop()
+        named[Thing(3)] = value
+    for call in (
+        lambda: shared[99], lambda: named["none"], lambda: shared.add(1, 1), lambda: space.none, lambda: named[[]],
+        lambda: shared.remove("no"), lambda: shared.append(lambda: 1), lambda: named.add("x", "y"),
+    ):
+        try:
+            call()
+        except Exception:
+            pass
+    named.update({"a": 1, (1, 2): [shared]})
+    named.setdefault("b", "x" * 50), named.get("b"), named.pop("b"), named.add("n", 1), named.popitem()
+    named.compare_and_set("n", managers.MISSING, 1), named.compare_and_set("n", 1, managers.MISSING)
+    shared.extend(["a", 1]), shared.insert(1, None), shared.pop(0), shared.index("a")
+    shared.reverse(), shared.sort(key=repr)
+    shared[1:3], shared.copy(), list(shared), named.copy(), named.items(), list(named), str(named), len(shared)
+    shared.compare_and_set(0, shared[0], 5), shared.add(0, 1), shared.__imul__(1)
+    space.x = [1]
+    space.x, space._copy(), space._add("n", 1)
+    del space.x
+    members.update("abc"), members.pop(), members | {1}
+    with shared.lock, named.lock:
+        shared.append(1)
+    pickle.loads(pickle.dumps(shared)).clear(), named.clear()
+    manager.Value("i", 1).value, manager.Queue(1).put(shared), manager.Lock().acquire()
+    manager.Condition(), manager.Barrier(1)
+    value, items = shoal.Value("i"), shoal.Array("d", 3)
+    value.value += 1
+    items[0], items[1:] = 2.5, [1, 2]
+    with value:
+        items[:]
+
+
+def test_memory_stays_flat():
+    with shoal.Manager() as made:
+        things = made, made.list(), made.dict(), made.Namespace(), made.set()
+
+        def measure(rounds):
+            for _ in range(rounds):
+                every_operation(*things)
+            gc.collect()
+            return sys.getallocatedblocks(), _shoal.statistics()["objects"]
+
+        measure(400)  # what caches there are, are full
+        before, after = measure(400), measure(1000)
+        assert after[0] - before[0] < 500 and after[1] == before[1]  # less than a block a round
