@@ -426,7 +426,7 @@ int shoal_proxy_reference(shoal_proxy *p, shoal_reference *ret, int64_t deadline
                   &answer, deadline);
     if (rc == -EINVAL || rc == -ENOENT) /* an AssertionError, or whatever it says */
         rc = fail(-ENOTSUP, "%s: the server does not know of it, it is not shoal's", what);
-    if (!rc && answer->kind == SHOAL_ANY_NONE)
+    if (!rc && (!answer || answer->kind == SHOAL_ANY_NONE))
         rc = fail(-ENOTSUP, "%s: it is no object of the region", what);
     for (int i = 0; i < 3 && !rc; i++)
         rc = shoal_any_at(answer, i, &part) || shoal_any_as_int(part, &number[i]) ? -EBADMSG : 0;
