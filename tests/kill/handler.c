@@ -448,7 +448,11 @@ static void check_changed(void *p)
 
     if (s->note->at[SENT])
         ASSERT_EQ_INT(s->note->at[RUN], 1);
-    ASSERT_EQ_INT(shoal_list_length(s->list), 3 + s->note->taken);
+    int64_t length = shoal_list_length(s->list);
+    if (kill_victim_was_killed()) /* on its way */
+        ASSERT_TRUE(length >= 1 && length <= 4);
+    else
+        ASSERT_EQ_INT(length, 3 + s->note->taken);
     ASSERT_OK(shoal_list_append_int(s->list, 5)); /* nobody is in the middle of anything */
     last(p);
 }

@@ -314,6 +314,24 @@ static void *setup_shared(void)
 KILL_SCENARIO(close_inherited, .setup = setup_shared, .prepare = family_prepare, .victim = close_it,
               .survivor = open_or_stale, .final = last, .state = family_state);
 
+/* A program that was started by exec has not opened what it inherited: here it forgets that it has. */
+static void prepare_unopened(void *p)
+{
+    struct state *s = p;
+
+    family_prepare(p);
+    atomic_store(&handle_of(s->memory)->check, 0);
+}
+
+static void release_unopened(void *p)
+{
+    (void)p;
+    object_release_unopened();
+}
+
+KILL_SCENARIO(release_unopened, .setup = setup_shared, .prepare = prepare_unopened,
+              .victim = release_unopened, .survivor = open_or_stale, .final = last);
+
 /* ---- two at once: one stands at each point of its call, the other does the whole of its own ---- */
 
 static void open_perhaps(void *p)
