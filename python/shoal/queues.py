@@ -119,7 +119,10 @@ class Queue(_Ends, _shoal.Queue):
 
     def _not_pickled(self, exception, obj):
         if type(self)._on_queue_feeder_error is Queue._on_queue_feeder_error:
-            raise exception
+            try:
+                raise exception
+            finally:
+                del exception  # which would refer to itself by its traceback
         self._on_queue_feeder_error(exception, obj)
 
     @staticmethod

@@ -366,8 +366,7 @@ PyObject *raise_sum(int rc)
 {
     if (rc != -EINVAL && rc != -EOVERFLOW)
         return raise_result(rc);
-    PyErr_SetString(rc == -EINVAL ? PyExc_TypeError : PyExc_OverflowError, shoal_error_detail());
-    return NULL;
+    return raise_text(rc == -EINVAL ? PyExc_TypeError : PyExc_OverflowError);
 }
 
 /* ---- the rest ---- */

@@ -105,10 +105,8 @@ static int letter_begin(struct letter *l, PyObject *object)
 /* What the end of a channel means. */
 static PyObject *raise_end(int rc)
 {
-    if (rc == -EPIPE || rc == -ECANCELED) {
-        PyErr_SetString(rc == -EPIPE ? Retired : Poisoned, shoal_error_detail());
-        return NULL;
-    }
+    if (rc == -EPIPE || rc == -ECANCELED)
+        return raise_text(rc == -EPIPE ? Retired : Poisoned);
     return raise_result(rc);
 }
 

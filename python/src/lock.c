@@ -23,7 +23,7 @@ shoal_rlock *rlock_of(PyObject *object)
 
 static PyObject *tell_holder(const shoal_holder *holder)
 {
-    return Py_BuildValue("(iis)", (int)holder->pid, (int)holder->tid, holder->name);
+    return Py_BuildValue("(iiN)", (int)holder->pid, (int)holder->tid, text_of(holder->name));
 }
 
 /* The arguments of acquire(block=True, timeout=None). */

@@ -8,16 +8,24 @@ struct state python_state;
 
 /* ---- errors ---- */
 
-static PyObject *raise_text(PyObject *type)
+PyObject *text_of(const char *bytes)
+{
+    return PyUnicode_DecodeUTF8(bytes, (Py_ssize_t)strlen(bytes), "replace");
+}
+
+PyObject *raise_text(PyObject *type)
 {
     const char *detail = shoal_error_detail();
-    PyErr_SetString(type, *detail ? detail : "no reason is known");
+    PyObject *text = text_of(*detail ? detail : "no reason is known");
+    if (text)
+        PyErr_SetObject(type, text);
+    Py_XDECREF(text);
     return NULL;
 }
 
 PyObject *raise_errno(int error)
 {
-    PyObject *arguments = Py_BuildValue("(is)", error, shoal_error_detail());
+    PyObject *arguments = Py_BuildValue("(iN)", error, text_of(shoal_error_detail()));
     PyObject *exception = arguments ? PyObject_Call(PyExc_OSError, arguments, NULL) : NULL;
     if (exception)
         PyErr_SetObject((PyObject *)Py_TYPE(exception), exception);
@@ -45,7 +53,10 @@ PyObject *raise_result(int result)
 
 int warn_owner_died(void)
 {
-    return PyErr_WarnEx(python_state.OwnerDiedWarning, shoal_error_detail(), 1);
+    PyObject *text = text_of(shoal_error_detail());
+    int rc = text ? PyErr_WarnFormat(python_state.OwnerDiedWarning, 1, "%U", text) : -1;
+    Py_XDECREF(text);
+    return rc;
 }
 
 /* ---- arguments ---- */
@@ -176,6 +187,27 @@ static int make_exceptions(PyObject *module)
                : 0;
 }
 
+static int make_names(void)
+{
+    struct {
+        PyObject **ret;
+        const char *text;
+    } names[] = {
+        {&python_state.names._not_pickled, "_not_pickled"},
+        {&python_state.names._reference, "_reference"},
+        {&python_state.names.acquire, "acquire"},
+        {&python_state.names.enter, "__enter__"},
+        {&python_state.names.exit, "__exit__"},
+        {&python_state.names.release, "release"},
+        {&python_state.names.toreadonly, "toreadonly"},
+        {&python_state.names.value, "value"},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!(*names[i].ret = PyUnicode_InternFromString(names[i].text)))
+            return -1;
+    return 0;
+}
+
 static int execute(PyObject *module)
 {
     if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
@@ -187,7 +219,7 @@ static int execute(PyObject *module)
         PyErr_SetString(PyExc_ImportError, "shoal._shoal is loaded already");
         return -1;
     }
-    return make_exceptions(module) || lock_add(module) || condition_add(module) ||
+    return make_names() || make_exceptions(module) || lock_add(module) || condition_add(module) ||
                    process_add(module) || csp_add(module) || forkserver_add(module) ||
                    value_add(module) || container_add(module) || list_add(module) ||
                    dict_add(module) || pool_add(module) || parcel_add(module) ||

@@ -94,7 +94,7 @@ static int cargo_add(struct cargo *c, PyObject *owner)
     shoal_reference r;
     if (!c->owners && !(c->owners = PyList_New(0)))
         return -1;
-    PyObject *bytes = PyObject_CallMethod(owner, "_reference", NULL);
+    PyObject *bytes = PyObject_CallMethodNoArgs(owner, python_state.names._reference);
     if (!bytes || reference_from(bytes, &r) || PyList_Append(c->owners, owner)) {
         Py_XDECREF(bytes);
         return -1;
@@ -390,7 +390,7 @@ static PyObject *part(PyObject *message, size_t from, size_t size, bool read_onl
     if (slice)
         ret = PyObject_GetItem(whole, slice);
     if (ret && read_only) {
-        PyObject *locked = PyObject_CallMethod(ret, "toreadonly", NULL);
+        PyObject *locked = PyObject_CallMethodNoArgs(ret, python_state.names.toreadonly);
         Py_DECREF(ret);
         ret = locked;
     }

@@ -98,8 +98,8 @@ static void refuse(int rc)
     if (rc == -EPIPE || rc == -ECANCELED) {
         engine_not_running();
     } else if (rc == -ECONNABORTED) {
-        PyObject *failure =
-            PyObject_CallFunction(pool_helpers.failure, "iiis", -rc, 0, 0, shoal_error_detail());
+        PyObject *failure = PyObject_CallFunction(pool_helpers.failure, "iiiN", -rc, 0, 0,
+                                                  text_of(shoal_error_detail()));
         if (failure)
             PyErr_SetObject((PyObject *)Py_TYPE(failure), failure);
         Py_XDECREF(failure);

@@ -34,8 +34,8 @@ static PyObject *failure_of(shoal_result *handle)
 {
     shoal_failure f = {0};
     shoal_result_failure(handle, &f);
-    return PyObject_CallFunction(pool_helpers.failure, "iiis", -f.error, (int)f.pid, f.exit_code,
-                                 f.text ? f.text : "");
+    return PyObject_CallFunction(pool_helpers.failure, "iiiN", -f.error, (int)f.pid, f.exit_code,
+                                 text_of(f.text ? f.text : ""));
 }
 
 int result_value(struct result *r, PyObject **ret)

@@ -19,6 +19,10 @@ struct state {
     PyObject *AuthenticationError;     /* multiprocessing's, and so are these */
     PyObject *BufferTooShort;
     PyObject *OwnerDiedWarning;
+    /* Names of methods and attributes. One that is made for a call would be new to the interpreter's cache each time. */
+    struct {
+        PyObject *_not_pickled, *_reference, *acquire, *enter, *exit, *release, *toreadonly, *value;
+    } names;
 };
 extern struct state python_state;
 
@@ -27,6 +31,10 @@ extern struct state python_state;
 PyObject *raise_result(int result);
 /* The same where the number is the kernel's own: always an OSError. */
 PyObject *raise_errno(int error);
+/* The same of a type, whatever the result. */
+PyObject *raise_text(PyObject *type);
+/* A str of what is not always UTF-8: names of C programs, sentences that were cut. */
+PyObject *text_of(const char *bytes);
 
 /* A deadline from Python's timeout in seconds, or None for none; below 0 counts as 0, which is SHOAL_NOW.
  * -1 with an exception: it is no number, or nan. */

@@ -98,7 +98,8 @@ static PyObject *not_pickled(PyObject *self, PyObject *object)
     PyErr_NormalizeException(&type, &value, &trace);
     if (trace)
         PyException_SetTraceback(value, trace);
-    PyObject *result = PyObject_CallMethod(self, "_not_pickled", "OO", value, object);
+    PyObject *result =
+        PyObject_CallMethodObjArgs(self, python_state.names._not_pickled, value, object, NULL);
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(trace);

@@ -116,7 +116,8 @@ static bool take(struct wrapper *w)
     } else if (w->plain) {
         WAIT(rc, SHOAL_FOREVER, shoal_lock_acquire(w->plain, deadline));
     } else {
-        PyObject *result = is_wrapped(w) ? PyObject_CallMethod(w->lock, "acquire", NULL) : NULL;
+        PyObject *result =
+            is_wrapped(w) ? PyObject_CallMethodNoArgs(w->lock, python_state.names.acquire) : NULL;
         Py_XDECREF(result);
         return result != NULL;
     }
@@ -154,7 +155,7 @@ static PyObject *let_go(struct wrapper *w, bool taken, PyObject *result)
     } else {
         PyObject *type, *value, *traceback;
         PyErr_Fetch(&type, &value, &traceback);
-        PyObject *released = PyObject_CallMethod(w->lock, "release", NULL);
+        PyObject *released = PyObject_CallMethodNoArgs(w->lock, python_state.names.release);
         if (released)
             PyErr_Restore(type, value, traceback);
         else
@@ -231,10 +232,10 @@ static bool write_item(char code, Py_ssize_t size, char *at, PyObject *value)
 /* Whether acquire and release of a lock of shoal's are still its own, in a subclass. */
 static bool is_own(PyObject *lock)
 {
-    static const char *const names[] = {"acquire", "release"};
+    PyObject *const names[] = {python_state.names.acquire, python_state.names.release};
     bool own = true;
     for (int i = 0; i < 2 && own; i++) {
-        PyObject *method = PyObject_GetAttrString((PyObject *)Py_TYPE(lock), names[i]);
+        PyObject *method = PyObject_GetAttr((PyObject *)Py_TYPE(lock), names[i]);
         own = method && Py_IS_TYPE(method, &PyMethodDescr_Type);
         Py_XDECREF(method);
     }
@@ -290,7 +291,7 @@ static PyObject *wrapper_enter(PyObject *self, PyObject *unused)
     (void)unused;
     struct wrapper *w = WRAPPER(self);
     if (!w->rlock && !w->plain)
-        return is_wrapped(w) ? PyObject_CallMethod(w->lock, "__enter__", NULL) : NULL;
+        return is_wrapped(w) ? PyObject_CallMethodNoArgs(w->lock, python_state.names.enter) : NULL;
     if (!take(w))
         return NULL;
     Py_RETURN_TRUE;
@@ -301,7 +302,7 @@ static PyObject *wrapper_exit(PyObject *self, PyObject *args)
     struct wrapper *w = WRAPPER(self);
     if ((w->rlock && !shoal_rlock_release(w->rlock)) || (w->plain && !shoal_lock_release(w->plain)))
         Py_RETURN_NONE;
-    PyObject *exit = is_wrapped(w) ? PyObject_GetAttrString(w->lock, "__exit__") : NULL;
+    PyObject *exit = is_wrapped(w) ? PyObject_GetAttr(w->lock, python_state.names.exit) : NULL;
     PyObject *result = exit ? PyObject_Call(exit, args, NULL) : NULL;
     Py_XDECREF(exit);
     return result;
@@ -338,7 +339,7 @@ static PyObject *value_get(PyObject *self, void *unused)
         return NULL;
     return let_go(w, taken,
                   w->code ? read_item(w->code, w->items)
-                          : PyObject_GetAttrString(w->object, "value"));
+                          : PyObject_GetAttr(w->object, python_state.names.value));
 }
 
 static int value_set(PyObject *self, PyObject *value, void *unused)
@@ -353,7 +354,7 @@ static int value_set(PyObject *self, PyObject *value, void *unused)
     if (!hold(w, &taken))
         return -1;
     bool done = (w->code && write_item(w->code, w->size, w->items, value)) ||
-                !PyObject_SetAttrString(w->object, "value", value);
+                !PyObject_SetAttr(w->object, python_state.names.value, value);
     return let_go(w, taken, done ? Py_None : NULL) ? 0 : -1;
 }
 
@@ -383,7 +384,9 @@ static PyType_Spec value_spec = {
 static Py_ssize_t array_length(PyObject *self)
 {
     struct wrapper *w = WRAPPER(self);
-    return w->code || !is_wrapped(w) ? w->count : PyObject_Size(w->object);
+    if (!is_wrapped(w))
+        return -1;
+    return w->code ? w->count : PyObject_Size(w->object);
 }
 
 static PyObject *read_slice(const struct wrapper *w, PyObject *slice)

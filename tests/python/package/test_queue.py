@@ -1,4 +1,5 @@
 """Queue, JoinableQueue and SimpleQueue."""
+import gc
 import os
 import queue as standard_queue
 import select
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -154,6 +156,22 @@ def test_gh_84376_gh_79423_put_raises_what_pickling_raises():
             queue.put(lambda: 0)
         queue.put(1)
         assert queue.get() == 1
+
+
+def test_what_put_raises_is_gone_when_it_was_caught():
+    class Thing:
+        pass
+
+    thing = Thing()
+    kept = weakref.ref(thing)
+    gc.disable()
+    try:
+        with pytest.raises(AttributeError) as error:
+            queues.Queue().put([thing])
+        del thing, error
+        assert kept() is None, "in a cycle of the exception and its traceback"
+    finally:
+        gc.enable()
 
 
 def test_a_class_may_be_told_of_what_pickling_raises():

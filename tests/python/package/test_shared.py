@@ -34,6 +34,14 @@ def run(method, target, *args):
 # ---- values ----
 
 
+def test_a_wrapper_without_its_beginning_says_so():
+    array = _shoal.SynchronizedArray.__new__(_shoal.SynchronizedArray)
+    value = _shoal.Synchronized.__new__(_shoal.Synchronized)
+    for call in (lambda: len(array), lambda: array[0], value.get_obj, value.__enter__, lambda: value.value):
+        with pytest.raises(RuntimeError):
+            call()
+
+
 @pytest.mark.parametrize("code", NUMBERS)
 def test_a_value_is_what_was_set_and_begins_with_zero(code):
     value = shoal.Value(code)
