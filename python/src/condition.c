@@ -1,5 +1,6 @@
 /* Condition, Event and Barrier. */
 #include "object.h"
+#include "sync/sync.h"
 #include <errno.h>
 
 static PyTypeObject *Condition, *Event, *Barrier;
@@ -174,12 +175,12 @@ static PyObject *condition_waiters(PyObject *self, PyObject *unused)
 }
 
 /* `with` and acquire are the lock's own. */
-static PyObject *forward(PyObject *self, const char *method, PyObject *args)
+static PyObject *forward(PyObject *self, PyObject *name, PyObject *args)
 {
     PyObject *lock = CONDITION(self)->lock;
     if (!lock)
         return PyErr_Format(PyExc_ValueError, "the condition was not initialised");
-    PyObject *function = PyObject_GetAttrString(lock, method);
+    PyObject *function = PyObject_GetAttr(lock, name);
     PyObject *result = function ? PyObject_Call(function, args, NULL) : NULL;
     Py_XDECREF(function);
     return result;
@@ -189,14 +190,14 @@ static PyObject *condition_enter(PyObject *self, PyObject *unused)
 {
     (void)unused;
     PyObject *none = PyTuple_New(0);
-    PyObject *result = none ? forward(self, "__enter__", none) : NULL;
+    PyObject *result = none ? forward(self, python_state.names.enter, none) : NULL;
     Py_XDECREF(none);
     return result;
 }
 
 static PyObject *condition_exit(PyObject *self, PyObject *args)
 {
-    return forward(self, "__exit__", args);
+    return forward(self, python_state.names.exit, args);
 }
 
 static PyObject *condition_lock(PyObject *self, void *unused)
@@ -362,6 +363,15 @@ static int run_action(void *action)
     return rc;
 }
 
+/* What the signals that came meanwhile have handlers for is done, without an exception. */
+static bool handle_signals(void)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    bool well = !PyErr_CheckSignals();
+    PyGILState_Release(gil);
+    return well;
+}
+
 /* _wait(action, timeout): a handler that runs meanwhile breaks the barrier, if it raises. */
 static PyObject *barrier_wait(PyObject *self, PyObject *args)
 {
@@ -373,12 +383,10 @@ static PyObject *barrier_wait(PyObject *self, PyObject *args)
     if (deadline < 0)
         return NULL;
     Py_BEGIN_ALLOW_THREADS rc =
-        action == Py_None
-            ? shoal_barrier_wait(OF(self)->barrier, deadline)
-            : shoal_barrier_wait_action(OF(self)->barrier, run_action, action, deadline);
-    Py_END_ALLOW_THREADS if (PyErr_Occurred() ||
-                             (rc == -EINTR && PyErr_CheckSignals())) return NULL;
-    if (rc == -ETIMEDOUT || rc == -EAGAIN || rc == -EINTR)
+        barrier_meet(OF(self)->barrier, action == Py_None ? NULL : run_action, action, deadline,
+                     handle_signals, "wait");
+    Py_END_ALLOW_THREADS if (PyErr_Occurred()) return NULL;
+    if (rc == -ETIMEDOUT || rc == -EAGAIN)
         rc = -ECANCELED;
     return rc < 0 ? raise_result(rc) : PyLong_FromLong(rc);
 }

@@ -237,10 +237,20 @@ static void finish_reset(struct header *h, uint64_t s)
     wait_wake(&b->event, INT_MAX);
 }
 
+/* The same, whatever signals are handled meanwhile, as long as `on` says so. */
+static int wait_on(struct header *h, uint64_t p, int64_t deadline, bool (*on)(void))
+{
+    int rc;
+    do
+        rc = wait_past(h, p, deadline);
+    while (rc == -EINTR && on && on());
+    return rc;
+}
+
 /* Counts the caller in: its number, its phase and cell; -ECANCELED, -ETIMEDOUT, -EINTR. The last
  * one's phase is over at once if there is no action. */
-static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, const char *call,
-                  uint64_t *phase, struct cell **cell)
+static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, bool (*on)(void),
+                  const char *call, uint64_t *phase, struct cell **cell)
 {
     struct body *b = body_of(h);
     struct spin patience = spin_begin();
@@ -259,7 +269,7 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, c
             continue;
         }
         if ((s & COUNT_MASK) == b->parties) { /* the action runs; our turn comes after it */
-            int rc = wait_past(h, p, deadline);
+            int rc = wait_on(h, p, deadline, on);
             if (rc)
                 return rc;
             continue;
@@ -289,7 +299,7 @@ static int arrive(struct header *h, owner_t me, bool action, int64_t deadline, c
 }
 
 static int wait_action(shoal_barrier *barrier, int (*action)(void *argument), void *argument,
-                       int64_t deadline, const char *call)
+                       int64_t deadline, bool (*on)(void), const char *call)
 {
     struct header *h = header_of(barrier, TYPE_BARRIER);
     if (unlikely(!h))
@@ -303,11 +313,11 @@ static int wait_action(shoal_barrier *barrier, int (*action)(void *argument), vo
         rc = check_deadline(deadline);
     if (rc)
         return rc;
-    int number = arrive(h, me, action != NULL, deadline, call, &p, &mine);
+    int number = arrive(h, me, action != NULL, deadline, on, call, &p, &mine);
     if (number < 0) /* it was in no phase, so it breaks none */
         return number;
     if ((uint32_t)number + 1 < b->parties) {
-        rc = wait_past(h, p, deadline);
+        rc = wait_on(h, p, deadline, on);
     } else {
         uint64_t full = p << 32 | b->parties;
         unsigned failures = shoal_thread.failures;
@@ -330,19 +340,22 @@ static int wait_action(shoal_barrier *barrier, int (*action)(void *argument), vo
     return rc ? rc : number;
 }
 
+int barrier_meet(shoal_barrier *barrier, int (*action)(void *argument), void *argument,
+                 int64_t deadline, bool (*on)(void), const char *call)
+{
+    return waited(wait_action(barrier, action, argument, deadline, on, call), call, barrier,
+                  TYPE_BARRIER, deadline);
+}
+
 int shoal_barrier_wait_action(shoal_barrier *barrier, int (*action)(void *argument), void *argument,
                               int64_t deadline)
 {
-    const char *call = "shoal_barrier_wait_action";
-    return waited(wait_action(barrier, action, argument, deadline, call), call, barrier,
-                  TYPE_BARRIER, deadline);
+    return barrier_meet(barrier, action, argument, deadline, NULL, "shoal_barrier_wait_action");
 }
 
 int shoal_barrier_wait(shoal_barrier *barrier, int64_t deadline)
 {
-    const char *call = "shoal_barrier_wait";
-    return waited(wait_action(barrier, NULL, NULL, deadline, call), call, barrier, TYPE_BARRIER,
-                  deadline);
+    return barrier_meet(barrier, NULL, NULL, deadline, NULL, "shoal_barrier_wait");
 }
 
 /* ---- the rest ---- */

@@ -20,6 +20,11 @@ int lock_release(shoal_lock *lock, const char *call);
 int rlock_acquire(shoal_rlock *lock, int64_t deadline, const char *call);
 int rlock_release(shoal_rlock *lock, const char *call);
 
+/* As shoal_barrier_wait_action, in the name of another call. Where a signal handler has run while the caller was
+ * waiting, `on` says whether it goes on; then its place in the phase is what it was. NULL: it never does. */
+int barrier_meet(shoal_barrier *barrier, int (*action)(void *argument), void *argument,
+                 int64_t deadline, bool (*on)(void), const char *call);
+
 /* For conditions, which let go of their lock and take it again. */
 bool lock_mine(const struct header *lock); /* the calling thread took it */
 bool rlock_mine(const struct header *lock);

@@ -1,5 +1,6 @@
 /* Barriers: what sync.h promises, also when parties die. */
 #include "runner.h"
+#include "sync/sync.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -417,6 +418,38 @@ TEST(a_signal_handler_breaks_it_too)
     ASSERT_EQ_INT(result_of(0), -ECANCELED);
     ASSERT_EQ_INT(result_of(1), -EINTR);
     ASSERT_EQ_INT(shoal_barrier_broken(barrier), 1);
+    tear_down();
+}
+
+/* How often it was asked lies where the parent sees it. */
+static bool goes_on(void)
+{
+    atomic_fetch_add(&shared->actions, 1);
+    return true;
+}
+
+static void wait_asking(int number)
+{
+    struct sigaction action = {.sa_handler = nothing};
+    ASSERT_SYS(sigaction(SIGUSR1, &action, NULL));
+    int rc = barrier_meet(barrier, NULL, NULL, SHOAL_FOREVER, goes_on, "a wait");
+    atomic_store(&shared->results[number], rc);
+}
+
+TEST(who_goes_on_after_a_signal_handler_breaks_nothing)
+{
+    set_up(3);
+    pid_t a = child(wait_once, 0), b = child(wait_asking, 1);
+    until_waiting(2);
+    while (atomic_load(&shared->actions) < 3) {
+        ASSERT_SYS(kill(b, SIGUSR1));
+        usleep(5000);
+    }
+    ASSERT_EQ_INT(shoal_barrier_n_waiting(barrier), 2);
+    ASSERT_EQ_INT(shoal_barrier_wait(barrier, SHOAL_FOREVER), 2);
+    ended(a);
+    ended(b);
+    ASSERT_EQ_INT(result_of(0) + result_of(1), 1);
     tear_down();
 }
 

@@ -198,6 +198,12 @@ def test_conditions_wake_across_processes(ctx):
     assert ended(child) == 0 and not turn.is_set()
 
 
+def test_a_name_that_is_too_long_is_told_even_where_it_is_cut_within_a_character():
+    for n in range(4):
+        with pytest.raises(ValueError, match="longer"):
+            shoal.Lock(name="a" * n + "\u20ac" * 100)
+
+
 # ---- signals ----
 
 
@@ -250,6 +256,24 @@ def test_a_signal_handler_that_returns_does_not_end_a_wait():
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, old)
     assert len(ran) > 2
+
+
+def test_a_signal_handler_that_returns_does_not_break_a_barrier():
+    barrier, go, ran = shoal.Barrier(2), shoal.Event(), []
+    child = started(shoal.get_context("fork"), wait_when_told, go, barrier)
+    old = signal.signal(signal.SIGALRM, lambda *_: (ran.append(1), len(ran) > 2 and go.set()))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        barrier.wait(60)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert len(ran) > 2 and not barrier.broken and ended(child) == 0
+
+
+def wait_when_told(go, barrier):
+    go.wait()
+    barrier.wait(60)
 
 
 def test_gh_126434_an_event_is_set_in_a_signal_handler():
