@@ -84,13 +84,13 @@ static void end_inputs(struct imap *it)
 }
 
 /* The next input, or chunk; NULL: there is none, or an exception. */
-static PyObject *next_input(struct imap *it)
+static PyObject *next_input(const struct imap *it, PyObject *source)
 {
     PyObject *one, *list;
     if (it->chunksize == 1)
-        return PyIter_Next(it->source);
+        return PyIter_Next(source);
     list = PyList_New(0);
-    while (list && PyList_GET_SIZE(list) < it->chunksize && (one = PyIter_Next(it->source))) {
+    while (list && PyList_GET_SIZE(list) < it->chunksize && (one = PyIter_Next(source))) {
         if (PyList_Append(list, one))
             Py_CLEAR(list);
         Py_DECREF(one);
@@ -101,11 +101,17 @@ static PyObject *next_input(struct imap *it)
     return list;
 }
 
-/* One task more: 0; 1: there are no more. */
+/* One task more: 0; 1: there are no more. Whoever cancels while an input is waited for drops the source, which must outlast that. */
 static int feed_one(struct imap *it, bool cares)
 {
     struct result *r;
-    PyObject *input = next_input(it);
+    PyObject *source = Py_NewRef(it->source), *input = next_input(it, source);
+    Py_DECREF(source);
+    if (it->exhausted) {
+        Py_XDECREF(input);
+        PyErr_Clear();
+        return 1;
+    }
     if (!input) {
         if (PyErr_Occurred())
             it->error = take_exception();
@@ -140,7 +146,7 @@ static void feed(struct imap *it, int most)
         return;
     it->feeding = true;
     int over = 0;
-    while (!over && most-- > 0)
+    while (!over && !it->exhausted && most-- > 0)
         over = feed_one(it, it->simple && most % CARE == 0);
     it->feeding = false;
     if (over)

@@ -515,6 +515,28 @@ def test_task_timeout():
         assert p.apply(square, (3,)) == 9
 
 
+@pytest.mark.parametrize("chunksize", [1, 2])
+def test_a_row_is_cancelled_while_its_input_is_waited_for(pool, chunksize):
+    asked, go = threading.Event(), threading.Event()
+
+    def inputs():
+        yield 1
+        asked.set()
+        go.wait(60)
+        yield 2
+        raise ValueError
+
+    it = pool.imap(square, inputs(), chunksize)
+    assert asked.wait(60)
+    it.cancel()  # which drops the generator that runs in another thread
+    gc.collect()
+    go.set()
+    for thread in threading.enumerate():
+        if thread.name == "shoal-imap":
+            thread.join()
+    assert pool.apply(square, (3,)) == 9
+
+
 def test_cancel(pool):
     from concurrent.futures import CancelledError
 
@@ -783,12 +805,6 @@ def test_random_kills():
         assert died <= 60
         assert p.map(square, range(10)) == [x * x for x in range(10)]
     p.join()
-
-
-def test_campaign():
-    import campaign_pool
-
-    campaign_pool.campaign(60, 5, ["fork"])
 
 
 @pytest.mark.parametrize(
