@@ -110,8 +110,8 @@ def _taken(*key):
     return _Handed.kept.pop(key)
 
 
-# Ends that travel in a message: from the writing of it until it was taken.
-_on_the_way = threading.local()
+# .last: what this thread has handed over last.
+_handed = threading.local()
 
 
 def _dumps(thing):
@@ -119,11 +119,20 @@ def _dumps(thing):
         return pickle.dumps(thing, 4)
     except FatalException:
         raise
-    except Exception as why:  # whatever a __reduce__ raises
+    except Exception:  # whatever a __reduce__ raises
         try:
             return bytes(reduction.ForkingPickler.dumps(thing))
         except Exception:
-            return pickle.dumps(_Handed(thing), 4)
+            handed = _Handed(thing)
+            _handed.last = handed.key
+            return pickle.dumps(handed, 4)
+
+
+def _take_back(thing):
+    """A message was not written after all: if it was handed over, it is kept no more."""
+    key = getattr(_handed, "last", None)
+    if key in _Handed.kept and _Handed.kept[key] is thing:
+        del _Handed.kept[key]
 
 
 _shoal.set_csp(ChannelRetireException, ChannelPoisonException, _dumps, pickle.loads)
@@ -195,7 +204,11 @@ class ChannelEndWrite(ChannelEnd):
     def __call__(self, msg):
         if self.moved:
             self._check()
-        self._write(msg)
+        try:
+            self._write(msg)
+        except BaseException:
+            _take_back(msg)
+            raise
 
     def isReader(self):
         return False
@@ -576,6 +589,9 @@ class Guard:
     def _entry(self, chosen):
         return (self._kind, self.end, self.msg, chosen)
 
+    def _take_back(self):
+        pass
+
     def _name(self):
         return self.end.channel.name if self.end is not None else None
 
@@ -601,10 +617,17 @@ class OutputGuard(Guard):
         if not isinstance(ch_end_write, ChannelEndWrite):
             raise InfoException("an OutputGuard writes to a writing end, not %r" % (ch_end_write,))
         super().__init__(action)
-        self.end, self.msg = ch_end_write, msg
+        self.end, self.msg, self._key = ch_end_write, msg, None
 
     def _entry(self, chosen):
-        return (_OUTPUT, self.end, _dumps(self.msg), chosen)
+        _handed.last = None
+        entry = (_OUTPUT, self.end, _dumps(self.msg), chosen)
+        self._key = _handed.last
+        return entry
+
+    def _take_back(self):
+        if self._key is not None:
+            _Handed.kept.pop(self._key, None)
 
 
 class SkipGuard(Guard):
@@ -680,11 +703,17 @@ def _choose(guards, how, counts=None):
     """Carries out one of the guards: (guard, message)."""
     if not guards:
         raise InfoException("there are no guards to choose from")
-    entries = [guard._entry(counts[guard._name()] if counts else 0) for guard in guards]
     for guard in guards:
         if guard.end is not None:
             guard.end._check()
-    index, message = _shoal.alternate(entries, how)
+    entries = [guard._entry(counts[guard._name()] if counts else 0) for guard in guards]
+    index = None
+    try:
+        index, message = _shoal.alternate(entries, how)
+    finally:
+        for i, guard in enumerate(guards):
+            if i != index:
+                guard._take_back()
     guard = guards[index]
     if counts is not None and guard.end is not None:
         counts[guard._name()] += 1
