@@ -45,7 +45,7 @@ endif
 
 # KILLS=: how many processes the random campaign kills; ONLY=: steps or scenarios, see tools/torture
 torture:
-	@tools/setup test
+	@tools/setup test python
 	@tools/build $(BUILD)
 	@KILLS="$(KILLS)" ONLY="$(ONLY)" tools/torture $(BUILD)
 
@@ -58,9 +58,10 @@ format:
 	@tools/setup lint
 	@tools/format
 
+# ONLY=: names of parts in tests/parts
 sanitize:
-	@tools/setup test
-	@tools/sanitize
+	@tools/setup test python
+	@ONLY="$(ONLY)" tools/sanitize
 
 models:
 	@tools/setup models

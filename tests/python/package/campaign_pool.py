@@ -130,12 +130,12 @@ def use_executor(e, rng, tally, f):
         tally.take(future.result, fs[future] ** 2)
 
 
-def round_of(rng, method):
+def round_of(rng, method, kind):
     tally, ctx = Tally(), shoal.get_context(method)
     f = rng.choice([square, burn])
     workers = rng.randrange(1, 4)
     retries = rng.choice([0, 0, 1 << 31])
-    if rng.random() < 0.6:
+    if (kind or rng.choice(["pool", "executor"])) == "pool":
         with ctx.Pool(workers, maxtasksperchild=rng.choice([None, None, 5]), retries=retries) as p:
             p.apply(square, (1,))
             with Killer(rng, PACE[method], lambda: p._pool) as killer:
@@ -154,12 +154,12 @@ def round_of(rng, method):
     return killer.kills, tally
 
 
-def campaign(kills, seed, methods=("fork", "fork", "fork", "spawn", "forkserver")):
+def campaign(kills, seed, methods=("fork", "fork", "fork", "spawn", "forkserver"), kind=None):
     rng = random.Random(seed)
     killed = good = died = rounds = 0
     while killed < kills:
         faulthandler.dump_traceback_later(NET, exit=True)
-        n, tally = round_of(rng, rng.choice(methods))
+        n, tally = round_of(rng, rng.choice(methods), kind)
         killed, good, died, rounds = killed + n, good + tally.good, died + tally.died, rounds + 1
     faulthandler.cancel_dump_traceback_later()
     return "%d kills in %d rounds: %d results, %d deaths told" % (killed, rounds, good, died)

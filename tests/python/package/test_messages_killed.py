@@ -2,18 +2,15 @@
 
 KILLS=1000 in the environment makes it a campaign.
 """
-import os
 import random
 import time
 
 import pytest
+from killing import KILLS, context, tell
 
 import shoal
 
-KILLS = int(os.environ.get("KILLS", "30"))
 PAYLOADS = [None, "short", [1.5, {"a": b"b"}], b"l" * 5000, ["m" * 3000, bytearray(b"n" * 30000)], 2**200]
-
-context = shoal.get_context("fork")
 
 
 def put_for_ever(put, done):
@@ -39,7 +36,7 @@ def check(got, done):
 
 @pytest.mark.parametrize("maxsize", [0, 3])
 def test_killed_producers_lose_nothing_that_they_had_put(maxsize):
-    source = random.Random(1)
+    source, total = random.Random(1), 0
     queue = context.Queue(maxsize)
     for _ in range(KILLS):
         done = shoal.RawArray("q", 1)
@@ -51,10 +48,12 @@ def test_killed_producers_lose_nothing_that_they_had_put(maxsize):
         while not queue.empty():
             got.append(queue.get())
         check(got, done)
+        total += len(got)
+    tell("Queue(%d): %d producers killed, %d messages", maxsize, KILLS, total)
 
 
 def test_killed_senders_lose_nothing_that_they_had_sent():
-    source = random.Random(2)
+    source, total = random.Random(2), 0
     for _ in range(KILLS):
         done = shoal.RawArray("q", 1)
         reader, writer = context.Pipe(False)
@@ -70,6 +69,8 @@ def test_killed_senders_lose_nothing_that_they_had_sent():
             pass
         process.join()
         check(got, done)
+        total += len(got)
+    tell("Pipe: %d senders killed, %d messages", KILLS, total)
 
 
 def get_for_ever(queue, got):
@@ -99,3 +100,4 @@ def test_killed_consumers_lose_no_more_than_what_each_had_in_hand():
         consumer.kill()
         consumer.join()
     assert number - sum(got) <= KILLS + 2
+    tell("Queue: %d consumers killed, %d messages, %d of them with their consumers", KILLS, number, number - sum(got))
