@@ -130,7 +130,13 @@ static int by_stamp(const void *a, const void *b)
 
 int entries_look(const struct site *p, struct entries *ret)
 {
-    int rc = look_at_all(p, ret);
+    bool locked;
+    unsigned n = 0;
+    int rc;
+    do {
+        locked = shot_begin(p, &ret->shot, n++);
+        rc = look_at_all(p, ret);
+    } while (shot_end(p, &ret->shot, locked, &rc));
     if (!rc && ret->count)
         qsort(ret->at, ret->count, sizeof *ret->at, by_stamp);
     return rc;
@@ -164,21 +170,17 @@ static int entry_any(const struct site *p, const struct entries *e, size_t i, un
 
 int dict_entries(const struct site *p, unsigned what, shoal_any **ret)
 {
-    struct entries e = {0};
+    struct entries e = {.shot.unopened = what == DICT_KEYS};
     struct anys anys = {0};
     int rc;
     if (!ret)
         return nowhere(p);
-    do {
-        anys_free(&anys);
-        rc = entries_look(p, &e);
-        if (rc)
-            break;
-        anys.at = malloc((e.count * 2 + 1) * sizeof *anys.at);
-        rc = anys.at ? 0 : fail(-ENOMEM, "%s: out of memory", p->call);
-        for (size_t i = 0; i < e.count && !rc; i++)
-            rc = entry_any(p, &e, i, what, &anys);
-    } while (rc == -ESTALE); /* a value was taken out meanwhile */
+    rc = entries_look(p, &e);
+    anys.at = rc ? NULL : malloc((e.count * 2 + 1) * sizeof *anys.at);
+    if (!rc && !anys.at)
+        rc = fail(-ENOMEM, "%s: out of memory", p->call);
+    for (size_t i = 0; i < e.count && !rc; i++)
+        rc = entry_any(p, &e, i, what, &anys);
     if (!rc) {
         shoal_any *made = what == DICT_ALL ? shoal_any_dict_from(anys.at, anys.count)
                                            : shoal_any_list_from(anys.at, anys.count);
