@@ -70,9 +70,10 @@ static bool is_calm(const struct site *p)
 
 /* With the locks of all, or without.
  * That no state has changed says that in each shard at most one word has, by a poke; but then one that was poked may have been
- * seen and another, which was poked before, not. Unless it is *calm: then two looks must give the same. A word that the first
- * saw poked was so by its end, and one that the second did not see poked was not yet. */
-static bool look(const struct site *p, struct entries *e, bool *calm)
+ * seen and another, which was poked before, not. Unless it is *calm: then two looks must give the same, and find the same states. A
+ * word that the first saw poked was so by its end, and one that the second did not see poked was not yet; and none was poked and
+ * poked back in between, as the second poke of a shard comes after the count of the first. */
+static bool look(const struct site *p, struct entries *e, bool *calm, uint64_t states[SHARDS])
 {
     struct reading r[SHARDS];
     bool whole = true;
@@ -86,6 +87,8 @@ static bool look(const struct site *p, struct entries *e, bool *calm)
     *calm = *calm || is_calm(p); /* before the states: who lets go has counted */
     for (unsigned i = 0; i < SHARDS && !MUTANT(310); i++)
         whole = reading_holds(&r[i]) && whole;
+    for (unsigned i = 0; i < SHARDS; i++)
+        states[i] = r[i].state;
     return whole;
 }
 
@@ -102,13 +105,15 @@ static bool same(const struct entries *a, const struct entries *b)
 static int look_at_all(const struct site *p, struct entries *e)
 {
     struct entries again = {0};
+    uint64_t first[SHARDS], second[SHARDS];
     bool whole = false;
     for (unsigned i = 0; !whole && !e->rc && !again.rc; i++) {
         bool locked = i && i % 4 == 0 && !store_lock_all(p, os_now() + HURRY);
         bool calm = locked || MUTANT(310);
-        whole = look(p, e, &calm);
+        whole = look(p, e, &calm, first);
         if (whole && !calm)
-            whole = look(p, &again, &calm) && same(e, &again);
+            whole = look(p, &again, &calm, second) && !memcmp(first, second, sizeof first) &&
+                    same(e, &again);
         if (locked)
             store_unlock_all(p);
         if (locked && !whole && !e->rc) { /* nobody else can have changed it */
