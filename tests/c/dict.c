@@ -88,6 +88,9 @@ TEST(dict_keys_are_compared_as_in_python)
     ASSERT_SAME(get(shoal_any_int(0)), shoal_any_int(0));
     ASSERT_OK(set(shoal_any_float(0.5), shoal_any_int(5)));
     ASSERT_SAME(get(shoal_any_float(0.5)), shoal_any_int(5));
+    double nan = strtod("nan", NULL); /* one key, whatever its sign */
+    ASSERT_OK(set(shoal_any_float(nan), shoal_any_int(55)));
+    ASSERT_SAME(get(shoal_any_float(-nan)), shoal_any_int(55));
     ASSERT_OK(set(shoal_any_none(), shoal_any_int(6)));
     ASSERT_SAME(get(shoal_any_none()), shoal_any_int(6));
     ASSERT_OK(set(shoal_any_str(""), shoal_any_int(7)));
