@@ -176,6 +176,19 @@ def test_a_list_sorts_numbers_and_texts(m):
     raises(TypeError, m.list([1, "a"]).sort)
 
 
+def test_a_list_is_made_of_what_can_be_iterated_over(m):
+    for many in range(5), range(10, 0, -3), range(0), "a\u00e9\U0001f600z", "", b"ab", (1, 2), {7}, {"k": 1}:
+        equal(m.list(many)[:], list(many))
+        l = m.list([1, 2])
+        l.extend(many)
+        l[1:2] = many
+        equal(l[:], [1] + list(many) * 2)
+    equal(m.Array("i", range(5))[:], array.array("i", range(5)))
+    equal(m.Array("B", b"ab")[:], array.array("B", b"ab"))
+    raises(managers.RemoteError, m.list, 5)
+    raises(TypeError, m.list().extend, 5)
+
+
 def test_a_dict_does_what_a_dict_does(m):
     r = random.Random(2)
     keys = [1, 1.0, True, 0, "a", "b", b"a", None, (1, "a"), (1.0, "a"), 10 ** 30, frozenset([1]), -1, ""]
