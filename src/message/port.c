@@ -75,6 +75,16 @@ int port_take(struct port *port, void *buffer, struct taken *ret, int64_t deadli
     return taken_from(port, rc);
 }
 
+int port_take_many(struct port *port, void *buffer, size_t capacity, struct taken ret[], unsigned n,
+                   int64_t deadline)
+{
+    int rc;
+    do
+        rc = lanes_take_many(port->lanes, &port->place, buffer, capacity, ret, n, deadline);
+    while (unlikely(rc < 0) && port->pipe && pipe_took_in_vain(rc, deadline));
+    return taken_from(port, rc);
+}
+
 int port_try(struct port *port, void *buffer, struct taken *ret, bool patient)
 {
     *ret = (struct taken){0, NULL};

@@ -40,7 +40,11 @@ int port_commit(struct port *port, void *message, int64_t deadline);
 /* Takes the first message: bytes to the buffer, of INLINE_MOST bytes, or an object that the caller holds and
  * closes (message_close). As shoal_queue_view. */
 int port_take(struct port *port, void *buffer, struct taken *ret, int64_t deadline);
-/* The same at once, or within about a microsecond if `patient`: -EAGAIN. No more than a first look: of a death that
+/* As many as there are, up to n: bytes one after the other in the buffer, of INLINE_MOST bytes or more; an object is the
+ * last, and no longer than it. How many; -EMSGSIZE: port_take takes it. */
+int port_take_many(struct port *port, void *buffer, size_t capacity, struct taken ret[], unsigned n,
+                   int64_t deadline);
+/* The same as port_take at once, or within about a microsecond if `patient`: -EAGAIN. No more than a first look: of a death that
  * nobody has noticed yet, and to the handle's descriptor, only port_take tells. */
 int port_try(struct port *port, void *buffer, struct taken *ret, bool patient);
 /* Waits until there is something to take, or an end. */
