@@ -595,6 +595,22 @@ PyObject *parcel_read_message(void *message)
     return read_long(message, false);
 }
 
+PyObject *parcel_keep(const unsigned char *bytes, const struct taken *t)
+{
+    return t->object ? message_object(t->object)
+                     : PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)t->size);
+}
+
+PyObject *parcel_read_kept(PyObject *kept)
+{
+    if (PyBytes_CheckExact(kept))
+        return read_short((const unsigned char *)PyBytes_AS_STRING(kept),
+                          (size_t)PyBytes_GET_SIZE(kept));
+    void *message = MESSAGE_OF(kept);
+    MESSAGE_OF(kept) = NULL;
+    return read_long(message, false);
+}
+
 void cargo_watch(struct cargo *c)
 {
     *c = (struct cargo){.owners = NULL, .outer = cargo};
