@@ -47,6 +47,13 @@ int port_take_many(struct port *port, void *buffer, size_t capacity, struct take
 /* The same as port_take at once, or within about a microsecond if `patient`: -EAGAIN. No more than a first look: of a death that
  * nobody has noticed yet, and to the handle's descriptor, only port_take tells. */
 int port_try(struct port *port, void *buffer, struct taken *ret, bool patient);
+/* Streams of long messages, which are best written to where one was just read: that memory is there, and in the caches. Both calls wait
+ * for the other side, for some hundred microseconds at most, and may be left out.
+ *   keep_pace  before one of `size` bytes is put: until what lies there is not much. Not where nobody takes
+ *   linger     before the next one is taken: until it is there, as to sleep and to be woken takes as long as it takes to come */
+bool port_is_ahead(struct port *port, size_t size);
+void port_keep_pace(struct port *port, size_t size);
+void port_linger(struct port *port);
 /* Waits until there is something to take, or an end. */
 int port_poll(struct port *port, int64_t deadline);
 /* After a take that went well: the handle's descriptor, if it has one, is unreadable if that was all. */

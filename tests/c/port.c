@@ -111,6 +111,51 @@ TEST(port_takes_many_at_once_up_to_an_object_and_to_what_there_is_room_for)
     done();
 }
 
+static void put_long(struct port *port, size_t size)
+{
+    unsigned char *at;
+    void *message;
+    ASSERT_OK(port_reserve(port, &message, size, NULL, &at, SHOAL_NOW));
+    ASSERT_OK(port_commit(port, message, SHOAL_NOW));
+}
+
+TEST(port_keeps_pace_with_who_takes_and_waits_for_nobody_else)
+{
+    enum { LONG = 2 << 20 };
+    unsigned char buffer[INLINE_MOST];
+    setup();
+    for (int pipe = 0; pipe < 2; pipe++) {
+        struct port in, out;
+        struct taken t;
+        int put = 0;
+        ports(pipe, &in, &out);
+        port_linger(&out);            /* in vain */
+        for (int i = 0; i < 100; i++) /* as the last one was not waited for, perhaps */
+            port_is_ahead(&in, LONG);
+        ASSERT_FALSE(port_is_ahead(&in, LONG));
+        if (!pipe) {
+            put_long(&in, LONG);
+            ASSERT_FALSE(port_is_ahead(&in, LONG));
+            put_long(&in, LONG);
+            ASSERT_FALSE(port_is_ahead(&in, 1000));
+            ASSERT_TRUE(port_is_ahead(&in, LONG));
+            port_keep_pace(&in, LONG); /* nobody takes: so not the next time */
+            ASSERT_FALSE(port_is_ahead(&in, LONG));
+            for (int i = 0; i < 100; i++)
+                port_is_ahead(&in, LONG);
+            ASSERT_TRUE(port_is_ahead(&in, LONG));
+            put = 2;
+        }
+        for (int i = 0; i < put; i++) {
+            port_linger(&out); /* it is there */
+            ASSERT_OK(port_take(&out, buffer, &t, SHOAL_NOW));
+            message_close(t.object);
+        }
+        ASSERT_FALSE(port_is_ahead(&in, LONG));
+    }
+    done();
+}
+
 TEST(port_message_holds_the_objects_that_it_was_made_with)
 {
     setup();
