@@ -61,5 +61,8 @@ void parcel_end(struct parcel *parcel);
 /* What was written, without objects; or a message that it was written to, which is closed. */
 PyObject *parcel_read(const unsigned char *bytes, size_t size);
 PyObject *parcel_read_message(void *message);
+/* What was taken, to be read later, and then. */
+PyObject *parcel_keep(const unsigned char *bytes, const struct taken *t);
+PyObject *parcel_read_kept(PyObject *kept);
 
 #endif

@@ -226,7 +226,14 @@ static PyObject *child_join(PyObject *self, PyObject *timeout)
     int64_t until = deadline_of(timeout);
     if (until < 0)
         return NULL;
-    WAIT(rc, until, shoal_process_join(CHILD_OF(self), deadline));
+    if (until == SHOAL_FOREVER) { /* it rarely has ended, and a look costs as much as a wait */
+        do {
+            Py_BEGIN_ALLOW_THREADS rc = shoal_process_join(CHILD_OF(self), until);
+            Py_END_ALLOW_THREADS
+        } while (rc == -EINTR && !PyErr_CheckSignals());
+    } else {
+        WAIT(rc, until, shoal_process_join(CHILD_OF(self), deadline));
+    }
     if (vainly(rc))
         Py_RETURN_FALSE;
     if (rc)
