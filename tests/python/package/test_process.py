@@ -11,6 +11,7 @@ import pytest
 
 import shoal
 from shoal import _shoal
+from shoal.connection import wait
 
 METHODS = ["fork", "spawn", "forkserver"]
 
@@ -386,6 +387,29 @@ def test_a_child_is_told_apart_from_its_server(server):
     entry = next(p for p in shoal.inspect()["processes"] if p["pid"] == child.pid)
     assert entry["name"] == child.name and entry["parent"] == os.getpid()
     child.kill()
+    child.join()
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_the_number_of_a_child_is_its_own_until_its_end_is_known(server, forgotten):
+    ctx = shoal.get_context("forkserver")
+    child = ctx.Process(target=nothing)
+    child.start()
+    pid = child.pid
+    shoal.process._children.discard(child)  # or the next start would ask for its end
+    until(lambda: not alive(pid))
+    for _ in range(3):  # the server has been busy with others that ended later
+        other = ctx.Process(target=nothing)
+        other.start()
+        other.join()
+        until(lambda: not os.path.exists("/proc/%d" % other.pid))
+    os.kill(pid, 0)
+    if forgotten:
+        os.close(child.sentinel)
+    else:
+        assert wait([child.sentinel], 60) and child.exitcode == 0
+        assert wait([child.sentinel], 0)
+    until(lambda: not os.path.exists("/proc/%d" % pid))
     child.join()
 
 
