@@ -5,6 +5,7 @@ import pickle
 import pytest
 
 import shoal
+from shoal import csp
 
 FORK = shoal.get_context("fork")
 
@@ -37,6 +38,14 @@ def event_that_is_set():
     event = shoal.Event()
     event.set()
     return event
+
+
+def end_with_one():
+    channel = csp.Channel(buffer=1)
+    out, inp = -channel, +channel
+    out("inside")
+    channel._kept.clear()
+    return inp
 
 
 def got_inside(queue):
@@ -72,6 +81,7 @@ KINDS = {
     "RawValue": (lambda: shoal.RawValue("i", 42), lambda value: value.value == 42),
     "Value": (lambda: shoal.Value("i", 42), lambda value: value.value == 42),
     "Array": (lambda: shoal.Array("i", [1, 2]), lambda array: array[:] == [1, 2]),
+    "csp": (end_with_one, lambda end: end() == "inside"),
 }
 
 kinds = pytest.mark.parametrize("kind", KINDS)
