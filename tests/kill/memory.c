@@ -321,6 +321,7 @@ static void prepare_unopened(void *p)
 
     family_prepare(p);
     atomic_store(&handle_of(s->memory)->check, 0);
+    atomic_store(&handle_of(s->memory)->shared, HANDLE_INHERITED);
 }
 
 static void release_unopened(void *p)
