@@ -143,10 +143,10 @@ static void announce(struct choice *a)
 }
 
 /* Something seems to be ready, again and again, and is not: room in a buffer where memory lacks, or a put by one that is
- * stopped, or another who goes round just as fast. It sleeps for a moment then, and can be met. */
+ * stopped, or another who goes round just as fast. It sleeps for a moment then, where it can be met and minds its deadline. */
 static bool in_vain_for_long(const struct choice *a)
 {
-    return a->rounds >= PATIENCE;
+    return a->rounds >= PATIENCE && !MUTANT(412);
 }
 
 static int sleep_on(struct choice *a)
@@ -256,9 +256,6 @@ int choice_run(struct choice *a)
             rc = waited_for;
             break;
         }
-        /* who goes round does not sleep, where it would be told */
-        if (!waited_for && a->deadline != SHOAL_FOREVER && os_now() >= a->deadline && !MUTANT(412))
-            waited_for = -ETIMEDOUT;
     }
     withdraw(a);
     return rc;

@@ -123,22 +123,23 @@ TEST(csp_a_channel_whose_reader_lies_in_its_own_buffer_ends)
 
 enum { QUOTA = 1 << 20 };
 
-TEST(csp_an_alternation_without_memory_for_a_buffer_waits_until_there_is_some)
+/* Short messages lack room in the buffer's ring, long ones are objects of their own. */
+static void alternate_without_memory(size_t length)
 {
     static unsigned char bytes[1000];
     size_t size;
-    int puts = 0, rc;
-    setup(4 * QUOTA / 1000);
+    int puts = 0, rc, most = 4 * QUOTA / (int)length;
+    setup((uint64_t)most);
     ASSERT_OK(shoal_memory_set_quota(QUOTA));
     shoal_guard guards[] = {
-        {.kind = SHOAL_OUTPUT, .end = out, .bytes = bytes, .size = sizeof bytes},
+        {.kind = SHOAL_OUTPUT, .end = out, .bytes = bytes, .size = length},
         {.kind = SHOAL_TIMEOUT, .deadline = SHOAL_FOREVER},
     };
-    while (!(rc = shoal_channel_write_bytes(out, bytes, sizeof bytes, SHOAL_NOW)))
-        ASSERT_LT_INT(++puts, 4 * QUOTA / 1000);
+    while (!(rc = shoal_channel_write_bytes(out, bytes, length, SHOAL_NOW)))
+        ASSERT_LT_INT(++puts, most);
     ASSERT_ERR(rc, -EAGAIN);
     while (!(rc = shoal_alternate(guards, 2, SHOAL_PRI, SHOAL_NOW)))
-        ASSERT_LT_INT(++puts, 4 * QUOTA / 1000);
+        ASSERT_LT_INT(++puts, most);
     ASSERT_ERR(rc, -EAGAIN);
     ASSERT_ERR(shoal_alternate(guards, 2, SHOAL_PRI, shoal_after(0.02)), -ETIMEDOUT);
     guards[1].deadline = shoal_after(0.02);
@@ -150,6 +151,12 @@ TEST(csp_an_alternation_without_memory_for_a_buffer_waits_until_there_is_some)
     ASSERT_EQ_INT(shoal_alternate(guards, 1, SHOAL_PRI, SHOAL_FOREVER), 0);
     ASSERT_OK(shoal_memory_set_quota(0));
     done();
+}
+
+TEST(csp_an_alternation_without_memory_for_a_buffer_waits_until_there_is_some)
+{
+    alternate_without_memory(64);
+    alternate_without_memory(1000);
 }
 
 /* ---- who never sleeps ---- */

@@ -392,17 +392,6 @@ static void poison_too(void *p, int i)
     poison(p);
 }
 
-/* That the channel is poisoned is one step; who sleeps there learns of it from whoever repairs, not from another poison. */
-static void poison_unless_it_is(void *p, int i)
-{
-    struct state *s = p;
-    unsigned char message[MOST];
-    size_t size;
-
-    if (shoal_channel_read_bytes(s->in[0], message, MOST, &size, SHOAL_NOW) != -ECANCELED)
-        poison_too(p, i);
-}
-
 static void last_told(void *p)
 {
     struct state *s = p;
@@ -422,7 +411,6 @@ ENDS(csp_retire_alternated, setup_alternating, retire, retire_too);
 ENDS(csp_retire_buffered, setup_alternating_buffered, retire, retire_too);
 ENDS(csp_poison, setup_short, poison, poison_too);
 ENDS(csp_poison_buffered, setup_alternating_buffered, poison, poison_too);
-ENDS(csp_poison_sleepers, setup_buffered, poison, poison_unless_it_is);
 
 /* ---- the victim ends a channel in whose buffer the only writer of another lies ---- */
 
@@ -488,6 +476,20 @@ static void poison_reader_too(void *p, int i)
     (void)i;
     poison_reader(p);
 }
+
+/* That the channel is poisoned is one step; who sleeps there learns of it from whoever repairs, not from another poison. */
+static void poison_unless_it_is(void *p, int i)
+{
+    struct state *s = p;
+    unsigned char message[MOST];
+    size_t size;
+
+    (void)i;
+    if (shoal_channel_read_bytes(s->in[0], message, MOST, &size, SHOAL_NOW) != -ECANCELED)
+        poison_reader(p);
+}
+
+ENDS(csp_poison_sleepers, setup_buffered, poison_reader, poison_unless_it_is);
 
 #define ENDS_CARRYING(name, what, again)                                                  \
     KILL_SCENARIO(name, .setup = setup_carrying, .prepare = prepare, .victim = (what),    \
