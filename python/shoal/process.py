@@ -25,6 +25,10 @@ def _renew():
 os.register_at_fork(after_in_child=_renew)
 
 
+def _force_start_method(method):
+    raise RuntimeError("shoal.context, which needs this module, replaces this")
+
+
 class BaseProcess(_module.BaseProcess):
     """What shoal's processes have in common: in a child the start method is shoal's default, not the standard package's."""
 
@@ -42,17 +46,16 @@ class BaseProcess(_module.BaseProcess):
                 config["daemon"] = True
 
     def _bootstrap(self, parent_sentinel=None):
-        from . import context
-
+        # Here a fresh child begins: whatever it touches is a page to be copied.
         method = self._start_method
-        if method is not None:
-            context._force_start_method(method)
-            self._start_method = None
+        if method is None:
+            return super()._bootstrap(parent_sentinel)
+        _force_start_method(method)
+        self._start_method = None
         try:
             return super()._bootstrap(parent_sentinel)
         finally:
-            if method is not None:
-                del self._start_method
+            del self._start_method
 
     def interrupt(self):
         """Sends it SIGINT: in its main thread KeyboardInterrupt is raised, unless it handles the signal otherwise."""
