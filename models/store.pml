@@ -305,7 +305,7 @@ inline look(x, y, z)
 proctype Reader()
 {
     byte i, x, y, z, x2, y2, z2;
-    byte rv[2], rp[2], rc[2], rn[2], rx[2];
+    byte rv[2], rp[2], rc[2], rn[2], rx[2], fv[2];
     bit rd[2], whole, calm;
     d_step { i = 0; do :: i < 64 -> seen[i] = 0; i++ :: else -> break od; NOTE };
     look(x, y, z);
@@ -313,8 +313,9 @@ proctype Reader()
 #ifndef BAD_ONE_LOOK
     if
     :: whole && !calm ->
+        atomic { fv[0] = rv[0]; fv[1] = rv[1] };
         look(x2, y2, z2);
-        atomic { whole = whole && x == x2 && y == y2 && z == z2 }
+        atomic { whole = whole && x == x2 && y == y2 && z == z2 && fv[0] == rv[0] && fv[1] == rv[1] }
     :: else
     fi;
 #endif

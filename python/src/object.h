@@ -54,13 +54,13 @@ enum { HOLD_OFFS = 2 };
 
 /* Making, referring to and ending of one kind. */
 #define COMMON_METHODS(name)                                               \
-    static void *name##_end(void *handle)                                  \
+    static void *name##_give_up(void *handle)                              \
     {                                                                      \
         return shoal_##name##_close(handle);                               \
     }                                                                      \
     static void name##_destroy(PyObject *self)                             \
     {                                                                      \
-        object_destroy(self, name##_end);                                  \
+        object_destroy(self, name##_give_up);                              \
     }                                                                      \
     static int name##_reopen(void **ret, const shoal_reference *reference) \
     {                                                                      \

@@ -83,7 +83,7 @@ static PyType_Spec message_spec = {
 
 static _Thread_local struct cargo *cargo;
 
-static void cargo_end(struct cargo *c)
+void cargo_end(struct cargo *c)
 {
     pickle_objects_free(&c->objects);
     Py_CLEAR(c->owners);
@@ -629,13 +629,9 @@ void cargo_watch(struct cargo *c)
     cargo = c;
 }
 
-PyObject *cargo_met(struct cargo *c)
+void cargo_unwatch(struct cargo *c)
 {
-    PyObject *owners = c->owners;
     cargo = c->outer;
-    c->owners = NULL;
-    cargo_end(c);
-    return owners;
 }
 
 /* ---- the module ---- */

@@ -47,9 +47,11 @@ struct cargo {
     PyObject *owners; /* a list of what has them open; NULL: there are none */
     struct cargo *outer;
 };
-/* For who pickles himself, and no message holds what he has met: from now on it is noted; and what was, a list, or NULL. */
+/* For who pickles himself: between these two what is met is noted, for a message that will hold it; until cargo_end it
+ * stays open. */
 void cargo_watch(struct cargo *c);
-PyObject *cargo_met(struct cargo *c);
+void cargo_unwatch(struct cargo *c);
+void cargo_end(struct cargo *c);
 
 /* ---- for who has a place of his own for the bytes ---- */
 struct parcel;

@@ -150,10 +150,11 @@ static int give_short(struct engine *e, struct result **ret, const struct head *
     return give(e, ret, scratch, HEAD + encoded->size, NULL, row, tag, interest);
 }
 
-/* Written to where it is read, in a message that nobody opens: the result holds it until it is done. */
+/* Written to where it is read, in a message that the result holds until it is done, and with it the objects of the family that
+ * the worker will open. */
 static int give_long(struct engine *e, struct result **ret, const struct head *head,
-                     const struct encoded *encoded, struct arrivals *row, void *tag,
-                     enum interest interest)
+                     const struct encoded *encoded, struct pickle_objects *objects,
+                     struct arrivals *row, void *tag, enum interest interest)
 {
     struct place place;
     struct lanes *q = queue_of(e->own->results, "the pool", &place);
@@ -161,7 +162,8 @@ static int give_long(struct engine *e, struct result **ret, const struct head *h
     size_t size = HEAD + encoded->size;
     unsigned char *bytes;
     void *message;
-    int rc = message_create(&message, size, 0, &shortage, &bytes);
+    int rc = objects->count ? message_create_carrying(&message, size, 0, objects, &shortage, &bytes)
+                            : message_create(&message, size, 0, &shortage, &bytes);
     if (rc) {
         PyErr_Format(PyExc_MemoryError, "the region, or the quota, has no room for %zu bytes",
                      size);
@@ -173,17 +175,6 @@ static int give_long(struct engine *e, struct result **ret, const struct head *h
     rc = give(e, ret, bytes, size, message, row, tag, interest);
     if (rc)
         object_close(message, TYPE_MESSAGE);
-    return rc;
-}
-
-/* Objects of the family in a task are held by its giver, until no task is under way. Takes over the list, or NULL. */
-static int keep(struct engine *e, PyObject *met)
-{
-    if (!met)
-        return 0;
-    Py_ssize_t n = PyList_GET_SIZE(e->kept);
-    int rc = PyList_SetSlice(e->kept, e->own->outstanding ? n : 0, n, met);
-    Py_DECREF(met);
     return rc;
 }
 
@@ -201,10 +192,9 @@ int engine_give(struct engine *e, struct result **ret, enum kind kind,
     }
     cargo_watch(&cargo);
     int failed = kind == CHUNK ? encode_chunk(&encoded, argument) : encode(&encoded, argument);
-    PyObject *met = cargo_met(&cargo);
-    if (failed || keep(e, met)) {
-        if (!failed)
-            encoded_free(&encoded);
+    cargo_unwatch(&cargo);
+    if (failed) {
+        cargo_end(&cargo);
         return -1;
     }
     if (function) {
@@ -212,10 +202,11 @@ int engine_give(struct engine *e, struct result **ret, enum kind kind,
         head.generation = function->reference.generation;
     }
     head.how = encoded.how;
-    int rc = HEAD + encoded.size <= SCRATCH
+    int rc = HEAD + encoded.size <= SCRATCH && !cargo.objects.count
                  ? give_short(e, ret, &head, &encoded, row, tag, interest)
-                 : give_long(e, ret, &head, &encoded, row, tag, interest);
+                 : give_long(e, ret, &head, &encoded, &cargo.objects, row, tag, interest);
     encoded_free(&encoded);
+    cargo_end(&cargo);
     return rc;
 }
 

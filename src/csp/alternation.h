@@ -64,4 +64,20 @@ int choice_take_in(struct choice *a);
 /* Waits until a guard is ready, and carries it out: its index, or -errno. */
 int choice_run(struct choice *a);
 
+/* ---- for who makes and reads messages himself (communicate.c) ---- */
+
+struct pickle_objects;
+/* Makes a message of `size` bytes for that channel, which the caller holds and writes to *bytes. It holds these objects,
+ * which are open here, and what belongs to them. As shoal_channel_write. */
+int channel_reserve(shoal_channel_end *end, void **ret, size_t size, struct pickle_objects *objects,
+                    unsigned char **bytes, int64_t deadline);
+/* Writes it, and gives up the caller's hold: 0. Otherwise it stays the caller's. As shoal_channel_write. */
+int channel_write_message(shoal_channel_end *end, void *message, int64_t deadline);
+/* Reads: bytes, or an object that the caller holds and closes (message_close). As shoal_channel_read. */
+int channel_read_message(shoal_channel_end *end, struct got *got, int64_t deadline);
+/* As shoal_alternate: messages[i], if not NULL, is what guard i writes; it stays the caller's unless that was chosen, and
+ * is NULL then. What was read is in *got, as channel_read_message has it. No action is called. */
+int channel_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, void *messages[],
+                      struct got *got, int64_t deadline);
+
 #endif

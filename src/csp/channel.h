@@ -165,6 +165,8 @@ struct letter {
 /* 0; as shoal_channel_write. */
 int letter_write(struct letter *l, struct header *channel, const shoal_any *any, const void *bytes,
                  size_t size, int64_t deadline, const char *call);
+/* A message that the caller has made. */
+void letter_of_message(struct letter *l, void *message);
 void letter_end(struct letter *l);
 
 describe channel_describe, channel_end_describe;

@@ -192,13 +192,13 @@ static void carry(void *message, const struct pickle_objects *objects)
     atomic_store(&cargo->count, objects->count);
 }
 
-int message_create_carrying(void **ret, size_t size, struct pickle_objects *objects,
+int message_create_carrying(void **ret, size_t size, size_t key, struct pickle_objects *objects,
                             const struct shortage *shortage, unsigned char **bytes)
 {
     size_t count = objects->count;
     int rc = add_parts(objects, shortage->place);
     if (!rc)
-        rc = create(ret, size, 0, objects->count, shortage, bytes);
+        rc = create(ret, size, key, objects->count, shortage, bytes);
     if (!rc)
         carry(*ret, objects);
     objects->count = count;

@@ -40,8 +40,9 @@ int port_reserve(struct port *port, void **ret, size_t size, struct pickle_objec
         return rc;
     if (atomic_load(&port->lanes->closed) & LANES_SHUT)
         return fail(-EPIPE, "%s: nothing is put any more: it was shut down", port->place.call);
-    return objects && objects->count ? message_create_carrying(ret, size, objects, &shortage, bytes)
-                                     : message_create(ret, size, 0, &shortage, bytes);
+    return objects && objects->count
+               ? message_create_carrying(ret, size, 0, objects, &shortage, bytes)
+               : message_create(ret, size, 0, &shortage, bytes);
 }
 
 int port_commit(struct port *port, void *message, int64_t deadline)

@@ -995,10 +995,15 @@ void object_release_unopened(void)
     os_mutex_lock(&process_self.mutex);
     for (uint32_t g = 0; (g = object_next_group(process_self.slot, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, process_self.slot);
-        for (uint32_t id = g * GROUP; row && id < (g + 1) * GROUP; id++)
-            if (row[id % GROUP] != HOLD_NONE && !atomic_load(&handles[id].check) &&
-                (atomic_load(&handles[id].shared) == HANDLE_INHERITED || MUTANT(56)))
+        for (uint32_t id = g * GROUP; row && id < (g + 1) * GROUP; id++) {
+            if (row[id % GROUP] == HOLD_NONE || atomic_load(&handles[id].check) ||
+                (atomic_load(&handles[id].shared) != HANDLE_INHERITED && !MUTANT(56)))
+                continue;
+            if (MUTANT(106))
+                atomic_store(hold_byte(id, process_self.slot), HOLD_NONE);
+            else
                 release(id, process_self.slot, false);
+        }
     }
     os_mutex_unlock(&process_self.mutex);
 }

@@ -1,6 +1,8 @@
 """Queue, JoinableQueue and SimpleQueue."""
+import itertools
 import os
 import queue as standard_queue
+import random
 import select
 import signal
 import subprocess
@@ -367,6 +369,61 @@ def test_descriptor_tells_of_another_processs_put(context):
         reader.poll()
     assert queue.get() == "late"
     process.join()
+
+
+def nothing():
+    pass
+
+
+def put_and_die(queue, counts, i):
+    for n in itertools.count():
+        queue.put(n)
+        counts[i] = n + 1
+        if n > 20 and random.random() < 0.02:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_select_loop_gets_all_that_killed_processes_have_put(context):
+    queue, counts = context.Queue(), context.RawArray("i", 4)
+    reader = queue._reader
+    assert not readable(reader)
+    processes = [run(context, put_and_die, queue, counts, i) for i in range(4)]
+    got = 0
+    while True:
+        over = not any(process.is_alive() for process in processes)
+        if readable(reader, timeout=0 if over else 60):
+            try:
+                queue.get_nowait()
+                got += 1
+            except standard_queue.Empty:
+                pass  # a birth or a death; this look has settled it
+        elif over:
+            break
+        else:
+            pytest.fail("all that was put was taken, and somebody lives who puts; or a put has rung nobody")
+    assert queue.empty()
+    assert sum(counts) <= got <= sum(counts) + 4
+    for process in processes:
+        process.join()
+
+
+def test_a_look_settles_a_descriptor_that_births_and_deaths_made_readable(context):
+    both = [context.Queue(), context.SimpleQueue()]
+    inp, out = context.Pipe(False)
+    readers = [queue._reader for queue in both] + [inp]
+    assert not readable(*readers)
+    for _ in range(3):
+        process = run(context, nothing)
+        process.join()
+        end = time.monotonic() + 60
+        while readable(*readers):
+            assert time.monotonic() < end
+            assert not any(reader.poll() for reader in readable(*readers))
+    both[1].put(1)
+    out.send(2)
+    assert readable(*readers) == readers[1:]
+    assert both[1].get() == 1 and inp.recv() == 2
+    assert not readable(*readers)
 
 
 # ---- several processes ----
