@@ -9,6 +9,8 @@ import types
 
 from shoal import _replace
 
+__all__ = ["main"]
+
 
 def _new_main(file=None):
     """A module __main__ for the program, in place of this one."""

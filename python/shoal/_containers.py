@@ -8,6 +8,8 @@ import sys
 
 from . import _shoal, context
 
+__all__ = ["List", "Dict", "Set", "Namespace", "Lock", "MISSING"]
+
 #: Nothing, where compare_and_set wants to know what is expected, or what is to be there.
 MISSING = _shoal.Dict
 

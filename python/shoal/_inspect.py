@@ -5,6 +5,8 @@ import sys
 
 from . import _shoal
 
+__all__ = ["inspect", "main"]
+
 _usage = """usage: python -m shoal inspect [--any] PID
 Shows the family of shoal that process PID belongs to: deadlocks, processes, who waits for whom, objects, memory. The family
 goes on meanwhile and notices nothing.

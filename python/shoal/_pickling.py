@@ -4,6 +4,8 @@ import pickle
 
 from . import _shoal, context
 
+__all__ = ["load", "dump", "load_carrying", "open_object"]
+
 _Pickler = context.reduction.ForkingPickler
 
 #: Bytes. Shorter buffers are copied into the pickle.

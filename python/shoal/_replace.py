@@ -9,6 +9,8 @@ import sys
 
 from . import _standard
 
+__all__ = ["NAMES", "install"]
+
 #: What other names mean.
 NAMES = {"multiprocessing": "shoal", "pycsp": "shoal.csp"}
 

@@ -8,6 +8,8 @@ import importlib.machinery
 import multiprocessing
 import sys
 
+__all__ = ["module", "keep", "code", "run"]
+
 _path = list(multiprocessing.__path__)
 
 #: The standard modules that were loaded when `multiprocessing` began to mean shoal (_replace.py); None before.

@@ -15,9 +15,31 @@ del _name
 
 
 def assert_spawning(obj):
-    """Objects of the family are pickled while a process is started, or in a message of the family, which holds them."""
-    if not _shoal.carry(obj):
-        _module.assert_spawning(obj)
+    """Objects of the family are pickled while a process is started, or in a message of the family, which holds them.
+
+    RuntimeError: neither; or it was made in a fork context, which the standard library's refuses a process that is started
+    otherwise.
+    """
+    if _shoal.carry(obj):
+        return
+    _module.assert_spawning(obj)
+    if getattr(obj, "_is_fork_ctx", False):
+        raise RuntimeError(
+            "A SemLock created in a fork context (here: %s) is for children by fork; make it and the process in one context"
+            % type(obj).__name__
+        )
+
+
+class OfContext:
+    """What knows whether a fork context made it. After a pickle nobody asks."""
+
+    __slots__ = ()
+
+    _is_fork_ctx = False
+
+    def _made_in(self, ctx):
+        if ctx is not None and ctx.get_start_method() == "fork":
+            self._is_fork_ctx = True
 
 
 def _pool(self, processes=None, initializer=None, initargs=(), maxtasksperchild=None, **more):
@@ -99,3 +121,5 @@ for _name, _method in list(vars(_Named).items()):
     if not _name.startswith("_"):
         setattr(BaseContext, _name, _method)  # noqa: F821
 del _name, _method
+
+process._force_start_method = _force_start_method  # noqa: F821

@@ -110,7 +110,7 @@ def _taken(*key):
     return _Handed.kept.pop(key)
 
 
-# .last: what this thread has handed over last.
+# .last: what this thread has handed over last; .all: a list, where it is asked for all of them.
 _handed = threading.local()
 
 
@@ -125,6 +125,8 @@ def _dumps(thing):
         except Exception:
             handed = _Handed(thing)
             _handed.last = handed.key
+            if getattr(_handed, "all", None) is not None:
+                _handed.all.append(handed.key)
             return pickle.dumps(handed, 4)
 
 
@@ -149,12 +151,15 @@ class ChannelEnd(_shoal.ChannelEnd):
     def _begin(self, channel):
         self.channel = channel
         self.moved = False
+        self.sent = False
         _ends.add(self)
         return self
 
     def __reduce__(self):
         if self.moved:
             raise FatalException("this end was given to another process")
+        if _shoal.carry(self):
+            self.sent = True  # in a message, which holds it
         return _open_end, (type(self), self._reference(), self.channel)
 
     def _check(self):
@@ -240,6 +245,7 @@ class Channel(_shoal.Channel):
         self._kept = set()
 
     def __reduce__(self):
+        _shoal.carry(self)
         return _open_channel, (self._reference(), self.name)
 
     def _end(self, make, kind):
@@ -459,7 +465,9 @@ class MultiProcess(_Body, context.Process):
                 end._move()
         value = self._perform()
         for end in self._own_ends():
-            if not end.moved:
+            if end.sent:  # somebody else has it, perhaps
+                end._move()
+            elif not end.moved:
                 end._retire()
         try:
             self._told._write((value,))
@@ -589,9 +597,6 @@ class Guard:
     def _entry(self, chosen):
         return (self._kind, self.end, self.msg, chosen)
 
-    def _take_back(self):
-        pass
-
     def _name(self):
         return self.end.channel.name if self.end is not None else None
 
@@ -617,17 +622,7 @@ class OutputGuard(Guard):
         if not isinstance(ch_end_write, ChannelEndWrite):
             raise InfoException("an OutputGuard writes to a writing end, not %r" % (ch_end_write,))
         super().__init__(action)
-        self.end, self.msg, self._key = ch_end_write, msg, None
-
-    def _entry(self, chosen):
-        _handed.last = None
-        entry = (_OUTPUT, self.end, _dumps(self.msg), chosen)
-        self._key = _handed.last
-        return entry
-
-    def _take_back(self):
-        if self._key is not None:
-            _Handed.kept.pop(self._key, None)
+        self.end, self.msg = ch_end_write, msg
 
 
 class SkipGuard(Guard):
@@ -707,14 +702,15 @@ def _choose(guards, how, counts=None):
         if guard.end is not None:
             guard.end._check()
     entries = [guard._entry(counts[guard._name()] if counts else 0) for guard in guards]
-    index = None
+    guard, _handed.all = None, []
     try:
         index, message = _shoal.alternate(entries, how)
+        guard = guards[index]
     finally:
-        for i, guard in enumerate(guards):
-            if i != index:
-                guard._take_back()
-    guard = guards[index]
+        for key in _handed.all:  # what the others would have written
+            if guard is None or _Handed.kept.get(key) is not guard.msg:
+                _Handed.kept.pop(key, None)
+        _handed.all = None
     if counts is not None and guard.end is not None:
         counts[guard._name()] += 1
     return guard, message

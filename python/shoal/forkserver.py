@@ -226,6 +226,7 @@ def _serve(requests):
     handlers = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     signal.set_wakeup_fd(wake_write)
     children = {}  # pid: the socket where its end is told
+    told = {}  # that socket's descriptor: pid and socket of one that has ended, and was told so
     poll = select.poll()
     poll.register(requests, select.POLLIN)
     poll.register(wake_read, select.POLLIN)
@@ -233,7 +234,10 @@ def _serve(requests):
         ready = [number for number, _ in poll.poll()]
         if wake_read in ready:
             os.read(wake_read, 65536)
-            _tell_ends(children)
+            _tell_ends(children, told, poll)
+        for number in told.keys() & ready:
+            poll.unregister(number)
+            _reap(*told.pop(number))
         if requests.fileno() not in ready:
             continue
         packet, fds, flags, _ = socket.recv_fds(requests, _request.size, MOST_FDS, socket.MSG_CMSG_CLOEXEC)
@@ -258,7 +262,7 @@ def _serve(requests):
                 signal.set_wakeup_fd(-1)
                 for number, handler in handlers.items():
                     signal.signal(number, handler)
-                for other in (requests, *children.values()):
+                for other in (requests, *children.values(), *(status for _, status in told.values())):
                     other.close()
                 os.close(wake_read)
                 os.close(wake_write)
@@ -268,27 +272,46 @@ def _serve(requests):
         _shoal.unhold(held)
         for number in fds[:1] + fds[2:]:
             os.close(number)
-    _tell_ends(children)
+    _tell_ends(children, told, poll)
 
 
 def _send(status, message):
+    """Whether there is still somebody who asked."""
     try:
         status.send(message)
     except OSError:
-        pass  # who asked has gone
+        return False
+    return True
 
 
-def _tell_ends(children):
-    while children:
+def _tell_ends(children, told, poll):
+    """Tells of the children that have ended.
+
+    None is reaped before who asked for it knows: its number stays its own until then, as if that were its parent.
+    """
+    for pid in list(children):
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            break
-        if not pid:
-            break
-        if pid in children:
-            with children.pop(pid) as told:
-                _send(told, _shoal.ending(os.waitstatus_to_exitcode(status)))
+            end = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:  # reaped by a module that was preloaded: nobody has its status
+            children.pop(pid).close()
+            continue
+        if end is None:
+            continue
+        status = children.pop(pid)
+        code = end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+        if _send(status, _shoal.ending(code)):
+            told[status.fileno()] = pid, status
+            poll.register(status, select.POLLIN)  # shut down where it was read (src/process/join.c), or closed
+        else:
+            _reap(pid, status)
+
+
+def _reap(pid, status):
+    status.close()
+    try:
+        os.waitpid(pid, 0)
+    except ChildProcessError:
+        pass
 
 
 # ---- its children ----

@@ -72,7 +72,7 @@ class _Writer(_End):
         self.send(context.reduction.ForkingPickler.loads(view if size is None else view[:size]))
 
 
-class _Ends:
+class _Ends(context.OfContext):
     """_reader and _writer, kept from the first time on that somebody asks for them."""
 
     @property
@@ -93,6 +93,7 @@ class Queue(_Ends, _shoal.Queue):
 
     def __init__(self, maxsize=0, *, ctx=None, name=None):
         _shoal.Queue.__init__(self, maxsize, name=name)
+        self._made_in(ctx)
         self._maxsize = maxsize if maxsize > 0 else UNBOUNDED
         self._ignore_epipe = False  # concurrent.futures sets it
 
@@ -152,6 +153,7 @@ class SimpleQueue(_Ends, _shoal.SimpleQueue):
 
     def __init__(self, *, ctx=None, name=None):
         _shoal.SimpleQueue.__init__(self, name=name)
+        self._made_in(ctx)
 
     def __getstate__(self):
         context.assert_spawning(self)

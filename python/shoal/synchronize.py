@@ -18,7 +18,7 @@ def _open(kind, *arguments):
     return kind._open(*arguments)
 
 
-class _Shared:
+class _Shared(context.OfContext):
     """What all of them have in common: they travel to a process that is being started, by a reference."""
 
     __slots__ = ()
@@ -52,6 +52,7 @@ class Lock(_Shared, _shoal.Lock):
 
     def __init__(self, *, ctx=None, name=None):
         _shoal.Lock.__init__(self, name=name)
+        self._made_in(ctx)
 
     def holder(self):
         """Who holds it at this moment: a Holder, or None."""
@@ -67,6 +68,7 @@ class RLock(_Shared, _shoal.RLock):
 
     def __init__(self, *, ctx=None, name=None):
         _shoal.RLock.__init__(self, name=name)
+        self._made_in(ctx)
 
     def holder(self):
         """Who holds it at this moment: a Holder, or None."""
@@ -84,6 +86,7 @@ class Semaphore(_Shared, _shoal.Semaphore):
 
     def __init__(self, value=1, *, ctx=None, name=None):
         _shoal.Semaphore.__init__(self, value, name=name)
+        self._made_in(ctx)
 
     def holders(self):
         """Who holds permits that were taken by `with`: a list of Holders, 64 at most."""
@@ -102,6 +105,7 @@ class BoundedSemaphore(Semaphore):
 
     def __init__(self, value=1, *, ctx=None, name=None):
         _shoal.Semaphore.__init__(self, value, bound=value, name=name)
+        self._made_in(ctx)
         self._maxvalue = value
 
     def __reduce__(self):
@@ -123,6 +127,7 @@ class Condition(_Shared, _shoal.Condition):
         if lock is None:
             lock = RLock(ctx=ctx)
         _shoal.Condition.__init__(self, lock, name=name)
+        self._made_in(ctx)
         self._make_methods()
 
     @classmethod
@@ -170,6 +175,7 @@ class Event(_Shared, _shoal.Event):
 
     def __init__(self, *, ctx=None, name=None):
         _shoal.Event.__init__(self, name=name)
+        self._made_in(ctx)
 
     def __repr__(self):
         state = "set" if self.is_set() else "unset"
@@ -181,6 +187,7 @@ class Barrier(_Shared, _shoal.Barrier):
 
     def __init__(self, parties, action=None, timeout=None, *, ctx=None, name=None):
         _shoal.Barrier.__init__(self, parties, name=name)
+        self._made_in(ctx)
         self._action = action
         self._timeout = timeout
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +30,15 @@ static int32_t recorded(const struct child *child)
     return status & EXIT_SIGNAL ? -(int32_t)(status & 0xff) : (int32_t)(status & 0xff);
 }
 
+/* Where the word came by a socket, its other end has kept the child's number for it until now, as a parent
+ * does (python/shoal/forkserver.py). Readable it stays. A pipe's other end has nothing to hear. */
+static void say_known(int fd)
+{
+    int error = errno;
+    shutdown(fd, SHUT_RDWR);
+    errno = error;
+}
+
 /* The fork server's word about a clean child. */
 static bool clean_ended(struct child *child)
 {
@@ -43,6 +53,7 @@ static bool clean_ended(struct child *child)
         if (n == sizeof ending) {
             child->status = ending.status;
             child->died = ending.died;
+            say_known(p.fd);
             return true;
         }
         if (n < 0)

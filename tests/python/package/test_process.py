@@ -5,12 +5,15 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 
 import pytest
 
 import shoal
 from shoal import _shoal
+from shoal.connection import wait
 
 METHODS = ["fork", "spawn", "forkserver"]
 
@@ -389,6 +392,29 @@ def test_a_child_is_told_apart_from_its_server(server):
     child.join()
 
 
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_the_number_of_a_child_is_its_own_until_its_end_is_known(server, forgotten):
+    ctx = shoal.get_context("forkserver")
+    child = ctx.Process(target=nothing)
+    child.start()
+    pid = child.pid
+    shoal.process._children.discard(child)  # or the next start would ask for its end
+    until(lambda: not alive(pid))
+    for _ in range(3):  # the server has been busy with others that ended later
+        other = ctx.Process(target=nothing)
+        other.start()
+        other.join()
+        until(lambda: not os.path.exists("/proc/%d" % other.pid))
+    os.kill(pid, 0)
+    if forgotten:
+        os.close(child.sentinel)
+    else:
+        assert wait([child.sentinel], 60) and child.exitcode == 0
+        assert wait([child.sentinel], 0)
+    until(lambda: not os.path.exists("/proc/%d" % pid))
+    child.join()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_server_that_died_is_replaced_and_its_children_live_on(server, number):
     ctx = shoal.get_context("forkserver")
@@ -565,3 +591,61 @@ def test_unpicklable_targets_leave_nothing_behind():
         with pytest.raises((pickle.PicklingError, AttributeError)):
             child.start()
         assert not shoal.active_children()
+
+
+# ---- a fork beside threads ----
+
+WARNED = """
+import os, threading, warnings
+import MODULE as m
+
+def start():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for method in ("fork", "spawn", "forkserver"):
+            p = m.get_context(method).Process(target=print, args=("child",))
+            p.start()
+            p.join()
+            assert p.exitcode == 0
+    print([(w.category.__name__, str(w.message).replace(str(os.getpid()), "PID"), os.path.basename(w.filename)) for w in caught],
+          flush=True)
+
+if __name__ == "__main__":
+    start()
+    event = threading.Event()
+    thread = threading.Thread(target=event.wait)
+    thread.start()
+    start()
+    event.set()
+    thread.join()
+"""
+
+
+def test_a_fork_beside_threads_warns_as_the_standard_librarys(tmp_path):
+    said = []
+    for module in ("multiprocessing", "shoal"):
+        script = tmp_path / (module + "_program.py")
+        script.write_text(WARNED.replace("MODULE", module))
+        done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=100,
+                              stdin=subprocess.DEVNULL, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+        assert done.returncode == 0, done
+        said.append([line for line in done.stdout.splitlines() if line != "child"])
+    assert said[0] == said[1]
+    assert said[1][0] == "[]"
+    assert ("DeprecationWarning" in said[1][1]) == (sys.version_info >= (3, 12))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this version does not warn")
+def test_where_warnings_are_errors_a_fork_beside_threads_starts_nobody():
+    event = threading.Event()
+    thread = threading.Thread(target=event.wait)
+    thread.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(DeprecationWarning):
+                shoal.get_context("fork").Process(target=nothing).start()
+        assert shoal.active_children() == []
+    finally:
+        event.set()
+        thread.join()

@@ -2,6 +2,7 @@
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -34,6 +35,38 @@ def started(ctx, target, *args):
 def ended(child):
     child.join()
     return child.exitcode
+
+
+# ---- whose they are ----
+
+
+def everything(context):
+    return [context.Lock(), context.RLock(), context.Semaphore(2), context.BoundedSemaphore(2), context.Condition(),
+            context.Event(), context.Barrier(2), context.Queue(), context.JoinableQueue(), context.SimpleQueue(),
+            context.Value("i"), context.Array("i", 2)]
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_what_a_fork_context_made_is_for_children_by_fork(method):
+    other = shoal.get_context(method)
+    for thing in everything(shoal.get_context("fork")):
+        with pytest.raises(RuntimeError, match="A SemLock created in a fork context"):
+            started(other, id, thing)
+    assert not shoal.active_children()
+    for thing in (*shoal.get_context("fork").Pipe(), shoal.get_context("fork").RawValue("i")):
+        assert ended(started(other, id, thing)) == 0
+
+
+def hand_on(methods, things):
+    if methods:
+        sys.exit(ended(started(shoal.get_context(methods[0]), hand_on, methods[1:], things)))
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_what_another_context_made_goes_to_all_children_and_theirs(method):
+    things = everything(shoal.get_context(method))
+    assert ended(started(shoal.get_context("fork"), hand_on, ("spawn", "forkserver"), things)) == 0
+    assert ended(started(shoal.get_context("forkserver"), hand_on, ("forkserver", "fork"), things)) == 0
 
 
 # ---- the API ----
@@ -441,6 +474,7 @@ def test_random_deaths_hang_nobody():
 @pytest.mark.parametrize("make", [shoal.Lock, shoal.RLock, lambda: shoal.Semaphore(2), shoal.Condition, shoal.Event,
                                   lambda: shoal.Barrier(2)])
 def test_what_is_dropped_is_given_back(make):
+    gc.collect()  # what other tests have left in cycles
     before = shoal.inspect()["memory"]["objects"]
     for _ in range(10000):
         make()
