@@ -11,7 +11,7 @@ struct offer {
     struct header *channel, *end;
     struct channel *c;
     enum side side;
-    bool buffered;
+    bool buffered, wanting;
     unsigned box; /* of a WRITER whose letter is no object */
     struct cell *cell;
     uint64_t offered; /* what the cell says */
@@ -36,6 +36,7 @@ struct choice {
     int64_t deadline, until; /* the call's; or when a TIMEOUT is ready, if that is sooner */
     bool enrolled, barrier;  /* barrier: refused by the kernel */
     unsigned rounds;         /* in which it found somebody and left WAITING for him */
+    unsigned wanting;        /* guards that lack memory for what they are to write */
     struct got *got;
     const char *call;
 };

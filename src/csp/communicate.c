@@ -44,6 +44,16 @@ static int begin(struct choice *a, struct offer *o, int64_t deadline, const char
     return 0;
 }
 
+/* After one that was in vain. */
+static void choice_begin_again(struct choice *a)
+{
+    a->sequence = word_sequence(atomic_load_explicit(&a->me->word, memory_order_relaxed));
+    a->enrolled = false;
+    a->rounds = a->wanting = 0;
+    for (unsigned i = 0; i < a->n; i++)
+        a->offers[i].cell = NULL;
+}
+
 /* Into a box that nobody has still to copy from; `boxes`: those that this call uses. If there is none it becomes an
  * object. */
 static int put_letter(struct choice *a, struct offer *o, unsigned *boxes, int64_t deadline)
@@ -72,6 +82,13 @@ static int put_letter(struct choice *a, struct offer *o, unsigned *boxes, int64_
         atomic_store_explicit(&box->words[k], word, memory_order_relaxed);
     }
     return 0;
+}
+
+/* Who never sleeps is told of no death, so it looks. */
+static bool somebody_had_died(int64_t deadline)
+{
+    int64_t soonest;
+    return deadline == SHOAL_NOW && life_look_all(!os_features()->robust, &soonest);
 }
 
 /* A sentence for what ended it. */
@@ -117,11 +134,14 @@ static int put_one(const struct offer *o, const shoal_any *any, void *message, c
     int rc = any                ? any_may_travel(any, call)
              : (!bytes && size) ? fail(-EINVAL, "%s: %zu bytes at NULL", call, size)
                                 : 0;
-    if (!rc)
+    if (rc)
+        return rc;
+    do
         rc = any                  ? message_put_any(q, &p, any, deadline)
              : message            ? message_put(message, q, &p, deadline)
              : size > INLINE_MOST ? message_put_long(q, &p, bytes, size, deadline)
                                   : lanes_put(q, &p, bytes, size, deadline);
+    while (rc == -EAGAIN && somebody_had_died(deadline));
     if (!rc)
         channel_nudge(o->c, READER);
     return rc == -EPIPE && offer_over(o) ? ended(offer_over(o), call) : rc;
@@ -219,12 +239,10 @@ static int read_one(shoal_channel_end *end, size_t capacity, struct got *got, in
     }
     struct place p = channel_place(o.channel, call);
     struct taken t = {0};
-    int64_t soonest;
     size_t room = capacity < INLINE_MOST ? capacity : INLINE_MOST;
     do
         rc = lanes_take(channel_lanes(o.channel), &p, got->bytes, room, capacity, &t, deadline);
-    while (rc == -EAGAIN && deadline == SHOAL_NOW &&
-           life_look_all(!os_features()->robust, &soonest));
+    while (rc == -EAGAIN && somebody_had_died(deadline));
     got->size = t.size;
     got->object = rc ? NULL : t.object;
     if (!rc)
@@ -274,6 +292,7 @@ int shoal_channel_read_bytes(shoal_channel_end *end, void *buffer, size_t capaci
 
 /* ---- alternation ---- */
 
+/* `wanting`: there was no memory for what it is to write, so it is not there for now. */
 static int guard_offer(struct choice *a, unsigned i, void *message, unsigned *boxes)
 {
     const shoal_guard *g = &a->guards[i];
@@ -282,6 +301,7 @@ static int guard_offer(struct choice *a, unsigned i, void *message, unsigned *bo
     o->buffered = false;
     o->cell = NULL;
     o->letter.object = NULL;
+    o->wanting = false;
     if (g->off)
         return 0;
     switch (g->kind) {
@@ -305,8 +325,36 @@ static int guard_offer(struct choice *a, unsigned i, void *message, unsigned *bo
     if (message)
         letter_of_message(&o->letter, message);
     else
-        rc = letter_write(&o->letter, o->channel, g->any, g->bytes, g->size, a->deadline, a->call);
-    return rc ? rc : put_letter(a, o, boxes, a->deadline);
+        rc = letter_write(&o->letter, o->channel, g->any, g->bytes, g->size, SHOAL_NOW, a->call);
+    if (!rc)
+        rc = put_letter(a, o, boxes, SHOAL_NOW);
+    if (rc != -EAGAIN)
+        return rc;
+    o->channel = NULL;
+    o->wanting = true;
+    a->wanting++;
+    return 0;
+}
+
+/* As choice_run; guards that are wanting come in when there is memory, which nobody tells. */
+static int choose(struct choice *a, unsigned *boxes)
+{
+    int64_t deadline = a->deadline;
+    while (unlikely(a->wanting && deadline > SHOAL_NOW)) {
+        a->deadline = sooner(deadline, os_now() + SHORTAGE_SLICE);
+        int rc = choice_run(a);
+        if (rc != -ETIMEDOUT || a->deadline == deadline)
+            return rc;
+        choice_begin_again(a);
+        for (unsigned i = 0; i < a->n; i++)
+            if (a->offers[i].wanting) { /* not with a message of the caller's, which is there */
+                rc = guard_offer(a, i, NULL, boxes);
+                if (rc)
+                    return rc;
+            }
+    }
+    a->deadline = deadline;
+    return choice_run(a);
 }
 
 /* Least chosen first; those of no channel after all others. A stable sort: there are few, and the order is nearly the last one. */
@@ -384,7 +432,7 @@ static int alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, v
         a.order = order;
     }
     if (!rc)
-        rc = ended(choice_run(&a), call);
+        rc = ended(choose(&a, &boxes), call);
     if (messages)
         settle_messages(offers, messages, made, rc);
     for (unsigned i = 0; i < made; i++)

@@ -676,17 +676,27 @@ void object_drop(uint32_t id, uint32_t generation, uint32_t slot)
         ends.left = true;
 }
 
+/* What ends looks at its part (an end of a channel, at the channel), which the slot holds until then. */
+CHILD_PATH static bool ends_before_its_part(const struct header *h)
+{
+    enum object_status status = state_status(atomic_load(&h->state));
+    const struct type_repair *type =
+        status == OBJECT_LIVE || status == OBJECT_DEAD ? life_type(h->type) : NULL;
+    return type && type->part && type->destroy;
+}
+
 CHILD_PATH void object_release_all(uint32_t slot)
 {
     /* A signal handler may repair in the middle of a close, whose marks are another slot's. */
     struct ends outer = ends;
     ends = (struct ends){0, false};
-    for (uint32_t g = 0; (g = object_next_group(slot, g)) != UINT32_MAX; g++) {
-        const unsigned char *row = object_row(g, slot);
-        for (unsigned i = 0; row && i < GROUP; i++)
-            if (row[i] != HOLD_NONE)
-                release(g * GROUP + i, slot, true);
-    }
+    for (unsigned all = 0; all < 2; all++)
+        for (uint32_t g = 0; (g = object_next_group(slot, g)) != UINT32_MAX; g++) {
+            const unsigned char *row = object_row(g, slot);
+            for (unsigned i = 0; row && i < GROUP; i++)
+                if (row[i] != HOLD_NONE && (all || ends_before_its_part(header_at(g * GROUP + i))))
+                    release(g * GROUP + i, slot, true);
+        }
     ends = outer;
 }
 
