@@ -18,11 +18,12 @@ run: build
 	@echo; echo "The same in Python, with multiprocessing's pool and with shoal's, on the sources of Python itself:"
 	@PYTHONPATH="$$(tools/python $(BUILD) $(or $(PYTHON),/usr/bin/python3))" $(or $(PYTHON),/usr/bin/python3) examples/python/wordcount.py $(DIR)
 
-# ONLY=: names of parts in tests/parts
+# ONLY=: names of parts in tests/parts; PYTHON=: the interpreter whose package is tested. Another one than Debian's has its test packages
+# from PyPI, in a virtual environment in $(BUILD)/tested
 test:
-	@tools/setup test python
+	@tools/setup test $(if $(PYTHON),build,python)
 	@tools/build $(BUILD)
-	@tools/run-tests test $(BUILD) $(ONLY)
+	@PYTHON="$(PYTHON)" tools/run-tests test $(BUILD) $(ONLY)
 
 # PYTHON=: whose own suite of multiprocessing runs against shoal; ONLY=: names, as 'fork.*Lock*'
 conformance:

@@ -45,9 +45,10 @@ struct bench {
 #define BENCH_COUNT(list) (sizeof(list) / sizeof *(list))
 
 extern const struct bench bench_any[], bench_sync[], bench_memory[], bench_process[], bench_queue[],
-    bench_pool[], bench_container[], bench_csp[];
+    bench_pool[], bench_container[], bench_manager[], bench_csp[];
 extern const unsigned bench_any_count, bench_sync_count, bench_memory_count, bench_process_count,
-    bench_queue_count, bench_pool_count, bench_container_count, bench_csp_count;
+    bench_queue_count, bench_pool_count, bench_container_count, bench_manager_count,
+    bench_csp_count;
 
 /* Yardsticks of several rows: sync.c. */
 double bench_line_round_trip(void);

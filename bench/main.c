@@ -26,10 +26,15 @@ static struct part {
     const struct bench *list;
     const unsigned *count;
 } parts[] = {
-    {bench_sync, &bench_sync_count},           {bench_memory, &bench_memory_count},
-    {bench_process, &bench_process_count},     {bench_queue, &bench_queue_count},
-    {bench_pool, &bench_pool_count},           {bench_any, &bench_any_count},
-    {bench_container, &bench_container_count}, {bench_csp, &bench_csp_count},
+    {bench_sync, &bench_sync_count},
+    {bench_memory, &bench_memory_count},
+    {bench_process, &bench_process_count},
+    {bench_queue, &bench_queue_count},
+    {bench_pool, &bench_pool_count},
+    {bench_any, &bench_any_count},
+    {bench_container, &bench_container_count},
+    {bench_manager, &bench_manager_count},
+    {bench_csp, &bench_csp_count},
 };
 
 static int compare(const void *a, const void *b)

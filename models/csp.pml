@@ -4,10 +4,11 @@
  *
  * Processes 0 and 2 write to both channels, 1 and 3 read from both; with MIXED 0 and 1 each read from one and write
  * to the other, 2 writes to both and 3 reads from both, so that all can meet in several ways. With LONG writers do not meet readers, they poke them. TIMED: 0 may
- * give up at any moment. Each makes ROUNDS communications. Any may be killed or stopped before any step, a
- * repairer too (CRASHES: it begins anew).
+ * give up at any moment. Each makes ROUNDS communications. Any may be killed or stopped before any step (DIES: that
+ * one; CERTAIN: it is, sooner or later, and what comes of that is judged only then), a repairer too (CRASHES: it begins anew).
  *
- * Looking at who waits is a step for each partner. A cell is `offered`, with the sequence that it names; a swap expects
+ * Looking at who waits is a step for each partner. Every step is one atomic, which reads or writes what is shared
+ * and then does what is its process's own; cells count only while a word is WAITING, so they are written with it. A cell is `offered`, with the sequence that it names; a swap expects
  * that sequence. A writer has one box (in the code three): what a reader was given there stays until its word has moved on;
  * otherwise the message is a long one. The futex queue (inq) is what SLEEPING, seen in the swap, makes others wake.
  *
@@ -56,22 +57,22 @@ byte deaths, stops, crashes;
 #define COPIED(p) (!reader[p] || word[reader[p] - 1] != MET || seq[reader[p] - 1] != metseq[p] || \
                    from[reader[p] - 1] != p || isout[reader[p] - 1] || repaired[reader[p] - 1])
 
-inline wake(q, was)
+/* 2 * partner, + 1: as a writer. The next way in which me may meet somebody: nothing that is shared is read. */
+#define WAYS (2 * N)
+#define Q (i / 2)
+#define IS_WAY(i) ((i) / 2 != me && ((i) % 2 -> READS_FROM((i) / 2, me) && (!object[me] || pokes) : READS_FROM(me, (i) / 2)))
+inline next_way()
 {
-    atomic { if :: was -> inq[q] = 0 :: else fi; was = 0 }
+    do
+    :: i < WAYS && !IS_WAY(i) -> i++
+    :: else -> break
+    od
 }
+#define SEEN(q) (offered[q] && word[q] == WAITING && !repaired[q])
 
-inline poke(q, was)
-{
-    atomic {
-        if
-        :: word[q] == WAITING -> poked[q] = 1; was = sleeping[q]
-        :: else -> was = 0
-        fi
-    };
-    wake(q, was)
-}
-
+#ifdef DIES
+#define select_p() p = DIES
+#else
 inline select_p()
 {
     p = 0;
@@ -80,95 +81,13 @@ inline select_p()
     :: break
     od
 }
+#endif
 
-/* One look at partner q, by me; while PRIVATE it is met. `out`: me writes. */
-inline try_read()
-{
-    atomic { /* the cell, the word, the sequence */
-        if
-        :: READS_FROM(me, q) && q != me && offered[q] && word[q] == WAITING && !repaired[q] -> s = seq[q]
-        :: else -> goto not_read
-        fi
-    };
-#ifndef BAD_COPY_AFTER
-    atomic { copy = (object[q] -> cur[q] : box[q]) };
-#endif
-    atomic {
-#ifdef BAD_MEET_BY_STORE
-        if
-        :: true ->
-#else
-        if
-        :: word[q] == WAITING && seq[q] == s ->
-#endif
-            assert(!repaired[q]); was = sleeping[q]; word[q] = MET; isout[q] = 1; poked[q] = 0; taken[q]++;
-            due[me] = cur[q]
-        :: else -> goto not_read
-        fi
-    };
-#ifdef BAD_COPY_AFTER
-    atomic { copy = (object[q] -> cur[q] : box[q]) };
-#endif
-    atomic { assert(copy == due[me]); copy = 0; due[me] = 0 };
-    wake(q, was);
-    goto over;
-not_read:
-    skip
-}
-
-inline try_write()
-{
-    atomic {
-        if
-        :: READS_FROM(q, me) && q != me && !object[me] && offered[q] && word[q] == WAITING && !repaired[q] ->
-            s = seq[q]; reader[me] = q + 1; metseq[me] = s
-        :: else -> goto not_written
-        fi
-    };
-    atomic {
-        if
-        :: word[q] == WAITING && seq[q] == s ->
-            assert(!repaired[q]); was = sleeping[q]; word[q] = MET; isout[q] = 0; from[q] = me; poked[q] = 0;
-            taken[me]++; due[q] = box[me]; finished[me]++
-        :: else -> goto not_written
-        fi
-    };
-#ifndef BAD_NO_WAKE
-    wake(q, was);
-#endif
-    goto over;
-not_written:
-    skip
-}
-
-/* Whether there is a partner; whoever only readers can meet pokes them. */
-inline look()
-{
-    q = 0; ready = 0;
-    do
-    :: atomic {
-        q < N && !ready ->
-        if
-        :: q != me && offered[q] && word[q] == WAITING && !repaired[q] &&
-           (READS_FROM(me, q) || (READS_FROM(q, me) && !object[me])) -> ready = 1
-        :: else
-        fi
-       };
-#ifndef BAD_NO_POKE
-       if
-       :: READS_FROM(q, me) && q != me && object[me] && !ready && offered[q] -> poke(q, was)
-       :: else
-       fi;
-#endif
-       q++
-    :: atomic { q >= N || ready -> break }
-    od
-}
-
+/* Each atomic is one step that reads or writes what is shared, with what is its process's own behind it. */
 proctype P(byte me)
 {
-    byte round, q, s, copy;
-    bit was, ready;
+    byte round, i, s, copy;
+    bit was, pokes;
     { skip;
 again:
     if
@@ -186,68 +105,120 @@ again:
     :: atomic { round < ROUNDS && !WR(me) }
     fi;
 attempt:
-    q = 0;
+    atomic { pokes = 0; i = 0; next_way(); if :: i >= WAYS -> goto offer :: else fi };
     do
-    :: q < N ->
-        try_read();
-        try_write();
-        q++
-    :: q >= N -> break
-    od;
-#ifdef BAD_LOOK_FIRST
-    look();
-    if :: ready -> goto attempt :: else fi;
+    :: atomic { /* the cell, the word, the sequence */
+        !SEEN(Q) -> i++; next_way(); if :: i >= WAYS -> goto offer :: else fi
+       }
+    :: atomic { SEEN(Q) && i % 2 == 0 -> s = seq[Q] }; /* me reads */
+#ifndef BAD_COPY_AFTER
+       atomic { copy = (object[Q] -> cur[Q] : box[Q]) };
 #endif
-    atomic { offered[me] = 1 };
-    atomic { word[me] = WAITING; poked[me] = 0; sleeping[me] = 0; q = 0; s = 0 };
+       atomic {
+           if
+#ifdef BAD_MEET_BY_STORE
+           :: true ->
+#else
+           :: word[Q] == WAITING && seq[Q] == s ->
+#endif
+               assert(!repaired[Q]); was = sleeping[Q]; word[Q] = MET; isout[Q] = 1; poked[Q] = 0; taken[Q]++;
+               due[me] = cur[Q];
+#ifndef BAD_COPY_AFTER
+               assert(copy == due[me]); copy = 0; due[me] = 0; s = 0;
+#endif
+               goto met_one
+           :: else -> copy = 0; s = 0; i++; next_way(); if :: i >= WAYS -> goto offer :: else fi
+           fi
+       }
+    :: atomic { SEEN(Q) && i % 2 -> s = seq[Q]; reader[me] = Q + 1; metseq[me] = s }; /* me writes */
+       atomic {
+           if
+           :: word[Q] == WAITING && seq[Q] == s ->
+               assert(!repaired[Q]); was = sleeping[Q]; word[Q] = MET; isout[Q] = 0; from[Q] = me; poked[Q] = 0;
+               taken[me]++; due[Q] = box[me]; finished[me]++; s = 0; goto met_one
+           :: else -> s = 0; i++; next_way(); if :: i >= WAYS -> goto offer :: else fi
+           fi
+       }
+    od;
+met_one:
+#ifdef BAD_COPY_AFTER
+    if
+    :: atomic { i % 2 == 0 -> copy = (object[Q] -> cur[Q] : box[Q]); assert(copy == due[me]); copy = 0; due[me] = 0; s = 0 }
+    :: i % 2
+    fi;
+#endif
+#ifdef BAD_NO_WAKE
+    atomic { if :: i % 2 -> was = 0 :: else fi };
+#endif
+    atomic { if :: was -> inq[Q] = 0 :: else fi; was = 0; i = 0; goto over };
+offer:
+#ifdef BAD_LOOK_FIRST
+    atomic { i = 0; next_way() };
+    do
+    :: atomic { i < WAYS && SEEN(Q) -> goto attempt }
+    :: atomic { i < WAYS && !SEEN(Q) -> i++; next_way() }
+    :: atomic { i >= WAYS -> break }
+    od;
+#endif
+    atomic { offered[me] = 1; word[me] = WAITING; poked[me] = 0; sleeping[me] = 0; i = 0 };
 doze:
     atomic {
         if
         :: word[me] != WAITING -> goto leave
         :: else -> sleeping[me] = 1; poked[me] = 0 /* what the word was */
-        fi
+        fi;
+        pokes = 1; i = 0; next_way()
     };
 #ifndef BAD_LOOK_FIRST
-    look();
-    if :: ready -> goto leave :: else fi;
+    /* whether there is a partner; whoever only readers can meet pokes them */
+looking:
+    do
+    :: atomic { i >= WAYS -> i = 0; break }
+    :: atomic { i < WAYS && !(i % 2 && object[me]) ->
+           if
+           :: SEEN(Q) -> i = 0; pokes = 0; goto leave
+           :: else -> i++; next_way()
+           fi
+       }
+    :: atomic { i < WAYS && i % 2 && object[me] ->
+#ifndef BAD_NO_POKE
+           if
+           :: offered[Q] && word[Q] == WAITING -> poked[Q] = 1; was = sleeping[Q]
+           :: else -> was = 0
+           fi;
 #endif
-    atomic { if :: word[me] == WAITING && !poked[me] -> inq[me] = 1 :: else fi };
+           if :: !was -> i++; next_way(); goto looking :: else fi
+       };
+       atomic { inq[Q] = 0; was = 0; i++; next_way() }
+    od;
+#endif
+    atomic { pokes = 0; if :: word[me] == WAITING && !poked[me] -> inq[me] = 1 :: else fi };
 end_asleep:
     if
-    :: !inq[me]
+    :: atomic { !inq[me] -> goto doze }
 #ifdef TIMED
-    :: me == 0 -> atomic { inq[me] = 0; if :: word[me] == WAITING -> word[me] = PRIVATE; goto give_up :: else fi }
+    :: atomic { me == 0 -> inq[me] = 0; if :: word[me] == WAITING -> word[me] = PRIVATE; goto over :: else -> goto doze fi }
 #endif
     fi;
-    if :: word[me] == WAITING -> goto doze :: else fi;
 leave:
 #ifdef BAD_LEAVE_BY_STORE
     atomic { word[me] = PRIVATE; sleeping[me] = 0; goto attempt };
 #else
     if
     :: atomic { word[me] == WAITING -> word[me] = PRIVATE; sleeping[me] = 0; poked[me] = 0; goto attempt }
-    :: word[me] == MET
+    :: atomic { word[me] == MET && isout[me] -> finished[me]++ }
+    :: atomic { word[me] == MET && !isout[me] ->
+           copy = box[from[me]]; assert(copy == due[me]); copy = 0; due[me] = 0 }
     fi;
 #endif
-    /* met */
-    if
-    :: !isout[me] ->
-        atomic { copy = box[from[me]] };
-        atomic { assert(copy == due[me]); copy = 0; due[me] = 0 }
-    :: isout[me] -> finished[me]++
-    fi;
 over:
-#ifdef TIMED
-give_up:
-#endif
-    atomic { offered[me] = 0 };
-    atomic {
-        word[me] = PRIVATE; sleeping[me] = 0; poked[me] = 0;
+    atomic { /* what was offered counts only while the word is WAITING */
+        offered[me] = 0; word[me] = PRIVATE; sleeping[me] = 0; poked[me] = 0;
 #ifndef BAD_SAME_SEQUENCE
-        seq[me]++
+        seq[me]++;
 #endif
+        round++; i = 0; s = 0; goto again
     };
-    atomic { round++; q = 0; s = 0; goto again };
     } unless { dead[me] || stopped[me] };
 finish:
     skip
@@ -257,7 +228,6 @@ finish:
 proctype Repairer()
 {
     byte d, q;
-    bit was;
 again:
 end_r:
     do
@@ -270,38 +240,38 @@ end_r:
     :: atomic { dead[3] && !repaired[3] -> d = 3; break }
 #endif
     od;
+    /* Taken back, which nobody but who meets it sees; its cells are cleared behind that. */
 #ifndef BAD_NOT_TAKEN_BACK
-    atomic { if :: word[d] == WAITING -> word[d] = PRIVATE :: else fi };
-    atomic { offered[d] = 0; inq[d] = 0 };
+    atomic { if :: word[d] == WAITING -> word[d] = PRIVATE :: else fi; offered[d] = 0; inq[d] = 0 };
 #endif
-    if
-    :: atomic { crashes < CRASHES -> crashes++; goto again }
-    :: true
-    fi;
-    q = 0;
 #ifndef BAD_NO_ROUSE
     do
-    :: q < N ->
-        poke(q, was);
-        atomic { if :: word[q] == MET -> inq[q] = 0 :: else fi };
+    :: atomic { q < N ->
+        /* Pokes it, or wakes it if it has been met. That the wake-up is a step of its own could only come to a sleep that
+         * began after the poke, and so after a look. */
         if
-        :: atomic { crashes < CRASHES -> crashes++; goto again }
-        :: true
+        :: word[q] == WAITING -> poked[q] = 1; inq[q] = 0
+        :: word[q] == MET -> inq[q] = 0
+        :: else
         fi;
-        q++
-    :: q >= N -> break
+        q++ }
+    :: atomic { crashes < CRASHES -> crashes++; q = 0; goto again }
+    :: atomic { q >= N -> break }
     od;
 #endif
-    atomic { repaired[d] = 1; goto again }
+    atomic { repaired[d] = 1; d = 0; q = 0; goto again }
 }
 
 proctype Fate()
 {
     byte p;
+end_f:
     do
     :: atomic { deaths < DEATHS -> deaths++; select_p(); if :: !stopped[p] -> dead[p] = 1 :: else fi }
     :: atomic { stops < STOPS -> stops++; select_p(); if :: !dead[p] -> stopped[p] = 1 :: else fi }
+#ifndef CERTAIN
     :: break
+#endif
     od
 }
 

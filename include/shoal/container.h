@@ -14,7 +14,8 @@
  *
  * Each call is one step to all others, whatever it does: a sort, an update with a thousand keys. It happens
  * wholly or not at all, whoever is killed in the middle of it; and what has returned is there.
- *   Calls that only look wait for nobody, and keep nobody waiting: what they give is how it was at one
+ *   Calls that only look wait for nobody, and keep nobody waiting (but where they look in vain again and again beside busy
+ * writers: then for as long as the look takes, if they need not wait for that for more than a millisecond): what they give is how it was at one
  * moment, also if a process was stopped (SIGSTOP) in the middle of a change. Changes of a list come one at a time;
  * those of a dict or namespace do if their keys are of one of its eight parts, or if they are about all of
  * it. So one that is stopped in the middle of a change keeps others from changing that, who wait for it, without a

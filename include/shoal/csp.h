@@ -174,7 +174,8 @@ typedef struct shoal_csp_process {
 typedef struct shoal_network shoal_network;
 
 /* Starts all n and waits until all have ended: how many of them have not ended with 0. -EAGAIN, -ENOMEM …: they
- * could not all be started; those that had been found all their channels poisoned, and have ended. -EINVAL. */
+ * could not all be started; those that had been found all their channels poisoned, and have ended; all ends are
+ * closed here. -EINVAL: nothing was done. */
 SHOAL_API int shoal_parallel(const shoal_csp_process processes[], size_t n, unsigned flags);
 /* One after the other, replicas too: as shoal_parallel. All ends are made before the first begins, and one that only a later one has counts
  * meanwhile. If one cannot be started the rest are not, and their channels are poisoned. */

@@ -171,7 +171,8 @@ SHOAL_API int shoal_manager_is_local(const shoal_manager *manager);
 /* Makes an object, or gets the one of that name: type is list, dict, Queue, … or what was registered or
  * exported. args: a tuple, kwds: a dict, either may be NULL; they are taken over, also on failure.
  * 0; -ENOENT: there is no such type, or it does not take these arguments, in words; -EPIPE: the server is gone; -EAGAIN, -ETIMEDOUT,
- * -EINTR: it may have been made, and is given back. Otherwise as shoal_client. */
+ * -EINTR: it may have been made; then the server keeps it for the calling process until that ends (of a client by TCP: until the server
+ * does). Otherwise as shoal_client. */
 SHOAL_API int shoal_manager_get(shoal_manager *manager, shoal_proxy **ret, const char *type,
                                 shoal_any *args, shoal_any *kwds, int64_t deadline);
 /* How many objects the server has, or -errno. */

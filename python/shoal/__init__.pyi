@@ -1,18 +1,18 @@
 """Types of shoal: multiprocessing's names as they are here, and what there is beyond them."""
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor
 from logging import Logger
 from types import ModuleType
 from typing import Any, Literal, overload
 
 from . import context as context
 from . import process as process
-from .connection import Connection
+from .connection import _End
 from .context import AuthenticationError as AuthenticationError
 from .context import BaseContext
 from .context import BufferTooShort as BufferTooShort
 from .context import ProcessError as ProcessError
 from .context import TimeoutError as TimeoutError
+from .executor import ProcessPoolExecutor as ProcessPoolExecutor
 from .managers import SyncManager
 from .pool import Pool as _Pool
 from .pool import PoolBroken as PoolBroken
@@ -47,23 +47,11 @@ class Process(BaseProcess):
         target: Callable[..., object] | None = None,
         name: str | None = None,
         args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] = ...,
+        kwargs: Mapping[str, Any] = {},
         *,
         daemon: bool | None = None,
     ) -> None: ...
     def interrupt(self) -> None: ...
-
-class ProcessPoolExecutor(Executor):
-    def __init__(
-        self,
-        max_workers: int | None = None,
-        mp_context: BaseContext | None = None,
-        initializer: Callable[..., object] | None = None,
-        initargs: tuple[Any, ...] = (),
-        *,
-        max_tasks_per_child: int | None = None,
-        **more: Any,
-    ) -> None: ...
 
 def inspect(pid: int | None = None) -> dict[str, Any]: ...
 
@@ -100,10 +88,10 @@ def Barrier(
     *,
     name: str | None = None,
 ) -> _Barrier: ...
-def Queue(maxsize: int = 0, *, name: str | None = None) -> _Queue: ...
-def JoinableQueue(maxsize: int = 0, *, name: str | None = None) -> _JoinableQueue: ...
-def SimpleQueue(*, name: str | None = None) -> _SimpleQueue: ...
-def Pipe(duplex: bool = True) -> tuple[Connection, Connection]: ...
+def Queue(maxsize: int = 0, *, name: str | None = None) -> _Queue[Any]: ...
+def JoinableQueue(maxsize: int = 0, *, name: str | None = None) -> _JoinableQueue[Any]: ...
+def SimpleQueue(*, name: str | None = None) -> _SimpleQueue[Any]: ...
+def Pipe(duplex: bool = True) -> tuple[_End, _End]: ...
 def Manager() -> SyncManager: ...
 def Pool(
     processes: int | None = None,
@@ -113,9 +101,10 @@ def Pool(
     *,
     task_timeout: float | None = None,
     retries: int = 0,
-    progress: Any = None,
+    progress: bool | Callable[[int, int | None, float], object] | None = None,
     worker_memory_limit: int | None = None,
     name: str | None = None,
+    strict: bool = False,
 ) -> _Pool: ...
 
 # ---- shared memory ----

@@ -121,3 +121,5 @@ for _name, _method in list(vars(_Named).items()):
     if not _name.startswith("_"):
         setattr(BaseContext, _name, _method)  # noqa: F821
 del _name, _method
+
+process._force_start_method = _force_start_method  # noqa: F821

@@ -110,10 +110,6 @@ def _taken(*key):
     return _Handed.kept.pop(key)
 
 
-# Ends that travel in a message: from the writing of it until it was taken.
-_on_the_way = threading.local()
-
-
 def _dumps(thing):
     try:
         return pickle.dumps(thing, 4)
@@ -140,12 +136,15 @@ class ChannelEnd(_shoal.ChannelEnd):
     def _begin(self, channel):
         self.channel = channel
         self.moved = False
+        self.sent = False
         _ends.add(self)
         return self
 
     def __reduce__(self):
         if self.moved:
             raise FatalException("this end was given to another process")
+        if _shoal.carry(self):
+            self.sent = True  # in a message, which holds it
         return _open_end, (type(self), self._reference(), self.channel)
 
     def _check(self):
@@ -227,6 +226,7 @@ class Channel(_shoal.Channel):
         self._kept = set()
 
     def __reduce__(self):
+        _shoal.carry(self)
         return _open_channel, (self._reference(), self.name)
 
     def _end(self, make, kind):
@@ -446,7 +446,9 @@ class MultiProcess(_Body, context.Process):
                 end._move()
         value = self._perform()
         for end in self._own_ends():
-            if not end.moved:
+            if end.sent:  # somebody else has it, perhaps
+                end._move()
+            elif not end.moved:
                 end._retire()
         try:
             self._told._write((value,))
@@ -602,9 +604,6 @@ class OutputGuard(Guard):
             raise InfoException("an OutputGuard writes to a writing end, not %r" % (ch_end_write,))
         super().__init__(action)
         self.end, self.msg = ch_end_write, msg
-
-    def _entry(self, chosen):
-        return (_OUTPUT, self.end, _dumps(self.msg), chosen)
 
 
 class SkipGuard(Guard):

@@ -75,20 +75,22 @@ class Popen:
         code = 1
         try:
             sentinel = _shoal.parent_sentinel()
-            code = run_child(lambda: process_obj._bootstrap(parent_sentinel=sentinel))
+            code = run_child(process_obj._bootstrap, sentinel)
         finally:
             _shoal.exit(code)
 
 
-def run_child(call):
+_atexit = getattr(_module, "atexit", None)
+
+
+def run_child(call, *arguments):
     """What a forked child does: calls `call`, and gives what that returns. The exit handlers run as with this
     interpreter's own package: in a child none of its parent's."""
-    atexit = getattr(_module, "atexit", None)
-    if atexit is None:
-        return call()
-    atexit._clear()
+    if _atexit is None:
+        return call(*arguments)
+    _atexit._clear()
     try:
-        atexit.register(util._exit_function)
-        return call()
+        _atexit.register(util._exit_function)
+        return call(*arguments)
     finally:
-        atexit._run_exitfuncs()
+        _atexit._run_exitfuncs()

@@ -25,6 +25,13 @@ def _renew():
 os.register_at_fork(after_in_child=_renew)
 
 
+def _force_start_method(method):
+    raise RuntimeError("shoal.context, which needs this module, replaces this")
+
+
+_standard_bootstrap = _module.BaseProcess._bootstrap
+
+
 class BaseProcess(_module.BaseProcess):
     """What shoal's processes have in common: in a child the start method is shoal's default, not the standard package's."""
 
@@ -42,17 +49,12 @@ class BaseProcess(_module.BaseProcess):
                 config["daemon"] = True
 
     def _bootstrap(self, parent_sentinel=None):
-        from . import context
-
+        # Here a fresh child begins: whatever it touches is a page to be copied. Afterwards it ends.
         method = self._start_method
         if method is not None:
-            context._force_start_method(method)
+            _force_start_method(method)
             self._start_method = None
-        try:
-            return super()._bootstrap(parent_sentinel)
-        finally:
-            if method is not None:
-                del self._start_method
+        return _standard_bootstrap(self, parent_sentinel)
 
     def interrupt(self):
         """Sends it SIGINT: in its main thread KeyboardInterrupt is raised, unless it handles the signal otherwise."""

@@ -1,9 +1,13 @@
 /* Channels, their ends, and alternation, for ../shoal/csp.py.
  *
  * A message is a pickle: the bytes that a C program of the family reads as an any, if the object is a plain
- * one (plain.h); otherwise what ../shoal/csp.py has made of it.
+ * one (plain.h); otherwise what ../shoal/csp.py has made of it. Objects of the family in it, ends of channels too, are
+ * held by the message until whoever reads it has opened them.
  */
+#include "csp/alternation.h"
+#include "message/message.h"
 #include "object.h"
+#include "parcel.h"
 #include "plain.h"
 #include <errno.h>
 #include <string.h>
@@ -13,93 +17,83 @@ static PyObject *Retired, *Poisoned, *dumps, *loads;
 
 /* ---- messages ---- */
 
-enum { SHORT_MESSAGE = 2048 };
-
-/* Where a message is read: on the stack, or, after one that was longer, on the heap. */
-struct room {
-    size_t capacity, size;
-    unsigned char *bytes;
-    unsigned char own[SHORT_MESSAGE];
-};
-
-static void room_begin(struct room *r)
-{
-    r->bytes = r->own;
-    r->capacity = sizeof r->own;
-    r->size = 0;
-}
-
-static void room_end(struct room *r)
-{
-    if (r->bytes != r->own)
-        PyMem_RawFree(r->bytes);
-}
-
-/* For a message of `size` bytes; 0: of more than there was room for. */
-static int room_grow(struct room *r, size_t size)
-{
-    size = size ? size : r->capacity * 16;
-    unsigned char *bytes = PyMem_RawMalloc(size);
-    if (!bytes)
-        return PyErr_NoMemory(), -1;
-    room_end(r);
-    r->bytes = bytes;
-    r->capacity = size;
-    return 0;
-}
-
-static PyObject *room_object(const struct room *r)
+/* The object that came; what came is given up. */
+static PyObject *got_object(struct got *got)
 {
     bool declined = false;
-    PyObject *plain = plain_decode(r->bytes, r->size, NULL, NULL, &declined);
+    if (got->object)
+        return parcel_read_message(got->object);
+    PyObject *plain = plain_decode(got->bytes, got->size, NULL, NULL, &declined);
     if (plain || !declined)
         return plain;
-    PyObject *bytes = PyBytes_FromStringAndSize((const char *)r->bytes, (Py_ssize_t)r->size);
+    PyObject *bytes = PyBytes_FromStringAndSize((const char *)got->bytes, (Py_ssize_t)got->size);
     PyObject *object = bytes ? PyObject_CallOneArg(loads, bytes) : NULL;
     Py_XDECREF(bytes);
     return object;
 }
 
-/* The bytes of an object, until letter_end: in `plain`, or a bytes object. */
-struct letter {
+/* The bytes of an object, until mail_end: in `plain`, or a bytes object; and what they refer to. */
+struct mail {
     const void *bytes;
     size_t size;
     PyObject *object;
-    struct plain plain;
+    struct cargo cargo;
 };
 
-static int letter_pickle(struct letter *l, PyObject *object)
+static int mail_pickle(struct mail *m, PyObject *object)
 {
-    l->object = PyObject_CallOneArg(dumps, object);
-    if (!l->object)
-        return -1;
-    if (!PyBytes_Check(l->object)) {
-        PyErr_Format(PyExc_TypeError, "pickling made %R, not bytes", l->object);
-        Py_CLEAR(l->object);
+    cargo_watch(&m->cargo);
+    m->object = PyObject_CallOneArg(dumps, object);
+    cargo_unwatch(&m->cargo);
+    if (m->object && !PyBytes_Check(m->object)) {
+        PyErr_Format(PyExc_TypeError, "pickling made %R, not bytes", m->object);
+        Py_CLEAR(m->object);
+    }
+    if (!m->object) {
+        cargo_end(&m->cargo);
         return -1;
     }
-    l->bytes = PyBytes_AS_STRING(l->object);
-    l->size = (size_t)PyBytes_GET_SIZE(l->object);
+    m->bytes = PyBytes_AS_STRING(m->object);
+    m->size = (size_t)PyBytes_GET_SIZE(m->object);
     return 0;
 }
 
-static int letter_begin(struct letter *l, PyObject *object)
+static int mail_begin(struct mail *m, PyObject *object, struct plain *plain)
 {
-    l->object = NULL;
-    if (!plain_encode(&l->plain, object))
-        return letter_pickle(l, object);
-    l->size = l->plain.whole;
-    l->bytes = l->plain.bytes;
-    if (!l->plain.splices)
+    m->object = NULL;
+    m->cargo = (struct cargo){.owners = NULL};
+    if (!plain_encode(plain, object))
+        return mail_pickle(m, object);
+    m->size = plain->whole;
+    m->bytes = plain->bytes;
+    if (!plain->splices)
         return 0;
-    l->bytes = NULL;
-    l->object = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)l->size);
-    if (l->object) {
-        plain_write(&l->plain, (unsigned char *)PyBytes_AS_STRING(l->object));
-        l->bytes = PyBytes_AS_STRING(l->object);
+    m->bytes = NULL;
+    m->object = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)m->size);
+    if (m->object) {
+        plain_write(plain, (unsigned char *)PyBytes_AS_STRING(m->object));
+        m->bytes = PyBytes_AS_STRING(m->object);
     }
-    plain_end(&l->plain);
-    return l->bytes ? 0 : -1;
+    plain_end(plain);
+    return m->bytes ? 0 : -1;
+}
+
+static void mail_end(struct mail *m)
+{
+    Py_CLEAR(m->object);
+    cargo_end(&m->cargo);
+}
+
+/* As a message that holds what it refers to: 0, or as shoal_channel_write. */
+static int mail_message(const struct mail *m, shoal_channel_end *end,
+                        struct pickle_objects *objects, void **ret)
+{
+    unsigned char *bytes;
+    int rc;
+    WAIT(rc, SHOAL_FOREVER, channel_reserve(end, ret, m->size, objects, &bytes, deadline));
+    if (!rc)
+        memcpy(bytes, m->bytes, m->size);
+    return rc;
 }
 
 /* What the end of a channel means. */
@@ -188,39 +182,45 @@ static PyType_Spec channel_spec = {
 
 /* ---- End ---- */
 
+static int write_carrying(shoal_channel_end *end, struct mail *m)
+{
+    void *message;
+    int rc = mail_message(m, end, &m->cargo.objects, &message);
+    if (rc)
+        return rc;
+    WAIT(rc, SHOAL_FOREVER, channel_write_message(end, message, deadline));
+    if (rc)
+        message_close(message);
+    return rc;
+}
+
 static PyObject *end_write(PyObject *self, PyObject *object)
 {
     int rc;
-    struct letter letter;
-    if (letter_begin(&letter, object))
+    struct mail mail;
+    struct plain plain;
+    if (mail_begin(&mail, object, &plain))
         return NULL;
-    WAIT(rc, SHOAL_FOREVER,
-         shoal_channel_write_bytes(END(self), letter.bytes, letter.size, deadline));
-    Py_XDECREF(letter.object);
-    if (rc)
-        return raise_end(rc);
-    Py_RETURN_NONE;
+    if (mail.cargo.objects.count)
+        rc = write_carrying(END(self), &mail);
+    else
+        WAIT(rc, SHOAL_FOREVER,
+             shoal_channel_write_bytes(END(self), mail.bytes, mail.size, deadline));
+    mail_end(&mail);
+    if (!rc)
+        Py_RETURN_NONE;
+    return PyErr_Occurred() ? NULL : raise_end(rc);
 }
 
 static PyObject *end_read(PyObject *self, PyObject *unused)
 {
     int rc;
-    struct room room;
+    struct got got;
     (void)unused;
-    room_begin(&room);
-    for (;;) {
-        WAIT(rc, SHOAL_FOREVER,
-             shoal_channel_read_bytes(END(self), room.bytes, room.capacity, &room.size, deadline));
-        if (rc != -EMSGSIZE || room_grow(&room, room.size))
-            break;
-    }
-    PyObject *object = NULL;
+    WAIT(rc, SHOAL_FOREVER, channel_read_message(END(self), &got, deadline));
     if (!rc)
-        object = room_object(&room);
-    else if (!PyErr_Occurred())
-        raise_end(rc);
-    room_end(&room);
-    return object;
+        return got_object(&got);
+    return PyErr_Occurred() ? NULL : raise_end(rc);
 }
 
 static PyObject *end_retire(PyObject *self, PyObject *unused)
@@ -303,12 +303,59 @@ static PyType_Spec end_spec = {
 
 /* ---- alternation ---- */
 
-/* One guard, (kind, end, what, chosen): what is a message's bytes, or a timeout's seconds. */
-static int guard_of(shoal_guard *g, PyObject *tuple, const struct room *room)
+/* The guards of a call, and what those that write have to write. */
+struct guards {
+    Py_ssize_t n;
+    shoal_guard *guard;
+    struct mail *mail;
+    void **message; /* mail with objects of the family */
+    struct plain plain;
+};
+
+static void guards_end(struct guards *all)
+{
+    for (Py_ssize_t i = 0; i < all->n; i++) {
+        if (all->message && all->message[i])
+            message_close(all->message[i]);
+        if (all->mail)
+            mail_end(&all->mail[i]);
+    }
+    PyMem_Free(all->guard);
+    PyMem_Free(all->mail);
+    PyMem_Free(all->message);
+}
+
+/* What guard i writes, in memory that stays. */
+static int guard_mail(struct guards *all, Py_ssize_t i, PyObject *object)
+{
+    struct mail *m = &all->mail[i];
+    if (mail_begin(m, object, &all->plain))
+        return -1;
+    if (m->cargo.objects.count) {
+        int rc = mail_message(m, all->guard[i].end, &m->cargo.objects, &all->message[i]);
+        if (!rc || rc == -EPIPE || rc == -ECANCELED) /* over: it will not be written */
+            return 0;
+        if (!PyErr_Occurred())
+            raise_result(rc);
+        return -1;
+    }
+    if (!m->object) {
+        m->object = PyBytes_FromStringAndSize(m->bytes, (Py_ssize_t)m->size);
+        if (!m->object)
+            return -1;
+    }
+    all->guard[i].bytes = PyBytes_AS_STRING(m->object);
+    all->guard[i].size = m->size;
+    return 0;
+}
+
+/* One guard, (kind, end, what, chosen): what is the object to write, or a timeout's seconds. */
+static int guard_of(struct guards *all, Py_ssize_t i, PyObject *tuple)
 {
     int kind;
     PyObject *end, *what;
     unsigned long long chosen;
+    shoal_guard *g = &all->guard[i];
     if (!PyArg_ParseTuple(tuple, "iOOK", &kind, &end, &what, &chosen))
         return -1;
     *g = (shoal_guard){.kind = (enum shoal_guard_kind)kind, .chosen = chosen};
@@ -323,24 +370,20 @@ static int guard_of(shoal_guard *g, PyObject *tuple, const struct room *room)
         return -1;
     }
     g->end = END(end);
-    if (kind == SHOAL_INPUT) {
-        g->buffer = room->bytes;
-        g->capacity = room->capacity;
-        return 0;
-    }
-    char *text;
-    Py_ssize_t size;
-    if (PyBytes_AsStringAndSize(what, &text, &size))
-        return -1;
-    g->bytes = text;
-    g->size = (size_t)size;
-    return 0;
+    return kind == SHOAL_INPUT ? 0 : guard_mail(all, i, what);
 }
 
-static int guards_of(shoal_guard guards[], PyObject *list, Py_ssize_t n, const struct room *room)
+static int guards_begin(struct guards *all, PyObject *list)
 {
-    for (Py_ssize_t i = 0; i < n; i++)
-        if (guard_of(&guards[i], PyList_GET_ITEM(list, i), room))
+    size_t n = (size_t)PyList_GET_SIZE(list);
+    *all = (struct guards){.n = (Py_ssize_t)n};
+    all->guard = PyMem_Calloc(n + 1, sizeof *all->guard);
+    all->mail = PyMem_Calloc(n + 1, sizeof *all->mail);
+    all->message = PyMem_Calloc(n + 1, sizeof *all->message);
+    if (!all->guard || !all->mail || !all->message)
+        return PyErr_NoMemory(), -1;
+    for (Py_ssize_t i = 0; i < all->n; i++)
+        if (guard_of(all, i, PyList_GET_ITEM(list, i)))
             return -1;
     return 0;
 }
@@ -348,40 +391,23 @@ static int guards_of(shoal_guard guards[], PyObject *list, Py_ssize_t n, const s
 /* alternate([(kind, end, what, chosen)], choice): (index, message or None). */
 static PyObject *alternate(PyObject *module, PyObject *args)
 {
-    enum { FEW = 8 };
     PyObject *list, *message = NULL;
     int choice, rc = -1;
-    struct room room;
-    shoal_guard few[FEW], *guards = few;
+    struct got got;
+    struct guards all;
     (void)module;
     if (!PyArg_ParseTuple(args, "O!i:alternate", &PyList_Type, &list, &choice))
         return NULL;
-    Py_ssize_t n = PyList_GET_SIZE(list);
-    room_begin(&room);
-    if (n > FEW && !(guards = PyMem_Calloc((size_t)n, sizeof *guards)))
-        return PyErr_NoMemory();
-    do {
-        if (guards_of(guards, list, n, &room))
-            goto end;
+    if (!guards_begin(&all, list)) {
         WAIT(rc, SHOAL_FOREVER,
-             shoal_alternate(guards, (size_t)n, (enum shoal_choice)choice, deadline));
-    } while (rc == -EMSGSIZE && !room_grow(&room, 0));
-    if (rc < 0) {
-        if (!PyErr_Occurred())
+             channel_alternate(all.guard, (size_t)all.n, (enum shoal_choice)choice, all.message,
+                               &got, deadline));
+        if (rc < 0 && !PyErr_Occurred())
             raise_end(rc);
-        goto end;
     }
-    if (guards[rc].kind == SHOAL_INPUT) {
-        room.size = guards[rc].size;
-        message = room_object(&room);
-    } else {
-        message = Py_None;
-        Py_INCREF(message);
-    }
-end:
-    room_end(&room);
-    if (guards != few)
-        PyMem_Free(guards);
+    if (rc >= 0)
+        message = all.guard[rc].kind == SHOAL_INPUT ? got_object(&got) : Py_NewRef(Py_None);
+    guards_end(&all);
     return message ? Py_BuildValue("(iN)", rc, message) : NULL;
 }
 

@@ -87,13 +87,13 @@ static Py_ssize_t dict_length_of(PyObject *self)
 
 /* ---- all entries ---- */
 
-/* The value of one that was copied: NULL and *gone as value_out. */
-static PyObject *entry_value(const struct entries *e, size_t i, bool *gone)
+static PyObject *entry_value(const struct entries *e, size_t i)
 {
     size_t size = 0;
+    bool gone; /* none is, while the shot has them open */
     uint64_t word = e->shot.words[e->at[i].word];
     const unsigned char *bytes = shot_block(&e->shot, word, &size);
-    return value_out(word, bytes, size, gone);
+    return value_out(word, bytes, size, &gone);
 }
 
 static PyObject *entry_key(const struct entries *e, size_t i)
@@ -101,11 +101,11 @@ static PyObject *entry_key(const struct entries *e, size_t i)
     return key_out(e->at[i].info, e->shot.bytes + e->at[i].key);
 }
 
-static PyObject *entry_out(const struct entries *e, size_t i, unsigned what, bool *gone)
+static PyObject *entry_out(const struct entries *e, size_t i, unsigned what)
 {
     if (what == DICT_KEYS)
         return entry_key(e, i);
-    PyObject *value = entry_value(e, i, gone);
+    PyObject *value = entry_value(e, i);
     if (what == DICT_VALUES || !value)
         return value;
     PyObject *key = entry_key(e, i), *pair = key ? PyTuple_Pack(2, key, value) : NULL;
@@ -114,11 +114,11 @@ static PyObject *entry_out(const struct entries *e, size_t i, unsigned what, boo
     return pair;
 }
 
-static PyObject *as_dict(const struct entries *e, bool *gone)
+static PyObject *as_dict(const struct entries *e)
 {
     PyObject *dict = PyDict_New();
     for (size_t i = 0; dict && i < e->count; i++) {
-        PyObject *value = entry_value(e, i, gone), *key = value ? entry_key(e, i) : NULL;
+        PyObject *value = entry_value(e, i), *key = value ? entry_key(e, i) : NULL;
         if (!key || PyDict_SetItem(dict, key, value))
             Py_CLEAR(dict);
         Py_XDECREF(key);
@@ -127,11 +127,11 @@ static PyObject *as_dict(const struct entries *e, bool *gone)
     return dict;
 }
 
-static PyObject *as_list(const struct entries *e, unsigned what, bool *gone)
+static PyObject *as_list(const struct entries *e, unsigned what)
 {
     PyObject *list = PyList_New((Py_ssize_t)e->count);
     for (size_t i = 0; list && i < e->count; i++) {
-        PyObject *item = entry_out(e, i, what, gone);
+        PyObject *item = entry_out(e, i, what);
         if (item)
             PyList_SET_ITEM(list, (Py_ssize_t)i, item);
         else
@@ -143,19 +143,12 @@ static PyObject *as_list(const struct entries *e, unsigned what, bool *gone)
 static PyObject *entries_of(PyObject *self, enum type type, unsigned what)
 {
     struct site p;
-    PyObject *ret = NULL;
-    bool gone = false;
+    struct entries e = {.shot.unopened = what == DICT_KEYS};
     if (site_in(&p, self, type, "dict"))
         return NULL;
-    do {
-        struct entries e = {0};
-        int rc = entries_look(&p, &e);
-        gone = false;
-        ret = rc                 ? raise_result(rc)
-              : what == DICT_ALL ? as_dict(&e, &gone)
-                                 : as_list(&e, what, &gone);
-        entries_free(&e);
-    } while (!ret && gone);
+    int rc = entries_look(&p, &e);
+    PyObject *ret = rc ? raise_result(rc) : what == DICT_ALL ? as_dict(&e) : as_list(&e, what);
+    entries_free(&e);
     return ret;
 }
 

@@ -79,14 +79,14 @@ static int slice_in(shoal_slice *ret, PyObject *slice)
     return 0;
 }
 
-static PyObject *shot_out(const struct shot *shot, bool *gone)
+static PyObject *shot_out(const struct shot *shot)
 {
     PyObject *list = PyList_New((Py_ssize_t)shot->count);
-    *gone = false;
+    bool gone; /* none is, while the shot has them open */
     for (size_t i = 0; list && i < shot->count; i++) {
         size_t size = 0;
         const unsigned char *bytes = shot_block(shot, shot->words[i], &size);
-        PyObject *value = value_out(shot->words[i], bytes, size, gone);
+        PyObject *value = value_out(shot->words[i], bytes, size, &gone);
         if (value)
             PyList_SET_ITEM(list, (Py_ssize_t)i, value);
         else
@@ -99,17 +99,13 @@ static PyObject *shot_out(const struct shot *shot, bool *gone)
 static PyObject *items_of(PyObject *self, const shoal_slice *slice)
 {
     struct site p;
-    PyObject *list = NULL;
-    bool gone = false;
+    struct shot shot = {0};
+    int64_t length;
     if (site_in(&p, self, TYPE_LIST, "list"))
         return NULL;
-    do {
-        struct shot shot = {0};
-        int64_t length;
-        int rc = list_shot(&p, slice, &shot, &length);
-        list = rc ? raise_result(rc) : shot_out(&shot, &gone);
-        shot_free(&shot);
-    } while (!list && gone);
+    int rc = list_shot(&p, slice, &shot, &length);
+    PyObject *list = rc ? raise_result(rc) : shot_out(&shot);
+    shot_free(&shot);
     return list;
 }
 

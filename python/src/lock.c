@@ -55,43 +55,43 @@ static PyObject *acquired(PyObject *self, int rc, int (*release)(void *))
 }
 
 /* The methods of locks, whose functions differ by their names only. */
-#define LOCK_METHODS(name)                                                               \
-    static int name##_undo(void *handle)                                                 \
-    {                                                                                    \
-        return shoal_##name##_release(handle);                                           \
-    }                                                                                    \
-    static PyObject *name##_acquire(PyObject *self, PyObject *const *args, Py_ssize_t n, \
-                                    PyObject *keywords)                                  \
-    {                                                                                    \
-        int rc;                                                                          \
-        int64_t until = deadline_of_acquire(args, n, keywords);                          \
-        if (until < 0)                                                                   \
-            return NULL;                                                                 \
-        WAIT(rc, until, shoal_##name##_acquire(OF(self)->name, deadline));               \
-        return acquired(self, rc, name##_undo);                                          \
-    }                                                                                    \
-    static PyObject *name##_enter(PyObject *self, PyObject *unused)                      \
-    {                                                                                    \
-        int rc;                                                                          \
-        (void)unused;                                                                    \
-        WAIT(rc, SHOAL_FOREVER, shoal_##name##_acquire(OF(self)->name, deadline));       \
-        return acquired(self, rc, name##_undo);                                          \
-    }                                                                                    \
-    static PyObject *name##_locked(PyObject *self, PyObject *unused)                     \
-    {                                                                                    \
-        (void)unused;                                                                    \
-        return truth(shoal_##name##_locked(OF(self)->name));                             \
-    }                                                                                    \
-    static PyObject *name##_holder(PyObject *self, PyObject *unused)                     \
-    {                                                                                    \
-        shoal_holder holder;                                                             \
-        (void)unused;                                                                    \
-        int rc = shoal_##name##_holder(OF(self)->name, &holder);                         \
-        if (rc < 0)                                                                      \
-            return raise_result(rc);                                                     \
-        if (!rc)                                                                         \
-            Py_RETURN_NONE;                                                              \
-        return tell_holder(&holder);                                                     \
+#define LOCK_METHODS(name)                                                                 \
+    static int name##_undo(void *handle)                                                   \
+    {                                                                                      \
+        return shoal_##name##_release(handle);                                             \
+    }                                                                                      \
+    static PyObject *name##_acquire(PyObject *self, PyObject *const *args, Py_ssize_t n,   \
+                                    PyObject *keywords)                                    \
+    {                                                                                      \
+        int rc;                                                                            \
+        int64_t until = deadline_of_acquire(args, n, keywords);                            \
+        if (until < 0)                                                                     \
+            return NULL;                                                                   \
+        WAIT_TO_HOLD(rc, until, shoal_##name##_acquire(OF(self)->name, deadline));         \
+        return acquired(self, rc, name##_undo);                                            \
+    }                                                                                      \
+    static PyObject *name##_enter(PyObject *self, PyObject *unused)                        \
+    {                                                                                      \
+        int rc;                                                                            \
+        (void)unused;                                                                      \
+        WAIT_TO_HOLD(rc, SHOAL_FOREVER, shoal_##name##_acquire(OF(self)->name, deadline)); \
+        return acquired(self, rc, name##_undo);                                            \
+    }                                                                                      \
+    static PyObject *name##_locked(PyObject *self, PyObject *unused)                       \
+    {                                                                                      \
+        (void)unused;                                                                      \
+        return truth(shoal_##name##_locked(OF(self)->name));                               \
+    }                                                                                      \
+    static PyObject *name##_holder(PyObject *self, PyObject *unused)                       \
+    {                                                                                      \
+        shoal_holder holder;                                                               \
+        (void)unused;                                                                      \
+        int rc = shoal_##name##_holder(OF(self)->name, &holder);                           \
+        if (rc < 0)                                                                        \
+            return raise_result(rc);                                                       \
+        if (!rc)                                                                           \
+            Py_RETURN_NONE;                                                                \
+        return tell_holder(&holder);                                                       \
     }
 
 LOCK_METHODS(lock)

@@ -3,6 +3,7 @@
 #define SHOAL_PYTHON_OBJECT_H
 
 #include "python.h"
+#include "region/wait.h"
 
 /* A handle; what it is of, the type tells. */
 struct object {
@@ -27,15 +28,39 @@ int object_fresh(PyObject *self);
 /* Whether a result of 1 or 0 is True; what is below raises. */
 PyObject *truth(int rc);
 
+/* Leaves who has a lock alone for a while, as each look takes the lock's cache line away from him: false: there is no use,
+ * as he may wait for this very core. */
+static inline bool hold_off(void)
+{
+    struct spin s = spin_begin();
+    for (int i = 0; i < s.left; i++)
+        os_pause();
+    return s.left > 0;
+}
+
+/* WAIT for a lock. Most are held for less time than it takes to give up the GIL, so that comes only after HOLD_OFFS. */
+enum { HOLD_OFFS = 2 };
+#define WAIT_TO_HOLD(rc, until, call)                                                    \
+    do {                                                                                 \
+        int64_t lock_until_ = (until);                                                   \
+        WAIT(rc, SHOAL_NOW, call);                                                       \
+        if (likely((rc) != -EAGAIN) || lock_until_ == SHOAL_NOW)                         \
+            break;                                                                       \
+        for (int offs_ = 0; (rc) == -EAGAIN && offs_ < HOLD_OFFS && hold_off(); offs_++) \
+            WAIT(rc, SHOAL_NOW, call);                                                   \
+        if ((rc) == -EAGAIN)                                                             \
+            WAIT(rc, lock_until_, call);                                                 \
+    } while (0)
+
 /* Making, referring to and ending of one kind. */
 #define COMMON_METHODS(name)                                               \
-    static void *name##_end(void *handle)                                  \
+    static void *name##_give_up(void *handle)                              \
     {                                                                      \
         return shoal_##name##_close(handle);                               \
     }                                                                      \
     static void name##_destroy(PyObject *self)                             \
     {                                                                      \
-        object_destroy(self, name##_end);                                  \
+        object_destroy(self, name##_give_up);                              \
     }                                                                      \
     static int name##_reopen(void **ret, const shoal_reference *reference) \
     {                                                                      \

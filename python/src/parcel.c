@@ -83,7 +83,7 @@ static PyType_Spec message_spec = {
 
 static _Thread_local struct cargo *cargo;
 
-static void cargo_end(struct cargo *c)
+void cargo_end(struct cargo *c)
 {
     pickle_objects_free(&c->objects);
     Py_CLEAR(c->owners);
@@ -260,6 +260,10 @@ static int put_long(struct port *port, size_t size, struct pickle_objects *objec
     void *message;
     unsigned char *bytes;
     int rc;
+    if (until != SHOAL_NOW && port_is_ahead(port, size)) {
+        Py_BEGIN_ALLOW_THREADS port_keep_pace(port, size);
+        Py_END_ALLOW_THREADS
+    }
     WAIT(rc, until, port_reserve(port, &message, size, objects, &bytes, deadline));
     if (rc)
         return rc;
@@ -497,6 +501,9 @@ static __attribute__((noinline)) PyObject *read_long(void *handle, bool as_view)
     return object;
 }
 
+/* Where the last long message came from; only compared. */
+static const struct lanes *stream;
+
 /* First a look, and a short one more, with the GIL held. */
 static inline int take(struct port *port, void *buffer, struct taken *t, int64_t until)
 {
@@ -505,7 +512,11 @@ static inline int take(struct port *port, void *buffer, struct taken *t, int64_t
         if (until == SHOAL_NOW)
             return port_take(port, buffer, t, SHOAL_NOW);
         do {
-            Py_BEGIN_ALLOW_THREADS rc = port_take(port, buffer, t, until);
+            bool lingers = stream == port->lanes;
+            Py_BEGIN_ALLOW_THREADS spread_out();
+            if (lingers)
+                port_linger(port);
+            rc = port_take(port, buffer, t, until);
             Py_END_ALLOW_THREADS
         } while (rc == -EINTR && !PyErr_CheckSignals());
     }
@@ -521,6 +532,7 @@ PyObject *parcel_get(struct port *port, int64_t until, bool as_view, int *rc)
     *rc = take(port, buffer, &t, until);
     if (*rc)
         return NULL;
+    stream = t.object ? port->lanes : NULL;
     return t.object ? read_long(t.object, as_view) : read_short(buffer, t.size);
 }
 
@@ -595,19 +607,31 @@ PyObject *parcel_read_message(void *message)
     return read_long(message, false);
 }
 
+PyObject *parcel_keep(const unsigned char *bytes, const struct taken *t)
+{
+    return t->object ? message_object(t->object)
+                     : PyBytes_FromStringAndSize((const char *)bytes, (Py_ssize_t)t->size);
+}
+
+PyObject *parcel_read_kept(PyObject *kept)
+{
+    if (PyBytes_CheckExact(kept))
+        return read_short((const unsigned char *)PyBytes_AS_STRING(kept),
+                          (size_t)PyBytes_GET_SIZE(kept));
+    void *message = MESSAGE_OF(kept);
+    MESSAGE_OF(kept) = NULL;
+    return read_long(message, false);
+}
+
 void cargo_watch(struct cargo *c)
 {
     *c = (struct cargo){.owners = NULL, .outer = cargo};
     cargo = c;
 }
 
-PyObject *cargo_met(struct cargo *c)
+void cargo_unwatch(struct cargo *c)
 {
-    PyObject *owners = c->owners;
     cargo = c->outer;
-    c->owners = NULL;
-    cargo_end(c);
-    return owners;
 }
 
 /* ---- the module ---- */

@@ -47,9 +47,11 @@ struct cargo {
     PyObject *owners; /* a list of what has them open; NULL: there are none */
     struct cargo *outer;
 };
-/* For who pickles himself, and no message holds what he has met: from now on it is noted; and what was, a list, or NULL. */
+/* For who pickles himself: between these two what is met is noted, for a message that will hold it; until cargo_end it
+ * stays open. */
 void cargo_watch(struct cargo *c);
-PyObject *cargo_met(struct cargo *c);
+void cargo_unwatch(struct cargo *c);
+void cargo_end(struct cargo *c);
 
 /* ---- for who has a place of his own for the bytes ---- */
 struct parcel;
@@ -61,5 +63,8 @@ void parcel_end(struct parcel *parcel);
 /* What was written, without objects; or a message that it was written to, which is closed. */
 PyObject *parcel_read(const unsigned char *bytes, size_t size);
 PyObject *parcel_read_message(void *message);
+/* What was taken, to be read later, and then. */
+PyObject *parcel_keep(const unsigned char *bytes, const struct taken *t);
+PyObject *parcel_read_kept(PyObject *kept);
 
 #endif

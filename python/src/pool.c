@@ -84,7 +84,7 @@ static PyObject *pool_apply(PyObject *self, PyObject *const *args, Py_ssize_t n,
     if (!given[1])
         given[1] = empty = PyTuple_New(0);
     Py_INCREF(e);
-    int rc = engine_call(e, &r, &f, given[0], given[1], given[2], NULL, NULL, false);
+    int rc = engine_call(e, &r, &f, given[0], given[1], given[2], NULL, NULL, AT_ONCE);
     Py_XDECREF(empty);
     if (rc) {
         Py_XDECREF(f);
@@ -113,7 +113,7 @@ static int give_outcome(struct outcome *o, PyObject *const given[])
     struct own *p = e->own;
     PyObject *empty = given[1] ? NULL : PyTuple_New(0);
     int rc = engine_call(e, &o->r, &o->function, given[0], given[1] ? given[1] : empty, given[2],
-                         o->calls ? &p->due : NULL, o, o->calls);
+                         o->calls ? &p->due : NULL, o, o->calls ? MINDED : ANY_TIME);
     Py_XDECREF(empty);
     return rc;
 }

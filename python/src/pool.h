@@ -100,13 +100,15 @@ int engine_minded(struct engine *e);
 struct function *engine_function(struct engine *e, PyObject *function);
 /* A pickle of its own, whatever it is. */
 struct function *function_make(PyObject *function);
+/* Who wants its result: whoever asks some time; the pool's thread is told, too; the giver waits for it now. */
+enum interest { ANY_TIME, MINDED, AT_ONCE };
 /* Gives a task: 0, -1. Takes nothing over. */
 int engine_give(struct engine *e, struct result **ret, enum kind kind,
                 const struct function *function, PyObject *argument, struct arrivals *row,
-                void *tag, bool cares);
+                void *tag, enum interest interest);
 /* The same of function(*arguments, **named), as short as it can be said: *f is what it is to workers, or NULL. */
 int engine_call(struct engine *e, struct result **ret, struct function **f, PyObject *function,
-                PyObject *arguments, PyObject *named, struct arrivals *row, void *tag, bool cares);
+                PyObject *arguments, PyObject *named, struct arrivals *row, void *tag, enum interest interest);
 void engine_not_running(void); /* raises that */
 extern PyTypeObject *Engine;
 int engine_add(PyObject *module);

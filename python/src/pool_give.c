@@ -110,18 +110,20 @@ static void refuse(int rc)
 
 /* Gives a task of bytes; what they lie in, if that is a message, goes with it. */
 static int give(struct engine *e, struct result **ret, const void *bytes, size_t size,
-                void *message, struct arrivals *row, void *tag, bool cares)
+                void *message, struct arrivals *row, void *tag, enum interest interest)
 {
     struct own *p = e->own;
     const shoal_task_options *options = e->optioned ? &e->options : NULL;
     shoal_task_options care = e->options;
     care.flags = TASK_CARES;
-    if (cares)
+    if (interest == MINDED)
         options = &care;
     os_mutex_lock(&p->mutex);
     int rc = pool_is_over(p, "the pool");
+    p->quiet = interest == AT_ONCE;
     if (!rc)
         rc = task_give(p, ret, e->code, NULL, bytes, size, options, NULL, "the pool");
+    p->quiet = false;
     if (!rc && message) /* until it is done */
         (*ret)->message = message;
     if (!rc && row) {
@@ -139,17 +141,20 @@ static int give(struct engine *e, struct result **ret, const void *bytes, size_t
 }
 
 static int give_short(struct engine *e, struct result **ret, const struct head *head,
-                      const struct encoded *encoded, struct arrivals *row, void *tag, bool cares)
+                      const struct encoded *encoded, struct arrivals *row, void *tag,
+                      enum interest interest)
 {
     unsigned char scratch[SCRATCH];
     memcpy(scratch, head, HEAD);
     encoded_write(encoded, scratch + HEAD);
-    return give(e, ret, scratch, HEAD + encoded->size, NULL, row, tag, cares);
+    return give(e, ret, scratch, HEAD + encoded->size, NULL, row, tag, interest);
 }
 
-/* Written to where it is read, in a message that nobody opens: the result holds it until it is done. */
+/* Written to where it is read, in a message that the result holds until it is done, and with it the objects of the family that
+ * the worker will open. */
 static int give_long(struct engine *e, struct result **ret, const struct head *head,
-                     const struct encoded *encoded, struct arrivals *row, void *tag, bool cares)
+                     const struct encoded *encoded, struct pickle_objects *objects,
+                     struct arrivals *row, void *tag, enum interest interest)
 {
     struct place place;
     struct lanes *q = queue_of(e->own->results, "the pool", &place);
@@ -157,7 +162,8 @@ static int give_long(struct engine *e, struct result **ret, const struct head *h
     size_t size = HEAD + encoded->size;
     unsigned char *bytes;
     void *message;
-    int rc = message_create(&message, size, 0, &shortage, &bytes);
+    int rc = objects->count ? message_create_carrying(&message, size, 0, objects, &shortage, &bytes)
+                            : message_create(&message, size, 0, &shortage, &bytes);
     if (rc) {
         PyErr_Format(PyExc_MemoryError, "the region, or the quota, has no room for %zu bytes",
                      size);
@@ -166,26 +172,15 @@ static int give_long(struct engine *e, struct result **ret, const struct head *h
     object_inner(message);
     memcpy(bytes, head, HEAD);
     encoded_write(encoded, bytes + HEAD);
-    rc = give(e, ret, bytes, size, message, row, tag, cares);
+    rc = give(e, ret, bytes, size, message, row, tag, interest);
     if (rc)
         object_close(message, TYPE_MESSAGE);
     return rc;
 }
 
-/* Objects of the family in a task are held by its giver, until no task is under way. Takes over the list, or NULL. */
-static int keep(struct engine *e, PyObject *met)
-{
-    if (!met)
-        return 0;
-    Py_ssize_t n = PyList_GET_SIZE(e->kept);
-    int rc = PyList_SetSlice(e->kept, e->own->outstanding ? n : 0, n, met);
-    Py_DECREF(met);
-    return rc;
-}
-
 int engine_give(struct engine *e, struct result **ret, enum kind kind,
                 const struct function *function, PyObject *argument, struct arrivals *row,
-                void *tag, bool cares)
+                void *tag, enum interest interest)
 {
     struct encoded encoded;
     struct cargo cargo;
@@ -197,10 +192,9 @@ int engine_give(struct engine *e, struct result **ret, enum kind kind,
     }
     cargo_watch(&cargo);
     int failed = kind == CHUNK ? encode_chunk(&encoded, argument) : encode(&encoded, argument);
-    PyObject *met = cargo_met(&cargo);
-    if (failed || keep(e, met)) {
-        if (!failed)
-            encoded_free(&encoded);
+    cargo_unwatch(&cargo);
+    if (failed) {
+        cargo_end(&cargo);
         return -1;
     }
     if (function) {
@@ -208,14 +202,17 @@ int engine_give(struct engine *e, struct result **ret, enum kind kind,
         head.generation = function->reference.generation;
     }
     head.how = encoded.how;
-    int rc = HEAD + encoded.size <= SCRATCH ? give_short(e, ret, &head, &encoded, row, tag, cares)
-                                            : give_long(e, ret, &head, &encoded, row, tag, cares);
+    int rc = HEAD + encoded.size <= SCRATCH && !cargo.objects.count
+                 ? give_short(e, ret, &head, &encoded, row, tag, interest)
+                 : give_long(e, ret, &head, &encoded, &cargo.objects, row, tag, interest);
     encoded_free(&encoded);
+    cargo_end(&cargo);
     return rc;
 }
 
 int engine_call(struct engine *e, struct result **ret, struct function **f, PyObject *function,
-                PyObject *arguments, PyObject *named, struct arrivals *row, void *tag, bool cares)
+                PyObject *arguments, PyObject *named, struct arrivals *row, void *tag,
+                enum interest interest)
 {
     int rc = -1;
     PyObject *all;
@@ -224,12 +221,12 @@ int engine_call(struct engine *e, struct result **ret, struct function **f, PyOb
     if (!*f && PyErr_Occurred())
         return -1;
     if (*f && !has_named)
-        return engine_give(e, ret, CALL, *f, arguments, row, tag, cares);
+        return engine_give(e, ret, CALL, *f, arguments, row, tag, interest);
     if (!has_named)
         named = Py_None;
     all = *f ? PyTuple_Pack(2, arguments, named) : PyTuple_Pack(3, function, arguments, named);
     if (all)
-        rc = engine_give(e, ret, *f ? CALL_NAMED : CALL_ALL, *f, all, row, tag, cares);
+        rc = engine_give(e, ret, *f ? CALL_NAMED : CALL_ALL, *f, all, row, tag, interest);
     Py_XDECREF(all);
     return rc;
 }

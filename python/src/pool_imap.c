@@ -112,7 +112,7 @@ static int feed_one(struct imap *it, bool cares)
         return 1;
     }
     int rc = engine_give(it->engine, &r, it->kind, it->function, input, it->row,
-                         (void *)(uintptr_t)it->given, cares);
+                         (void *)(uintptr_t)it->given, cares ? MINDED : ANY_TIME);
     Py_DECREF(input);
     if (!rc) {
         it->given++;

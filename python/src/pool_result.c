@@ -520,7 +520,7 @@ static int give_chunk(struct map_outcome *m, PyObject *items, Py_ssize_t i, enum
     struct result *r;
     PyObject *chunk = chunk_of(items, i, m->chunksize);
     int rc = chunk ? engine_give(e, &r, kind, m->base.function, chunk, m->row, (void *)(uintptr_t)i,
-                                 m->base.calls)
+                                 m->base.calls ? MINDED : ANY_TIME)
                    : -1;
     Py_XDECREF(chunk);
     if (!rc) {

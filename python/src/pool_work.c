@@ -3,6 +3,7 @@
  * It holds the GIL while there is something to do, and gives it up before it waits. What a task refers to is dropped before the
  * next one is taken.
  */
+#include "parcel.h"
 #include "pool.h"
 #include "pool/worker.h"
 #include <errno.h>
@@ -113,10 +114,12 @@ static PyObject *call(const struct head *head, const unsigned char *bytes, size_
 
 /* ---- what it gives back ---- */
 
-static int give(shoal_task *task, const struct encoded *e)
+/* What it gives back holds the objects of the family in it until it is received. */
+static int give(shoal_task *task, const struct encoded *e, struct cargo *cargo)
 {
     void *to;
-    int rc = shoal_task_reserve(task, &to, e->size + 1);
+    int rc = cargo->objects.count ? task_reserve_carrying(task, &to, e->size + 1, &cargo->objects)
+                                  : shoal_task_reserve(task, &to, e->size + 1);
     if (rc) {
         raise_result(rc);
         return -1;
@@ -129,11 +132,15 @@ static int give(shoal_task *task, const struct encoded *e)
 static int give_value(shoal_task *task, enum kind kind, PyObject *value)
 {
     struct encoded e;
+    struct cargo cargo;
+    cargo_watch(&cargo);
     int rc = kind == CHUNK || kind == CHUNK_STAR ? encode_chunk(&e, value) : encode(&e, value);
+    cargo_unwatch(&cargo);
     if (!rc) {
-        rc = give(task, &e);
+        rc = give(task, &e, &cargo);
         encoded_free(&e);
     }
+    cargo_end(&cargo);
     return rc;
 }
 
@@ -145,8 +152,11 @@ static int give_failure(shoal_task *task, PyObject *value)
     PyErr_NormalizeException(&type, &exception, &traceback);
     if (traceback)
         PyException_SetTraceback(exception, traceback);
+    struct cargo cargo;
+    cargo_watch(&cargo);
     PyObject *bytes =
         PyObject_CallFunctionObjArgs(pool_helpers.encode_failure, exception, value, NULL);
+    cargo_unwatch(&cargo);
     struct encoded e;
     e.size = 0;
     e.how = FAILED;
@@ -156,9 +166,10 @@ static int give_failure(shoal_task *task, PyObject *value)
     int rc = bytes ? PyObject_GetBuffer(bytes, &e.pickle, PyBUF_SIMPLE) : -1;
     if (!rc) {
         e.size = (size_t)e.pickle.len;
-        rc = give(task, &e);
+        rc = give(task, &e, &cargo);
         encoded_free(&e);
     }
+    cargo_end(&cargo);
     Py_XDECREF(bytes);
     Py_XDECREF(traceback);
     Py_XDECREF(exception);
@@ -251,7 +262,8 @@ static uint64_t next_unit(void)
     uint64_t unit = worker_next_now();
     while (!unit) {
         bool interrupted = false;
-        Py_BEGIN_ALLOW_THREADS unit = worker_next(&interrupted);
+        Py_BEGIN_ALLOW_THREADS spread_out();
+        unit = worker_next(&interrupted);
         Py_END_ALLOW_THREADS if (!interrupted || unit) break;
         if (PyErr_CheckSignals() && is_end())
             break;

@@ -63,6 +63,48 @@ int take_name(PyObject *given, void *ret)
     return 1;
 }
 
+#if PY_VERSION_HEX >= 0x030c0000
+/* How many threads this process has, as the system counts them; where it does not say, those that Python knows. */
+static long count_threads(void)
+{
+    enum { THREADS = 17 /* fields behind the name, which ends with the last parenthesis */ };
+    char line[1024];
+    FILE *file = fopen("/proc/self/stat", "re");
+    size_t size = file ? fread(line, 1, sizeof line - 1, file) : 0;
+    line[size] = 0;
+    if (file)
+        fclose(file);
+    char *at = strrchr(line, ')');
+    for (int i = 0; at && i <= THREADS; i++)
+        at = strchr(at + 1, ' ');
+    long n = at ? strtol(at, NULL, 10) : 0;
+    if (n > 0)
+        return n;
+    PyThreadState *thread = PyInterpreterState_ThreadHead(PyInterpreterState_Get());
+    for (; thread; thread = PyThreadState_Next(thread))
+        n++;
+    return n;
+}
+
+/* As os.fork of these versions, with the text that programs filter by: 0, or -1 where warnings are errors; then nobody has been
+ * forked. */
+static int warn_of_threads(void)
+{
+    int pid = (int)getpid();
+    return count_threads() > 1
+               ? PyErr_WarnFormat(PyExc_DeprecationWarning, 1,
+                                  "This process (pid=%d) is multi-threaded, use of fork() may "
+                                  "lead to deadlocks in the child.",
+                                  pid)
+               : 0;
+}
+#else
+static int warn_of_threads(void)
+{
+    return 0;
+}
+#endif
+
 /* fork(name, daemon): a Child in the parent, None in the child. */
 static PyObject *process_fork(PyObject *module, PyObject *args)
 {
@@ -72,6 +114,8 @@ static PyObject *process_fork(PyObject *module, PyObject *args)
     shoal_process_options options;
     (void)module;
     if (!PyArg_ParseTuple(args, "O&p:fork", take_name, name, &daemon))
+        return NULL;
+    if (warn_of_threads())
         return NULL;
     options_of(&options, name, daemon);
     PyOS_BeforeFork();
@@ -226,7 +270,14 @@ static PyObject *child_join(PyObject *self, PyObject *timeout)
     int64_t until = deadline_of(timeout);
     if (until < 0)
         return NULL;
-    WAIT(rc, until, shoal_process_join(CHILD_OF(self), deadline));
+    if (until == SHOAL_FOREVER) { /* it rarely has ended, and a look costs as much as a wait */
+        do {
+            Py_BEGIN_ALLOW_THREADS rc = shoal_process_join(CHILD_OF(self), until);
+            Py_END_ALLOW_THREADS
+        } while (rc == -EINTR && !PyErr_CheckSignals());
+    } else {
+        WAIT(rc, until, shoal_process_join(CHILD_OF(self), deadline));
+    }
     if (vainly(rc))
         Py_RETURN_FALSE;
     if (rc)

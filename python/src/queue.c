@@ -4,19 +4,11 @@
  * closed refuses both, but its process goes on to hold it until the object is gone, for join and qsize; a
  * SimpleQueue gives it up at once, or when the last call that is under way there has returned.
  */
-#include "parcel.h"
+#include "queue.h"
 #include <errno.h>
 #include <string.h>
 
 static PyTypeObject *Queue, *SimpleQueue;
-
-struct queue {
-    PyObject_HEAD shoal_queue *handle;
-    struct calls calls;
-    bool closed;
-    bool used; /* something was put here */
-};
-#define QUEUE(self) ((struct queue *)(self))
 
 shoal_queue *queue_handle(PyObject *object)
 {
@@ -53,6 +45,7 @@ static void give_up(struct queue *q)
 static void queue_destroy(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    Py_CLEAR(QUEUE(self)->left.list);
     shoal_queue_close(QUEUE(self)->handle);
     type->tp_free(self);
     Py_DECREF(type);
@@ -79,7 +72,7 @@ static PyObject *queue_reference(PyObject *self, PyObject *unused)
     return rc ? raise_result(rc) : reference_bytes(&r);
 }
 
-static PyObject *refuse(PyObject *self)
+PyObject *queue_refuse(PyObject *self)
 {
     if (PyObject_TypeCheck(self, SimpleQueue))
         return PyErr_Format(PyExc_OSError, "handle is closed");
@@ -105,7 +98,7 @@ static PyObject *not_pickled(PyObject *self, PyObject *object)
     return result;
 }
 
-static __attribute__((noinline)) PyObject *put_failed(PyObject *self, PyObject *object, int rc)
+__attribute__((noinline)) PyObject *queue_put_failed(PyObject *self, PyObject *object, int rc)
 {
     if (rc == PARCEL_NOT_PICKLED)
         return not_pickled(self, object);
@@ -123,7 +116,7 @@ static inline PyObject *put(PyObject *self, PyObject *object, int64_t until, con
     struct queue *q = QUEUE(self);
     struct port port;
     if (q->closed)
-        return refuse(self);
+        return queue_refuse(self);
     int rc = port_of_queue(&port, q->handle, call);
     if (rc)
         return raise_result(rc);
@@ -133,7 +126,12 @@ static inline PyObject *put(PyObject *self, PyObject *object, int64_t until, con
     calls_end(&q->calls);
     if (!rc)
         Py_RETURN_NONE;
-    return put_failed(self, object, rc);
+    return queue_put_failed(self, object, rc);
+}
+
+PyObject *queue_put_one(PyObject *self, PyObject *object, int64_t until, const char *call)
+{
+    return put(self, object, until, call);
 }
 
 static PyObject *queue_put(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *keywords)
@@ -166,7 +164,7 @@ static PyObject *simple_put(PyObject *self, PyObject *object)
 
 /* ---- get ---- */
 
-static PyObject *get_failed(int rc)
+PyObject *queue_get_failed(int rc)
 {
     if (vainly(rc))
         PyErr_SetNone(python_state.Empty);
@@ -182,14 +180,16 @@ static inline PyObject *get(PyObject *self, int64_t until, bool as_view, const c
     struct queue *q = QUEUE(self);
     struct port port;
     if (q->closed)
-        return refuse(self);
+        return queue_refuse(self);
+    if (unlikely(q->left.list) && queue_left(q))
+        return queue_take_left(q);
     int rc = port_of_queue(&port, q->handle, call);
     if (rc)
         return raise_result(rc);
     calls_begin(&q->calls);
     PyObject *object = parcel_get(&port, until, as_view, &rc);
     calls_end(&q->calls);
-    return object ? object : get_failed(rc);
+    return object ? object : queue_get_failed(rc);
 }
 
 static PyObject *queue_get(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *keywords)
@@ -227,73 +227,13 @@ static PyObject *simple_get(PyObject *self, PyObject *const *args, Py_ssize_t n,
     return object;
 }
 
-/* ---- many at once ---- */
-
-static PyObject *queue_put_many(PyObject *self, PyObject *const *args, Py_ssize_t n,
-                                PyObject *keywords)
-{
-    static const char *const names[] = {"objects", "block", "timeout"};
-    PyObject *given[3] = {NULL, NULL, NULL}, *object;
-    Py_ssize_t done = 0;
-    if (!take_arguments(given, names, 3, "put_many", args, n, keywords))
-        return NULL;
-    if (!given[0])
-        return PyErr_Format(PyExc_TypeError, "put_many is given nothing to put: objects");
-    int64_t until = deadline_of_block(given[1], given[2]);
-    PyObject *iterator = until < 0 ? NULL : PyObject_GetIter(given[0]);
-    if (!iterator)
-        return NULL;
-    while ((object = PyIter_Next(iterator))) {
-        PyObject *result = put(self, object, until, "put_many");
-        Py_DECREF(object);
-        if (!result)
-            break;
-        Py_DECREF(result);
-        done++;
-    }
-    Py_DECREF(iterator);
-    if (PyErr_Occurred() && (!done || !PyErr_ExceptionMatches(python_state.Full)))
-        return NULL;
-    PyErr_Clear();
-    return PyLong_FromSsize_t(done);
-}
-
-static PyObject *queue_get_many(PyObject *self, PyObject *const *args, Py_ssize_t n,
-                                PyObject *keywords)
-{
-    static const char *const names[] = {"n", "block", "timeout"};
-    PyObject *given[3] = {NULL, NULL, NULL};
-    if (!take_arguments(given, names, 3, "get_many", args, n, keywords))
-        return NULL;
-    Py_ssize_t most = given[0] ? PyNumber_AsSsize_t(given[0], NULL) : 256;
-    if (most == -1 && PyErr_Occurred())
-        return NULL;
-    if (most < 1)
-        return PyErr_Format(PyExc_ValueError, "get_many takes 1 object or more, not %zd", most);
-    int64_t until = deadline_of_block(given[1], given[2]);
-    PyObject *list = until < 0 ? NULL : PyList_New(0);
-    for (Py_ssize_t i = 0; list && i < most; i++) {
-        PyObject *object = get(self, i ? SHOAL_NOW : until, false, "get_many");
-        if (!object && i &&
-            (PyErr_ExceptionMatches(python_state.Empty) ||
-             PyErr_ExceptionMatches(python_state.ShutDown))) {
-            PyErr_Clear();
-            break;
-        }
-        if (!object || PyList_Append(list, object))
-            Py_CLEAR(list);
-        Py_XDECREF(object);
-    }
-    return list;
-}
-
 /* ---- looking ---- */
 
 static PyObject *queue_qsize(PyObject *self, PyObject *unused)
 {
     (void)unused;
     int64_t n = shoal_queue_qsize(QUEUE(self)->handle);
-    return n < 0 ? raise_result((int)n) : PyLong_FromLongLong(n);
+    return n < 0 ? raise_result((int)n) : PyLong_FromLongLong(n + queue_left(QUEUE(self)));
 }
 
 static PyObject *told(int rc)
@@ -308,6 +248,8 @@ static PyObject *queue_empty(PyObject *self, PyObject *unused)
     (void)unused;
     if (q->closed && (q->used || !q->handle))
         return PyErr_Format(PyExc_OSError, "handle is closed");
+    if (queue_left(q))
+        Py_RETURN_FALSE;
     return told(shoal_queue_empty(q->handle));
 }
 
@@ -334,6 +276,8 @@ static PyObject *queue_poll(PyObject *self, PyObject *const *args, Py_ssize_t n)
         return NULL;
     if (q->closed && (q->used || !q->handle))
         return PyErr_Format(PyExc_OSError, "handle is closed");
+    if (queue_left(q))
+        Py_RETURN_TRUE;
     int rc = port_of_queue(&port, q->handle, "poll");
     if (rc)
         return raise_result(rc);

@@ -112,9 +112,9 @@ static bool take(struct wrapper *w)
 {
     int rc;
     if (w->rlock) {
-        WAIT(rc, SHOAL_FOREVER, shoal_rlock_acquire(w->rlock, deadline));
+        WAIT_TO_HOLD(rc, SHOAL_FOREVER, shoal_rlock_acquire(w->rlock, deadline));
     } else if (w->plain) {
-        WAIT(rc, SHOAL_FOREVER, shoal_lock_acquire(w->plain, deadline));
+        WAIT_TO_HOLD(rc, SHOAL_FOREVER, shoal_lock_acquire(w->plain, deadline));
     } else {
         PyObject *result = is_wrapped(w) ? PyObject_CallMethod(w->lock, "acquire", NULL) : NULL;
         Py_XDECREF(result);

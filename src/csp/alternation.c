@@ -25,7 +25,8 @@
  * meeting somebody. A thread in 1 that finds nobody has always to pass 2 again before it sleeps. That
  * two leave WAITING for one another at the same time, each fails to meet the other, and both go round, is possible. In each such round the one whose number has a 1 at the
  * round's place stays WAITING for as long as the other needs to look for it; their numbers differ in some place, and there only one of them
- * does. So they part within some rounds, unless one of them is interrupted just there, and then the other has more time still. No guard fires twice or for nobody, as the word leaves WAITING once
+ * does. So they part within some rounds, unless one of them is interrupted just there, and then the other has more time still. Who has
+ * gone round for long nevertheless sleeps for a moment, WAITING, whatever there seems to be. No guard fires twice or for nobody, as the word leaves WAITING once
  * for each sequence by MET, and a swap expects the sequence that the cell names.
  *
  * Buffers. Nobody meets anybody on a channel with a buffer: each takes from the buffer or puts into it while it is
@@ -47,7 +48,9 @@
 
 enum {
     NUMBER_BITS = 14,
-    GIVE_WAY = 32 /* pauses, and some for each guard: longer than the other's next round */
+    GIVE_WAY = 32, /* pauses, and some for each guard: longer than the other's next round */
+    PATIENCE = 8 * NUMBER_BITS, /* rounds */
+    SLICE = 1000000
 };
 static_assert(PARTIES <= 1 << NUMBER_BITS, "two numbers differ in one of so many places");
 
@@ -111,14 +114,14 @@ static void withdraw(struct choice *a)
     atomic_store_explicit(&a->me->word, word_of(a->sequence + 1, PRIVATE), memory_order_release);
 }
 
-/* Back from WAITING: false if it has been met. */
-static bool leave(const struct choice *a)
+/* Back from WAITING: 0; 1: it has been met; -EPIPE: taken back, as the process is leaving in another thread. */
+static int leave(const struct choice *a)
 {
     uint64_t word = atomic_load(&a->me->word);
     while (word_state(word) == WAITING)
         if (atomic_compare_exchange_weak(&a->me->word, &word, word_of(a->sequence, PRIVATE)))
-            return true;
-    return false;
+            return 0;
+    return word_state(word) == MET ? 1 : -EPIPE;
 }
 
 /* Those who put into a buffer or take from it must see that somebody is to be told. */
@@ -139,6 +142,13 @@ static void announce(struct choice *a)
             channel_grow(&a->offers[i].c->alternates[a->offers[i].side], 2);
 }
 
+/* Something seems to be ready, again and again, and is not: room in a buffer where memory lacks, or a put by one that is
+ * stopped, or another who goes round just as fast. It sleeps for a moment then, where it can be met and minds its deadline. */
+static bool in_vain_for_long(const struct choice *a)
+{
+    return a->rounds >= PATIENCE && !MUTANT(412);
+}
+
 static int sleep_on(struct choice *a)
 {
     struct waiter w;
@@ -149,6 +159,7 @@ static int sleep_on(struct choice *a)
     int rc = wait_begin(&w, id);
     if (rc)
         return rc;
+    bool slept = false;
     w.slices |= a->barrier;
     atomic_store(&a->me->at, id);
     for (;;) {
@@ -158,13 +169,16 @@ static int sleep_on(struct choice *a)
         if (!(word & SLEEPING) &&
             !atomic_compare_exchange_strong(&a->me->word, &word, word | SLEEPING))
             continue;
-        if (!MUTANT(406) && choice_look(a))
+        if (!MUTANT(406) && choice_look(a) && (slept || !in_vain_for_long(a)))
             break;
         choice_wake_met(a);
-        rc = wait_park(&w, party_futex(a->me), (uint32_t)word | SLEEPING,
-                       sooner(a->deadline, a->until));
+        int64_t until = sooner(a->deadline, a->until);
+        if (in_vain_for_long(a))
+            until = sooner(until, os_now() + SLICE);
+        rc = wait_park(&w, party_futex(a->me), (uint32_t)word | SLEEPING, until);
         if (rc)
             break;
+        slept = true;
     }
     wait_end(&w);
     return rc;
@@ -194,7 +208,9 @@ static int await(struct choice *a)
     bool ready = !MUTANT(406) && choice_look(a);
     if (ready)
         give_way(a);
-    for (struct spin s = spin_begin(); !ready && spin_once(&s);) {
+    if (ready && in_vain_for_long(a))
+        ready = false;
+    for (struct spin s = spin_begin(); !ready && !in_vain_for_long(a) && spin_once(&s);) {
         uint64_t now = atomic_load_explicit(&a->me->word, memory_order_acquire);
         if (now == word)
             continue;
@@ -206,7 +222,8 @@ static int await(struct choice *a)
     int rc = 0;
     if (!ready && word_state(atomic_load(&a->me->word)) == WAITING)
         rc = sleep_on(a);
-    return leave(a) ? rc : 1;
+    int left = leave(a);
+    return left ? left : rc;
 }
 
 int choice_run(struct choice *a)

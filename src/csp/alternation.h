@@ -11,7 +11,7 @@ struct offer {
     struct header *channel, *end;
     struct channel *c;
     enum side side;
-    bool buffered;
+    bool buffered, wanting;
     unsigned box; /* of a WRITER whose letter is no object */
     struct cell *cell;
     uint64_t offered; /* what the cell says */
@@ -36,6 +36,7 @@ struct choice {
     int64_t deadline, until; /* the call's; or when a TIMEOUT is ready, if that is sooner */
     bool enrolled, barrier;  /* barrier: refused by the kernel */
     unsigned rounds;         /* in which it found somebody and left WAITING for him */
+    unsigned wanting;        /* guards that lack memory for what they are to write */
     struct got *got;
     const char *call;
 };
@@ -63,5 +64,21 @@ int choice_take_in(struct choice *a);
 
 /* Waits until a guard is ready, and carries it out: its index, or -errno. */
 int choice_run(struct choice *a);
+
+/* ---- for who makes and reads messages himself (communicate.c) ---- */
+
+struct pickle_objects;
+/* Makes a message of `size` bytes for that channel, which the caller holds and writes to *bytes. It holds these objects,
+ * which are open here, and what belongs to them. As shoal_channel_write. */
+int channel_reserve(shoal_channel_end *end, void **ret, size_t size, struct pickle_objects *objects,
+                    unsigned char **bytes, int64_t deadline);
+/* Writes it, and gives up the caller's hold: 0. Otherwise it stays the caller's. As shoal_channel_write. */
+int channel_write_message(shoal_channel_end *end, void *message, int64_t deadline);
+/* Reads: bytes, or an object that the caller holds and closes (message_close). As shoal_channel_read. */
+int channel_read_message(shoal_channel_end *end, struct got *got, int64_t deadline);
+/* As shoal_alternate: messages[i], if not NULL, is what guard i writes; it stays the caller's unless that was chosen, and
+ * is NULL then. What was read is in *got, as channel_read_message has it. No action is called. */
+int channel_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, void *messages[],
+                      struct got *got, int64_t deadline);
 
 #endif

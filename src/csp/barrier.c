@@ -94,8 +94,13 @@ static int wait_past(struct header *h, const struct end_body *e, uint32_t number
 {
     struct channel *c = channel_of(h);
     struct waiter w;
-    if (deadline <= SHOAL_NOW)
-        return number_of(atomic_load(&c->round)) == number ? not_now(deadline) : 0;
+    if (deadline <= SHOAL_NOW) {
+        int64_t soonest; /* who never sleeps is told of no death */
+        while (number_of(atomic_load(&c->round)) == number)
+            if (!life_look_all(!os_features()->robust, &soonest))
+                return not_now(deadline);
+        return 0;
+    }
     for (struct spin s = spin_begin(); spin_once(&s);)
         if (number_of(atomic_load_explicit(&c->round, memory_order_acquire)) != number)
             return 0;

@@ -126,6 +126,14 @@ void channel_poke(struct channel *c, enum side side)
     }
 }
 
+/* What the lanes are told of such a state. What nobody will read is held by nobody (message.c). */
+static uint32_t shut_by(uint32_t state)
+{
+    return !state                                            ? 0
+           : state & (CHANNEL_NO_READERS | CHANNEL_POISONED) ? LANES_SHUT | LANES_DROPPED
+                                                             : LANES_SHUT;
+}
+
 void channel_end(struct header *h, uint32_t bit)
 {
     struct channel *c = channel_of(h);
@@ -134,13 +142,20 @@ void channel_end(struct header *h, uint32_t bit)
     atomic_thread_fence(memory_order_seq_cst);
 #endif
     if (channel_buffered(h))
-        lanes_shut(channel_lanes(h), LANES_SHUT);
+        lanes_shut(channel_lanes(h), shut_by(bit));
     atomic_fetch_or(&c->closed, LANES_SHUT);
     wait_wake(&c->memory, INT_MAX);
     if (MUTANT(400))
         return;
     channel_poke(c, READER);
     channel_poke(c, WRITER);
+}
+
+void channel_finish_end(struct header *h)
+{
+    uint32_t how = shut_by(atomic_load(&channel_of(h)->state));
+    if (channel_buffered(h) && ~atomic_load(&channel_lanes(h)->closed) & how && !MUTANT(415))
+        lanes_shut(channel_lanes(h), how);
 }
 
 void channel_drop(struct header *h)

@@ -14,7 +14,7 @@ enum side { READER, WRITER };
  *   offer    0: none, or {sequence:32, party:16, guard:12, …, 1}; CAS 0 -> mine, and back to 0 by its party or, when
  *            that has gone on, by anybody
  *   stamp    since when; by the party, before its word is WAITING, as what
- *   what     READER: how long a message may be. WRITER: where its message lies: {generation:32, object + 1:32}, or
+ *   what     READER: how long a message may be. WRITER: where its message lies: {generation:32, 1, object:31}, or
  *            {0, box} */
 struct cell {
     _Atomic uint64_t offer, stamp, what;
@@ -128,8 +128,7 @@ static inline void channel_grow(_Atomic uint32_t *high, uint32_t n)
 /* Why nothing can be done on that side: 0, -EPIPE, -ECANCELED. With a buffer, of READER, that there is nothing
  * in it is asked elsewhere. */
 int channel_over(const struct header *h, enum side side);
-/* Sets a bit of the state, and tells all who wait. `slot`: in whose name what lies in the buffer is dropped, if it is; 0: it
- * is not. */
+/* Sets a bit of the state, and tells all who wait. */
 void channel_end(struct header *h, uint32_t bit);
 /* All who wait on that side look again. */
 void channel_poke(struct channel *c, enum side side);
@@ -144,7 +143,15 @@ static inline void channel_nudge(struct channel *c, enum side side)
         channel_poke(c, side);
     }
 }
-/* Takes what lies in the buffer and drops it. */
+/* Whoever did that may have died before the buffer's sleepers, who look at no state, were told. */
+void channel_finish_end(struct header *h);
+/* It has a buffer, and nobody will read what lies there. */
+static inline bool channel_unread(const struct header *h)
+{
+    return channel_buffered(h) &&
+           atomic_load(&channel_of(h)->state) & (CHANNEL_NO_READERS | CHANNEL_POISONED);
+}
+/* Then: takes it and drops it. */
 void channel_drop(struct header *h);
 
 /* Whether the end of that name is one that is used. */
@@ -165,6 +172,8 @@ struct letter {
 /* 0; as shoal_channel_write. */
 int letter_write(struct letter *l, struct header *channel, const shoal_any *any, const void *bytes,
                  size_t size, int64_t deadline, const char *call);
+/* A message that the caller has made. */
+void letter_of_message(struct letter *l, void *message);
 void letter_end(struct letter *l);
 
 describe channel_describe, channel_end_describe;

@@ -44,6 +44,16 @@ static int begin(struct choice *a, struct offer *o, int64_t deadline, const char
     return 0;
 }
 
+/* After one that was in vain. */
+static void choice_begin_again(struct choice *a)
+{
+    a->sequence = word_sequence(atomic_load_explicit(&a->me->word, memory_order_relaxed));
+    a->enrolled = false;
+    a->rounds = a->wanting = 0;
+    for (unsigned i = 0; i < a->n; i++)
+        a->offers[i].cell = NULL;
+}
+
 /* Into a box that nobody has still to copy from; `boxes`: those that this call uses. If there is none it becomes an
  * object. */
 static int put_letter(struct choice *a, struct offer *o, unsigned *boxes, int64_t deadline)
@@ -72,6 +82,13 @@ static int put_letter(struct choice *a, struct offer *o, unsigned *boxes, int64_
         atomic_store_explicit(&box->words[k], word, memory_order_relaxed);
     }
     return 0;
+}
+
+/* Who never sleeps is told of no death, so it looks. */
+static bool somebody_had_died(int64_t deadline)
+{
+    int64_t soonest;
+    return deadline == SHOAL_NOW && life_look_all(!os_features()->robust, &soonest);
 }
 
 /* A sentence for what ended it. */
@@ -108,8 +125,31 @@ static void deliver_bytes(struct got *got, void *buffer)
 
 /* ---- write ---- */
 
-static int write_one(shoal_channel_end *end, const shoal_any *any, const void *bytes, size_t size,
-                     int64_t deadline, const char *call)
+/* Into a buffer: as a queue. */
+static int put_one(const struct offer *o, const shoal_any *any, void *message, const void *bytes,
+                   size_t size, int64_t deadline, const char *call)
+{
+    struct place p = channel_place(o->channel, call);
+    struct lanes *q = channel_lanes(o->channel);
+    int rc = any                ? any_may_travel(any, call)
+             : (!bytes && size) ? fail(-EINVAL, "%s: %zu bytes at NULL", call, size)
+                                : 0;
+    if (rc)
+        return rc;
+    do
+        rc = any                  ? message_put_any(q, &p, any, deadline)
+             : message            ? message_put(message, q, &p, deadline)
+             : size > INLINE_MOST ? message_put_long(q, &p, bytes, size, deadline)
+                                  : lanes_put(q, &p, bytes, size, deadline);
+    while (rc == -EAGAIN && somebody_had_died(deadline));
+    if (!rc)
+        channel_nudge(o->c, READER);
+    return rc == -EPIPE && offer_over(o) ? ended(offer_over(o), call) : rc;
+}
+
+/* An any, a message, which is given up if that goes well, or bytes. */
+static int write_one(shoal_channel_end *end, const shoal_any *any, void *message, const void *bytes,
+                     size_t size, int64_t deadline, const char *call)
 {
     struct offer o; /* its letter is large, and not all of it is written */
     struct choice a;
@@ -119,28 +159,21 @@ static int write_one(shoal_channel_end *end, const shoal_any *any, const void *b
         rc = ended(offer_over(&o), call);
     if (unlikely(rc))
         return rc;
-    if (o.buffered) { /* as a queue */
-        struct place p = channel_place(o.channel, call);
-        struct lanes *q = channel_lanes(o.channel);
-        rc = any                ? any_may_travel(any, call)
-             : (!bytes && size) ? fail(-EINVAL, "%s: %zu bytes at NULL", call, size)
-                                : 0;
-        if (!rc)
-            rc = any                  ? message_put_any(q, &p, any, deadline)
-                 : size > INLINE_MOST ? message_put_long(q, &p, bytes, size, deadline)
-                                      : lanes_put(q, &p, bytes, size, deadline);
-        if (!rc)
-            channel_nudge(o.c, READER);
-        return rc == -EPIPE && offer_over(&o) ? ended(offer_over(&o), call) : rc;
-    }
+    if (o.buffered)
+        return put_one(&o, any, message, bytes, size, deadline, call);
     rc = begin(&a, &o, deadline, call);
     if (unlikely(rc))
         return rc;
-    rc = letter_write(&o.letter, o.channel, any, bytes, size, deadline, call);
+    if (message)
+        letter_of_message(&o.letter, message);
+    else
+        rc = letter_write(&o.letter, o.channel, any, bytes, size, deadline, call);
     if (likely(!rc))
         rc = put_letter(&a, &o, &boxes, deadline);
     if (likely(!rc))
         rc = choice_run(&a);
+    if (rc && message)
+        o.letter.object = NULL;
     letter_end(&o.letter);
     if (rc == -EPIPE && offer_over(&o))
         rc = offer_over(&o);
@@ -151,13 +184,36 @@ int shoal_channel_write(shoal_channel_end *end, const shoal_any *any, int64_t de
 {
     if (unlikely(!any))
         return any_may_travel(any, "shoal_channel_write");
-    return write_one(end, any, NULL, 0, deadline, "shoal_channel_write");
+    return write_one(end, any, NULL, NULL, 0, deadline, "shoal_channel_write");
 }
 
 int shoal_channel_write_bytes(shoal_channel_end *end, const void *bytes, size_t size,
                               int64_t deadline)
 {
-    return write_one(end, NULL, bytes, size, deadline, "shoal_channel_write_bytes");
+    return write_one(end, NULL, NULL, bytes, size, deadline, "shoal_channel_write_bytes");
+}
+
+int channel_write_message(shoal_channel_end *end, void *message, int64_t deadline)
+{
+    return write_one(end, NULL, message, NULL, 0, deadline, "shoal_channel_write");
+}
+
+int channel_reserve(shoal_channel_end *end, void **ret, size_t size, struct pickle_objects *objects,
+                    unsigned char **bytes, int64_t deadline)
+{
+    const char *call = "shoal_channel_write";
+    struct offer o;
+    owner_t me;
+    int rc = offer_of(&o, end, WRITER, call);
+    if (!rc)
+        rc = ended(offer_over(&o), call);
+    if (!rc)
+        rc = self(&me);
+    if (rc)
+        return rc;
+    struct place p = channel_place(o.channel, call);
+    struct shortage shortage = {&p, &o.c->memory, &o.c->closed, deadline};
+    return message_create_carrying(ret, size, 0, objects, &shortage, bytes);
 }
 
 /* ---- read ---- */
@@ -183,12 +239,10 @@ static int read_one(shoal_channel_end *end, size_t capacity, struct got *got, in
     }
     struct place p = channel_place(o.channel, call);
     struct taken t = {0};
-    int64_t soonest;
     size_t room = capacity < INLINE_MOST ? capacity : INLINE_MOST;
     do
         rc = lanes_take(channel_lanes(o.channel), &p, got->bytes, room, capacity, &t, deadline);
-    while (rc == -EAGAIN && deadline == SHOAL_NOW &&
-           life_look_all(!os_features()->robust, &soonest));
+    while (rc == -EAGAIN && somebody_had_died(deadline));
     got->size = t.size;
     got->object = rc ? NULL : t.object;
     if (!rc)
@@ -212,6 +266,12 @@ int shoal_channel_read(shoal_channel_end *end, shoal_any **ret, int64_t deadline
     return rc ? rc : deliver_any(&got, ret, call);
 }
 
+int channel_read_message(shoal_channel_end *end, struct got *got, int64_t deadline)
+{
+    got_nothing(got);
+    return read_one(end, SIZE_MAX, got, deadline, "shoal_channel_read");
+}
+
 int shoal_channel_read_bytes(shoal_channel_end *end, void *buffer, size_t capacity, size_t *size,
                              int64_t deadline)
 {
@@ -232,7 +292,8 @@ int shoal_channel_read_bytes(shoal_channel_end *end, void *buffer, size_t capaci
 
 /* ---- alternation ---- */
 
-static int guard_offer(struct choice *a, unsigned i, unsigned *boxes)
+/* `wanting`: there was no memory for what it is to write, so it is not there for now. */
+static int guard_offer(struct choice *a, unsigned i, void *message, unsigned *boxes)
 {
     const shoal_guard *g = &a->guards[i];
     struct offer *o = &a->offers[i];
@@ -240,6 +301,7 @@ static int guard_offer(struct choice *a, unsigned i, unsigned *boxes)
     o->buffered = false;
     o->cell = NULL;
     o->letter.object = NULL;
+    o->wanting = false;
     if (g->off)
         return 0;
     switch (g->kind) {
@@ -260,8 +322,39 @@ static int guard_offer(struct choice *a, unsigned i, unsigned *boxes)
     int rc = offer_of(o, g->end, WRITER, a->call);
     if (rc || offer_over(o)) /* once over it stays so: nothing of it will be written */
         return rc;
-    rc = letter_write(&o->letter, o->channel, g->any, g->bytes, g->size, a->deadline, a->call);
-    return rc ? rc : put_letter(a, o, boxes, a->deadline);
+    if (message)
+        letter_of_message(&o->letter, message);
+    else
+        rc = letter_write(&o->letter, o->channel, g->any, g->bytes, g->size, SHOAL_NOW, a->call);
+    if (!rc)
+        rc = put_letter(a, o, boxes, SHOAL_NOW);
+    if (rc != -EAGAIN)
+        return rc;
+    o->channel = NULL;
+    o->wanting = true;
+    a->wanting++;
+    return 0;
+}
+
+/* As choice_run; guards that are wanting come in when there is memory, which nobody tells. */
+static int choose(struct choice *a, unsigned *boxes)
+{
+    int64_t deadline = a->deadline;
+    while (unlikely(a->wanting && deadline > SHOAL_NOW)) {
+        a->deadline = sooner(deadline, os_now() + SHORTAGE_SLICE);
+        int rc = choice_run(a);
+        if (rc != -ETIMEDOUT || a->deadline == deadline)
+            return rc;
+        choice_begin_again(a);
+        for (unsigned i = 0; i < a->n; i++)
+            if (a->offers[i].wanting) { /* not with a message of the caller's, which is there */
+                rc = guard_offer(a, i, NULL, boxes);
+                if (rc)
+                    return rc;
+            }
+    }
+    a->deadline = deadline;
+    return choice_run(a);
 }
 
 /* Least chosen first; those of no channel after all others. A stable sort: there are few, and the order is nearly the last one. */
@@ -299,15 +392,26 @@ static int carry_out(shoal_guard *g, struct got *got, int index, const char *cal
     return rc < 0 ? fail_callback(rc, call, failures) : index;
 }
 
-int shoal_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, int64_t deadline)
+/* The caller's messages: all but that of the guard that was chosen stay his. */
+static void settle_messages(struct offer offers[], void *messages[], unsigned n, int chosen)
+{
+    for (unsigned i = 0; i < n; i++)
+        if (messages[i] && (int)i == chosen)
+            messages[i] = NULL;
+        else if (messages[i])
+            offers[i].letter.object = NULL;
+}
+
+/* messages NULL: there are none. */
+static int alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, void *messages[],
+                     struct got *got, int64_t deadline)
 {
     enum { FEW = 4 };
     const char *call = "shoal_alternate";
     struct offer few[FEW], *offers = few;
     unsigned few_order[FEW], *order = few_order, boxes = 0, made = 0;
     struct choice a;
-    struct got got;
-    got_nothing(&got);
+    got_nothing(got);
     if (!guards || !n || n > GUARDS)
         return fail(-EINVAL, "%s: %zu guards at %p", call, n, (void *)guards);
     if (choice > SHOAL_FAIR)
@@ -320,22 +424,38 @@ int shoal_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, in
         offers && order ? begin(&a, offers, deadline, call) : fail(-ENOMEM, "%s: no memory", call);
     a.guards = guards;
     a.n = (unsigned)n;
-    a.got = &got;
-    while (!rc && made < n)
-        rc = guard_offer(&a, made++, &boxes);
+    a.got = got;
+    for (; !rc && made < n; made++)
+        rc = guard_offer(&a, made, messages ? messages[made] : NULL, &boxes);
     if (!rc && choice == SHOAL_FAIR) {
         order_fairly(guards, a.n, order);
         a.order = order;
     }
     if (!rc)
-        rc = ended(choice_run(&a), call);
+        rc = ended(choose(&a, &boxes), call);
+    if (messages)
+        settle_messages(offers, messages, made, rc);
     for (unsigned i = 0; i < made; i++)
         letter_end(&offers[i].letter);
     if (offers != few)
         free(offers);
     if (order != few_order)
         free(order);
+    return rc >= 0 ? rc : waited(rc, call, NULL, TYPE_NONE, deadline);
+}
+
+int shoal_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, int64_t deadline)
+{
+    struct got got;
+    int rc = alternate(guards, n, choice, NULL, &got, deadline);
+    return rc < 0 ? rc : carry_out(&guards[rc], &got, rc, "shoal_alternate");
+}
+
+int channel_alternate(shoal_guard guards[], size_t n, enum shoal_choice choice, void *messages[],
+                      struct got *got, int64_t deadline)
+{
+    int rc = alternate(guards, n, choice, messages, got, deadline);
     if (rc >= 0)
-        return carry_out(&guards[rc], &got, rc, call);
-    return waited(rc, call, NULL, TYPE_NONE, deadline);
+        guards[rc].chosen++;
+    return rc;
 }

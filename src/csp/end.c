@@ -75,8 +75,16 @@ static int write_name(struct channel *c, enum side side, uint64_t name)
     }
 }
 
-/* The end has been marked as over: is it the last one? */
-static void ended(struct header *channel, enum side side, uint64_t name)
+/* What nobody will read ends, with the ends that it holds; in the name of `slot`, whose process closes the end or is
+ * dead. (One that lives takes it instead: channel_drop.) */
+static void drop_unread(struct header *channel, uint32_t slot)
+{
+    if (slot && channel_unread(channel) && !MUTANT(414))
+        lanes_drop(channel_lanes(channel), header_id(channel), slot);
+}
+
+/* The end has been marked as over: is it the last one? `slot`: as above, or 0. */
+static void ended(struct header *channel, enum side side, uint64_t name, uint32_t slot)
 {
     struct channel *c = channel_of(channel);
     _Atomic uint64_t *at = find_name(c, side, name);
@@ -86,6 +94,7 @@ static void ended(struct header *channel, enum side side, uint64_t name)
         barrier_look(channel);
     else if (!any_counts(c, side) && !MUTANT(401))
         channel_end(channel, side == READER ? CHANNEL_NO_READERS : CHANNEL_NO_WRITERS);
+    drop_unread(channel, slot);
     atomic_store(at, 0);
 }
 
@@ -185,15 +194,19 @@ int shoal_channel_retire(shoal_channel_end *end)
     if (!h)
         return bad_handle(end, call);
     int rc = self(&me);
-    if (rc || atomic_exchange(&end_body(h)->retired, 1)) /* a full fence */
+    if (rc)
         return rc;
     struct header *channel = header_at(end_body(h)->channel);
     enum side side = end_body(h)->side;
-    ended(channel, side, name_of(h, handle_of(end)->generation));
+    /* Also if it was before: who did that may be stopped before it has looked. */
+    bool first = !atomic_exchange(&end_body(h)->retired, 1); /* a full fence */
+    ended(channel, side, name_of(h, handle_of(end)->generation), 0);
+    if (!first)
+        return 0;
     channel_poke(channel_of(channel), side); /* who waits by this very end */
     if (channel_barrier(channel))
         wait_wake(&channel_of(channel)->memory, INT_MAX);
-    if (atomic_load(&channel_of(channel)->state) & CHANNEL_NO_READERS)
+    if (channel_unread(channel))
         channel_drop(channel);
     return 0;
 }
@@ -241,7 +254,9 @@ static void take_back(struct channel *c, enum side side)
         uint64_t word = atomic_load(&p->word);
         if (!owner_gone(atomic_load(&p->owner)))
             continue;
-        while (word_state(word) == WAITING && !MUTANT(402) &&
+        /* of that sequence: its party may be a newcomer's by now */
+        while (word_state(word) == WAITING && word_sequence(word) == (uint32_t)(offer >> 32) &&
+               !MUTANT(402) &&
                !atomic_compare_exchange_weak(&p->word, &word,
                                              word_of(word_sequence(word) + 1, PRIVATE)))
             ;
@@ -256,16 +271,25 @@ static void repair(struct header *h)
         return;
     enum side side = end_body(h)->side;
     take_back(channel_of(channel), side);
+    channel_finish_end(channel);
     if (atomic_load(&end_body(h)->retired))
-        ended(channel, side, name_of(h, state_generation(atomic_load(&h->state))));
+        ended(channel, side, name_of(h, state_generation(atomic_load(&h->state))), 0);
+}
+
+/* Who retired or poisoned it has perhaps not come to that. */
+static void tend(struct header *h, uint32_t slot)
+{
+    struct header *channel = channel_if_there(h);
+    if (channel)
+        drop_unread(channel, slot);
 }
 
 static void destroy(struct header *h, uint32_t slot)
 {
     struct header *channel = channel_if_there(h);
-    (void)slot;
     if (channel) /* the generation that it had when it lived */
-        ended(channel, end_body(h)->side, name_of(h, state_generation(atomic_load(&h->state)) - 1));
+        ended(channel, end_body(h)->side, name_of(h, state_generation(atomic_load(&h->state)) - 1),
+              slot);
 }
 
 static void rouse(struct header *h)
@@ -292,6 +316,7 @@ const struct type_repair channel_end_repair = {.repair = repair,
                                                .rouse = rouse,
                                                .undisturbed = undisturbed,
                                                .part = part,
+                                               .tend = tend,
                                                .destroy = destroy};
 
 void channel_end_describe(struct description *d, const struct header *h)

@@ -64,6 +64,13 @@ int letter_write(struct letter *l, struct header *channel, const shoal_any *any,
     return rc;
 }
 
+void letter_of_message(struct letter *l, void *message)
+{
+    l->object = message;
+    l->bytes = message_bytes(message);
+    l->size = message_size(message);
+}
+
 void letter_end(struct letter *l)
 {
     if (l->object)

@@ -84,9 +84,12 @@ static int read_now(struct choice *a, const struct offer *o)
         uint64_t what = atomic_load(&cell->what);
         got->object = NULL;
         if (what & WHAT_OBJECT) {
-            if (message_open(&got->object, (uint32_t)(what & (WHAT_OBJECT - 1)),
-                             (uint32_t)(what >> 32)))
+            int rc = message_open(&got->object, (uint32_t)(what & (WHAT_OBJECT - 1)),
+                                  (uint32_t)(what >> 32));
+            if (rc == -ESTALE || rc == -EINVAL)
                 continue; /* its writer has gone on, or is dead and was repaired */
+            if (rc)
+                return rc;
             got->size = message_size(got->object);
         } else if (!copy_box(&p->boxes[what % BOXES], got)) {
             continue;
@@ -180,7 +183,7 @@ int choice_attempt(struct choice *a)
         struct offer *o = &a->offers[i];
         if (!o->channel) {
             const shoal_guard *g = &a->guards[i];
-            if (!g->off && (g->kind == SHOAL_SKIP || os_now() >= g->deadline))
+            if (!g->off && !o->wanting && (g->kind == SHOAL_SKIP || os_now() >= g->deadline))
                 return (int)i;
             continue;
         }

@@ -140,9 +140,11 @@ static void drop_ends(struct member *m, bool poison)
     }
 }
 
+/* If it fails all ends that were given are there nevertheless, to be dropped. */
 static int fill(shoal_network *net, const shoal_csp_process processes[], size_t n)
 {
     shoal_channel_end **ends = net->ends;
+    int rc = 0;
     for (size_t i = 0; i < n; i++) {
         const shoal_csp_process *p = &processes[i];
         for (size_t r = 0; r < (p->replicas ? p->replicas : 1); r++) {
@@ -155,13 +157,14 @@ static int fill(shoal_network *net, const shoal_csp_process processes[], size_t 
                                  .thread = net->flags & SHOAL_CSP_THREADS};
             for (; m->n_ends < p->n_ends; m->n_ends++, ends++) {
                 *ends = p->ends[m->n_ends];
-                int rc = r ? fresh(p->ends[m->n_ends], ends) : 0;
-                if (rc)
-                    return rc;
+                if (r && !rc)
+                    rc = fresh(p->ends[m->n_ends], ends);
+                if (r && rc)
+                    break;
             }
         }
     }
-    return 0;
+    return rc;
 }
 
 static void free_network(shoal_network *net)

@@ -13,9 +13,11 @@ static bool is_mine(uint32_t i, owner_t me)
     owner_t owner = atomic_load(&p->owner);
     if (owner == me)
         return true;
-    if ((owner && !owner_dead(owner)) || !atomic_compare_exchange_strong(&p->owner, &owner, me))
+    /* A dead owner's is taken when its process has been repaired, and so its offers taken back: who meets it, or
+     * takes it back, goes by its owner, who would now seem to live. */
+    if ((owner && !owner_over(owner)) || !atomic_compare_exchange_strong(&p->owner, &owner, me))
         return false;
-    /* What its last owner had offered or been given is over. */
+    /* What its last owner had been given is over. */
     atomic_store(&p->word, word_of(word_sequence(atomic_load(&p->word)) + 1, PRIVATE));
     return true;
 }

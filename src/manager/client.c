@@ -27,19 +27,22 @@ struct client *client_of(struct server *server, int fd)
     while (c && !(c->pid == peer.pid && !has_ended(c)))
         c = c->next;
     if (!c) {
-        int pidfd = os_features()->pidfd ? os_pidfd_open(peer.pid) : -1;
-        if (pidfd < 0)
+        int pidfd = os_features()->pidfd ? os_pidfd_open(peer.pid) : -ENOSYS;
+        bool ended = pidfd == -ESRCH; /* already: what it asks for goes with this connection */
+        if (pidfd < 0 && !ended)
             return NULL;
         c = calloc(1, sizeof *c);
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
-        if (!c || epoll_ctl(server->epoll, EPOLL_CTL_ADD, pidfd, &event)) {
+        if (!c || (!ended && epoll_ctl(server->epoll, EPOLL_CTL_ADD, pidfd, &event))) {
             free(c);
-            close(pidfd);
+            if (!ended)
+                close(pidfd);
             return NULL;
         }
         *c = (struct client){.watch.kind = WATCH_CLIENT,
                              .pid = peer.pid,
                              .pidfd = pidfd,
+                             .ended = ended,
                              .next = server->clients};
         server->clients = c;
     }
@@ -64,14 +67,16 @@ static void end(struct server *server, struct client *c)
             c->shares[i].entry->shared--;
             entry_unref(&server->objects, c->shares[i].entry);
         }
-    close(c->pidfd);
+    if (c->pidfd >= 0)
+        close(c->pidfd);
     free(c->shares);
     free(c);
 }
 
 void client_ended(struct server *server, struct client *c)
 {
-    epoll_ctl(server->epoll, EPOLL_CTL_DEL, c->pidfd, NULL);
+    if (c->pidfd >= 0)
+        epoll_ctl(server->epoll, EPOLL_CTL_DEL, c->pidfd, NULL);
     c->ended = true;
     if (!c->connections)
         end(server, c);

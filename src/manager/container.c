@@ -1,5 +1,6 @@
 /* What lists, dicts and namespaces share. */
 #include "manager/container.h"
+#include "message/message.h"
 #include "region/life.h"
 #include <math.h>
 #include <stdlib.h>
@@ -188,8 +189,60 @@ int shot_any(const struct shot *shot, size_t i, shoal_any **ret, const char *cal
     return word_any(shot->words[i], bytes, size, ret, call);
 }
 
+static void close_messages(struct shot *shot)
+{
+    while (shot->n_open)
+        message_close(shot->open[--shot->n_open]);
+    free(shot->open);
+    shot->open = NULL;
+}
+
+/* 0, -ENOMEM; -ESTALE: one is gone. */
+static int open_messages(const struct site *p, struct shot *shot)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < shot->count && !shot->unopened; i++)
+        n += word_is_message(shot->words[i]);
+    if (!n)
+        return 0;
+    shot->open = malloc(n * sizeof *shot->open);
+    if (!shot->open)
+        return fail(-ENOMEM, "%s: out of memory", p->call);
+    for (size_t i = 0; i < shot->count; i++) {
+        uint64_t word = shot->words[i];
+        if (!word_is_message(word))
+            continue;
+        int rc = message_open(&shot->open[shot->n_open], word_message_id(word),
+                              word_message_generation(word));
+        if (rc)
+            return rc == -EINVAL ? -ESTALE : fail_in(rc, p->call);
+        shot->n_open++;
+    }
+    return 0;
+}
+
+bool shot_begin(const struct site *p, struct shot *shot, unsigned n)
+{
+    enum { OFTEN = 4 };
+    close_messages(shot);
+    return n && n % OFTEN == 0 && !store_lock_all(p, os_now() + HURRY);
+}
+
+bool shot_end(const struct site *p, struct shot *shot, bool locked, int *rc)
+{
+    if (!*rc)
+        *rc = open_messages(p, shot);
+    if (locked) {
+        store_unlock_all(p);
+        if (*rc == -ESTALE) /* nobody else can have changed it */
+            *rc = fail(-EBADMSG, "%s: somebody has written into it", p->call);
+    }
+    return *rc == -ESTALE;
+}
+
 void shot_free(struct shot *shot)
 {
+    close_messages(shot);
     free(shot->words);
     free(shot->bytes);
     *shot = (struct shot){0};

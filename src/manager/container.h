@@ -64,13 +64,22 @@ int container_sum(struct item *ret, const struct site *p, const shoal_any *a, co
 int fetched_bytes(const struct site *p, const struct fetched *f, void *buffer, size_t capacity,
                   size_t *size);
 
-/* Values of an arena that is about to change, or was read without the lock: in private memory. */
+/* Values of an arena that is about to change, or was read without the lock: in private memory. Messages among
+ * them are open, so that they are there until shot_free, whoever takes them out. */
 struct shot {
     uint64_t *words; /* of those that have a block: where it lies in bytes */
     size_t count, room;
     unsigned char *bytes;
     size_t used, size;
+    void **open;
+    size_t n_open;
+    bool unopened; /* they are not wanted, and not open */
 };
+/* Around a look that fills it. A message that it found may have been taken out before it was opened: then the look was in vain. Beside
+ * a busy writer that might be so for ever, so after `n` looks in vain who looks has the locks, if they can be had: true. */
+bool shot_begin(const struct site *p, struct shot *shot, unsigned n);
+/* Whether to look again. *rc: what the look came to; -ENOMEM. */
+bool shot_end(const struct site *p, struct shot *shot, bool locked, int *rc);
 /* Adds one, with its block: false: it is none, so the look was in vain; -ENOMEM is noted in
  * *rc. */
 bool shot_add(struct shot *shot, const struct reading *r, uint64_t word, int *rc);

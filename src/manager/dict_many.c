@@ -70,9 +70,10 @@ static bool is_calm(const struct site *p)
 
 /* With the locks of all, or without.
  * That no state has changed says that in each shard at most one word has, by a poke; but then one that was poked may have been
- * seen and another, which was poked before, not. Unless it is *calm: then two looks must give the same. A word that the first
- * saw poked was so by its end, and one that the second did not see poked was not yet. */
-static bool look(const struct site *p, struct entries *e, bool *calm)
+ * seen and another, which was poked before, not. Unless it is *calm: then two looks must give the same, and find the same states. A
+ * word that the first saw poked was so by its end, and one that the second did not see poked was not yet; and none was poked and
+ * poked back in between, as the second poke of a shard comes after the count of the first. */
+static bool look(const struct site *p, struct entries *e, bool *calm, uint64_t states[SHARDS])
 {
     struct reading r[SHARDS];
     bool whole = true;
@@ -86,6 +87,8 @@ static bool look(const struct site *p, struct entries *e, bool *calm)
     *calm = *calm || is_calm(p); /* before the states: who lets go has counted */
     for (unsigned i = 0; i < SHARDS && !MUTANT(310); i++)
         whole = reading_holds(&r[i]) && whole;
+    for (unsigned i = 0; i < SHARDS; i++)
+        states[i] = r[i].state;
     return whole;
 }
 
@@ -102,13 +105,15 @@ static bool same(const struct entries *a, const struct entries *b)
 static int look_at_all(const struct site *p, struct entries *e)
 {
     struct entries again = {0};
+    uint64_t first[SHARDS], second[SHARDS];
     bool whole = false;
     for (unsigned i = 0; !whole && !e->rc && !again.rc; i++) {
         bool locked = i && i % 4 == 0 && !store_lock_all(p, os_now() + HURRY);
         bool calm = locked || MUTANT(310);
-        whole = look(p, e, &calm);
+        whole = look(p, e, &calm, first);
         if (whole && !calm)
-            whole = look(p, &again, &calm) && same(e, &again);
+            whole = look(p, &again, &calm, second) &&
+                    (!memcmp(first, second, sizeof first) || MUTANT(314)) && same(e, &again);
         if (locked)
             store_unlock_all(p);
         if (locked && !whole && !e->rc) { /* nobody else can have changed it */
@@ -130,7 +135,13 @@ static int by_stamp(const void *a, const void *b)
 
 int entries_look(const struct site *p, struct entries *ret)
 {
-    int rc = look_at_all(p, ret);
+    bool locked;
+    unsigned n = 0;
+    int rc;
+    do {
+        locked = shot_begin(p, &ret->shot, n++);
+        rc = look_at_all(p, ret);
+    } while (shot_end(p, &ret->shot, locked, &rc));
     if (!rc && ret->count)
         qsort(ret->at, ret->count, sizeof *ret->at, by_stamp);
     return rc;
@@ -164,21 +175,17 @@ static int entry_any(const struct site *p, const struct entries *e, size_t i, un
 
 int dict_entries(const struct site *p, unsigned what, shoal_any **ret)
 {
-    struct entries e = {0};
+    struct entries e = {.shot.unopened = what == DICT_KEYS};
     struct anys anys = {0};
     int rc;
     if (!ret)
         return nowhere(p);
-    do {
-        anys_free(&anys);
-        rc = entries_look(p, &e);
-        if (rc)
-            break;
-        anys.at = malloc((e.count * 2 + 1) * sizeof *anys.at);
-        rc = anys.at ? 0 : fail(-ENOMEM, "%s: out of memory", p->call);
-        for (size_t i = 0; i < e.count && !rc; i++)
-            rc = entry_any(p, &e, i, what, &anys);
-    } while (rc == -ESTALE); /* a value was taken out meanwhile */
+    rc = entries_look(p, &e);
+    anys.at = rc ? NULL : malloc((e.count * 2 + 1) * sizeof *anys.at);
+    if (!rc && !anys.at)
+        rc = fail(-ENOMEM, "%s: out of memory", p->call);
+    for (size_t i = 0; i < e.count && !rc; i++)
+        rc = entry_any(p, &e, i, what, &anys);
     if (!rc) {
         shoal_any *made = what == DICT_ALL ? shoal_any_dict_from(anys.at, anys.count)
                                            : shoal_any_list_from(anys.at, anys.count);

@@ -6,7 +6,8 @@
  * proxy any more, or only seems to (one of two proxies of the same object has gone), and make a new one
  * when they need one. What it holds must not be somebody else's then. So where the process at the other end is
  * known, what a connection leaves is kept for it until that process has ended, and its next
- * connections go on with it. Where it is not known, by TCP, the connection's end has to do.
+ * connections go on with it. Where it is not known, by TCP, the connection's end has to do; and so it does for C's clients, whose
+ * connections end with their threads (LINK_NAME).
  */
 #include "manager/manager.h"
 #include "region/wait.h"

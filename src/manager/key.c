@@ -168,8 +168,9 @@ static bool shallow(struct key *key, const shoal_any *a)
             key->size = any_float_bytes(a->real, big);
             key->bytes = big;
         } else {
+            double real = isnan(a->real) ? NAN : a->real; /* whatever its sign and payload */
             key->kind = KEY_FLOAT;
-            memcpy(key->few, &a->real, sizeof a->real);
+            memcpy(key->few, &real, sizeof real);
             key->bytes = key->few;
             key->size = sizeof a->real;
         }

@@ -164,7 +164,13 @@ static bool look_at_range(const struct reading *r, void *argument)
 int list_shot(const struct site *p, const shoal_slice *slice, struct shot *ret, int64_t *length)
 {
     struct range range = {slice, ret, 0, 0};
-    int rc = look_until(p, look_at_range, &range, &range.rc);
+    bool locked;
+    unsigned n = 0;
+    int rc;
+    do {
+        locked = shot_begin(p, ret, n++);
+        rc = look_until(p, look_at_range, &range, &range.rc);
+    } while (shot_end(p, ret, locked, &rc));
     *length = range.length;
     return rc;
 }

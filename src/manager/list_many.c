@@ -46,18 +46,14 @@ static int copy_slice(const shoal_list *list, const shoal_slice *slice, shoal_an
         rc = nowhere(&p);
     if (rc)
         return rc;
-    do {
-        anys_free(&anys);
-        rc = list_shot(&p, slice, &shot, &length);
-        if (rc)
-            break;
-        anys.at = malloc((shot.count + 1) * sizeof *anys.at);
-        rc = anys.at ? 0 : fail(-ENOMEM, "%s: out of memory", p.call);
-        for (size_t i = 0; i < shot.count && !rc; i++) {
-            rc = shot_any(&shot, i, &anys.at[anys.count], p.call);
-            anys.count += !rc;
-        }
-    } while (rc == -ESTALE); /* an item was taken out meanwhile */
+    rc = list_shot(&p, slice, &shot, &length);
+    anys.at = rc ? NULL : malloc((shot.count + 1) * sizeof *anys.at);
+    if (!rc && !anys.at)
+        rc = fail(-ENOMEM, "%s: out of memory", p.call);
+    for (size_t i = 0; i < shot.count && !rc; i++) {
+        rc = shot_any(&shot, i, &anys.at[anys.count], p.call);
+        anys.count += !rc;
+    }
     if (!rc) {
         shoal_any *made = shoal_any_list_from(anys.at, anys.count);
         anys.count = 0; /* the builder's */
@@ -128,13 +124,10 @@ int64_t shoal_list_index(const shoal_list *list, const shoal_any *item, int64_t 
 {
     struct site p;
     shoal_slice slice = {from, to, 1};
-    int64_t at;
+    int64_t at = -1;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_index");
-    do {
-        at = -1;
-        if (!rc || rc == -ESTALE)
-            rc = search(&p, &slice, item, note_first, &at);
-    } while (rc == -ESTALE);
+    if (!rc)
+        rc = search(&p, &slice, item, note_first, &at);
     if (rc)
         return rc;
     return at >= 0 ? at : fail(-ENOENT, "%s: no such item", p.call);
@@ -143,13 +136,10 @@ int64_t shoal_list_index(const shoal_list *list, const shoal_any *item, int64_t 
 int64_t shoal_list_count(const shoal_list *list, const shoal_any *item)
 {
     struct site p;
-    int64_t count;
+    int64_t count = 0;
     int rc = site_of(&p, list, TYPE_LIST, "shoal_list_count");
-    do {
-        count = 0;
-        if (!rc || rc == -ESTALE)
-            rc = search(&p, NULL, item, count_one, &count);
-    } while (rc == -ESTALE);
+    if (!rc)
+        rc = search(&p, NULL, item, count_one, &count);
     return rc ? rc : count;
 }
 

@@ -220,6 +220,7 @@ struct session {
     bool dead;         /* to be freed after this round */
     bool last;         /* the server ends when its answer has left */
     bool gives;        /* the region's descriptor follows it */
+    bool thread;       /* it is a thread's of a C client (LINK_NAME) */
     struct handshake handshake;
     int64_t deadline; /* of the handshake */
     struct client *client;
@@ -319,6 +320,10 @@ struct shoal_manager {
     bool connected;      /* to a server that somebody else has */
     uint64_t family;     /* which this process is of, if it is the server's; 0: it is none */
 };
+
+/* What C's clients say where Python's say which thread it is (accept_connection): each thread keeps its connection until it ends, so
+ * the connection's end is the thread's. */
+#define LINK_NAME "shoal"
 
 /* ---- clients that become one of the family (local.c) ---- */
 int local_offer(const struct server *server, struct session *session, const struct request *request,

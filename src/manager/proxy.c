@@ -3,10 +3,12 @@
  * What the server itself is asked (make this, give that up) goes by a connection of its own, as Python's
  * clients do it. Calls go by one that each thread keeps for them (a link): the server takes who calls by
  * the same connection for one and the same, so an rlock is a thread's here as there. Links end with their
- * thread. A child that was forked makes its own, and closes its copies of its parent's.
+ * thread. A child that was forked makes its own, and closes its copies of its parent's at once: it may live on for long, and the
+ * server is to learn when its parent ends.
  */
 #include "manager/manager.h"
 #include "message/any.h"
+#include "message/endpoint.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,10 +91,12 @@ static void after_fork_child(void)
 {
     epoch++;
     os_mutex_unlock(&mutex);
+    free_links(unlink_if(is_inherited, NULL));
 }
 
 static void first_time(void)
 {
+    endpoint_first_time(); /* which makes a child's connections good before they are closed */
     pthread_key_create(&key, thread_end);
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
@@ -247,11 +251,10 @@ static int make_link(const struct shoal_manager *m, struct link **ret, int64_t d
     struct link *l = calloc(1, sizeof *l);
     if (!l)
         return fail(-ENOMEM, "no memory for a connection to a manager");
-    free_links(unlink_if(is_inherited, NULL));
     int rc = reach(m, &l->connection, deadline);
     if (!rc)
         rc = ask(l->connection, shoal_any_none(), "accept_connection",
-                 shoal_any_tuple(shoal_any_str("shoal")), NULL, NULL, deadline, &lost);
+                 shoal_any_tuple(shoal_any_str(LINK_NAME)), NULL, NULL, deadline, &lost);
     if (rc) {
         shoal_connection_close(l->connection);
         free(l);

@@ -418,6 +418,13 @@ static int decref(struct server *server, struct session *session, struct entry *
     return 0;
 }
 
+static bool is_thread(const struct request *request)
+{
+    const char *name;
+    return request->args->items->count == 1 &&
+           !shoal_any_as_str(&request->args->items->at[0], &name, NULL) && !strcmp(name, LINK_NAME);
+}
+
 static shoal_any *debug_info(struct server *server)
 {
     struct objects *o = &server->objects;
@@ -477,6 +484,7 @@ int request_serve(struct server *server, struct session *session, const struct r
             *ret = local_reference(e);
     } else if (!strcmp(name, "accept_connection")) {
         session->state = SESSION_STREAMS;
+        session->thread = is_thread(request);
     } else if (!strcmp(name, "shutdown")) {
         session->last = true;
     } else if (strcmp(name, "dummy") != 0) {

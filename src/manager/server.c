@@ -91,6 +91,12 @@ static void link_session(struct server *server, struct session *s)
     server->sessions = s;
 }
 
+/* Gives back what it has, or leaves it to its client (holder.c). */
+static void leave_holder(struct server *server, struct session *s)
+{
+    holder_leave(server, &s->holder, s->thread && !MUTANT(315) ? NULL : s->client);
+}
+
 static void session_end(struct server *server, struct session *s)
 {
     if (s->dead || s->gone)
@@ -100,12 +106,12 @@ static void session_end(struct server *server, struct session *s)
         s->gone = true;
         server->gone++;
         if (!s->holder.busy) /* its client's next connection may be here soon */
-            holder_leave(server, &s->holder, s->client);
+            leave_holder(server, s);
         threads_kick(server->threads);
         return;
     }
     session_return(server, s);
-    holder_leave(server, &s->holder, s->client);
+    leave_holder(server, s);
     client_leave(server, s->client);
     unlink_session(server, s);
     socket_verbs.close(s->connection);

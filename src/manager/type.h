@@ -31,4 +31,11 @@ struct slice {
 int slice_of(shoal_call *call, const shoal_any *slice, int64_t length, struct slice *ret);
 bool is_slice(const shoal_any *a);
 
+/* What Python iterates over as it is sent: lists, tuples, sets, dicts (their keys), bytes (ints), ranges of 32-bit numbers. How many items
+ * it has, or -1: it is something else. */
+int64_t iterable_count(const shoal_any *a);
+enum { RANGE_MOST = 1 << 25 /* about as many as a request may name one by one */ };
+/* The i-th of them, of which there are more: the caller's. NULL: no memory. */
+shoal_any *iterable_at(const shoal_any *a, int64_t i);
+
 #endif

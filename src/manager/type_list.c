@@ -16,17 +16,36 @@ static void list_destroy(void *object)
 
 TYPE_OPEN(list)
 
+/* Adds the characters of a str. */
+static int add_characters(shoal_any *list, const shoal_any *a)
+{
+    const unsigned char *at = a->bytes->at;
+    size_t size = a->bytes->size;
+    int rc = 0;
+    for (size_t i = 0, n; i < size && !rc; i += n) {
+        for (n = 1; i + n < size && (at[i + n] & 0xc0) == 0x80;)
+            n++;
+        rc = shoal_any_append(list, shoal_any_str_sized((const char *)at + i, n));
+    }
+    return rc;
+}
+
 /* What can be iterated over, as a list: 0 and *ret, which is the caller's; SHOAL_RAISED. */
 static int items_of(shoal_call *call, const shoal_any *a, shoal_any **ret)
 {
-    if (!a || !any_has_items(a) || a->kind == SHOAL_ANY_CONSTRUCT)
+    bool text = a && a->kind == SHOAL_ANY_STR;
+    int64_t n = text ? 0 : a ? iterable_count(a) : -1;
+    if (n < 0)
         return call_raisef(call, "TypeError", "%s is not iterable",
                            a ? any_kind_name(a) : "nothing");
-    size_t step = a->kind == SHOAL_ANY_DICT ? 2 : 1;
+    if (n > RANGE_MOST)
+        return shoal_call_raise(call, "MemoryError", NULL);
     shoal_any *list = shoal_any_list_from(NULL, 0);
     int rc = list ? 0 : -ENOMEM;
-    for (size_t i = 0; i < a->items->count && !rc; i += step)
-        rc = shoal_any_append(list, shoal_any_copy(&a->items->at[i]));
+    if (!rc && text)
+        rc = add_characters(list, a);
+    for (int64_t i = 0; i < n && !rc; i++)
+        rc = shoal_any_append(list, iterable_at(a, i));
     if (rc)
         shoal_any_free(list);
     else

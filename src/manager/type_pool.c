@@ -163,37 +163,6 @@ static int function_of(shoal_call *call, shoal_function *ret)
                        text);
 }
 
-/* The items of what is iterated over: how many; -1: it cannot be. */
-static int64_t count_items(const shoal_any *a)
-{
-    int64_t at[3];
-    if (!a || !any_has_items(a))
-        return -1;
-    if (a->kind != SHOAL_ANY_CONSTRUCT)
-        return (int64_t)(a->kind == SHOAL_ANY_DICT ? a->items->count / 2 : a->items->count);
-    if (strcmp(constructs[a->name].shown, "range") != 0)
-        return -1;
-    for (int i = 0; i < 3; i++) {
-        const shoal_any *part;
-        if (shoal_any_at(&a->items->at[0], i, &part) || shoal_any_as_int(part, &at[i]) ||
-            at[i] > INT32_MAX || at[i] < INT32_MIN)
-            return -1;
-    }
-    int64_t span = at[2] < 0 ? at[0] - at[1] : at[1] - at[0], step = at[2] < 0 ? -at[2] : at[2];
-    return span <= 0 || !step ? 0 : (span - 1) / step + 1;
-}
-
-/* The i-th of them, of which there are more (count_items). */
-static shoal_any *item_at(const shoal_any *a, int64_t i)
-{
-    int64_t start = 0, step = 1;
-    if (a->kind != SHOAL_ANY_CONSTRUCT)
-        return shoal_any_copy(&a->items->at[a->kind == SHOAL_ANY_DICT ? i * 2 : i]);
-    shoal_any_as_int(&a->items->at[0].items->at[0], &start);
-    shoal_any_as_int(&a->items->at[0].items->at[2], &step);
-    return shoal_any_int(start + i * step);
-}
-
 /* What the function is given: a tuple. NULL, with a sentence: it is none. */
 static shoal_any *arguments(shoal_any *item, bool star)
 {
@@ -235,7 +204,7 @@ static int give(struct served *p, shoal_call *call, int kind, struct given **ret
         rc = shoal_call_raise(call, "TypeError", "a callback is a function, and cannot be sent");
     if (!args && kind == ONE)
         args = &none;
-    int64_t n = args ? count_items(args) : -1;
+    int64_t n = args ? iterable_count(args) : -1;
     if (!rc && (n < 0 || n > MOST_ITEMS))
         rc = call_raisef(call, "TypeError", "%s where %d items at most can be iterated over",
                          args ? any_kind_name(args) : "nothing", MOST_ITEMS);
@@ -251,7 +220,7 @@ static int give(struct served *p, shoal_call *call, int kind, struct given **ret
     atomic_fetch_add(&p->refs, 1);
     for (int64_t i = 0; i < n && !rc; i++) {
         shoal_any *one =
-            arguments(kind == ONE ? shoal_any_copy(args) : item_at(args, i), kind != EACH);
+            arguments(kind == ONE ? shoal_any_copy(args) : iterable_at(args, i), kind != EACH);
         rc = one ? shoal_pool_apply_async_any(p->pool, &g->of[i], function, one, NULL) : -EINVAL;
         shoal_any_free(one);
         g->n += !rc;

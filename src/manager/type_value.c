@@ -267,17 +267,23 @@ static int array_create(void **ret, shoal_call *call)
                                 "bad typecode (must be b, B, h, H, i, I, l, L, q, Q, f or d)");
     size_t size = item_size(type), n = 0;
     if (sequence) {
-        int64_t count = shoal_any_count(sequence);
+        int64_t count = iterable_count(sequence);
+        if (sequence->kind == SHOAL_ANY_BYTES && size != 1)
+            count = -1; /* they would be the items' own */
         if (count < 0 || sequence->kind == SHOAL_ANY_DICT)
             return call_raisef(call, "TypeError", "%s where a list is wanted",
                                any_kind_name(sequence));
+        if (count > RANGE_MOST)
+            return shoal_call_raise(call, "MemoryError", NULL);
         n = (size_t)count;
     }
     items = calloc(n + 1, size);
     if (!items)
         return fail(-ENOMEM, "no memory for an array of %zu", n);
     for (size_t i = 0; i < n && !rc; i++) {
-        rc = pack(call, type, &sequence->items->at[i], items + i * size);
+        shoal_any *item = iterable_at(sequence, (int64_t)i);
+        rc = item ? pack(call, type, item, items + i * size) : -ENOMEM;
+        shoal_any_free(item);
     }
     if (!rc)
         rc = shoal_array_create((shoal_array **)ret, type, n, items, n * size, NULL);

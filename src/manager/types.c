@@ -67,3 +67,41 @@ int slice_of(shoal_call *call, const shoal_any *slice, int64_t length, struct sl
         ret->count = start > stop ? (start - stop - 1) / -step + 1 : 0;
     return 0;
 }
+
+static bool is_range(const shoal_any *a)
+{
+    return a->kind == SHOAL_ANY_CONSTRUCT && !strcmp(constructs[a->name].shown, "range");
+}
+
+int64_t iterable_count(const shoal_any *a)
+{
+    int64_t at[3];
+    if (a->kind == SHOAL_ANY_BYTES)
+        return (int64_t)a->bytes->size;
+    if (!any_has_items(a))
+        return -1;
+    if (a->kind != SHOAL_ANY_CONSTRUCT)
+        return (int64_t)(a->kind == SHOAL_ANY_DICT ? a->items->count / 2 : a->items->count);
+    if (!is_range(a))
+        return -1;
+    for (int i = 0; i < 3; i++) {
+        const shoal_any *part;
+        if (shoal_any_at(&a->items->at[0], i, &part) || shoal_any_as_int(part, &at[i]) ||
+            at[i] > INT32_MAX || at[i] < INT32_MIN)
+            return -1;
+    }
+    int64_t span = at[2] < 0 ? at[0] - at[1] : at[1] - at[0], step = at[2] < 0 ? -at[2] : at[2];
+    return span <= 0 || !step ? 0 : (span - 1) / step + 1;
+}
+
+shoal_any *iterable_at(const shoal_any *a, int64_t i)
+{
+    int64_t start = 0, step = 1;
+    if (a->kind == SHOAL_ANY_BYTES)
+        return shoal_any_int(a->bytes->at[i]);
+    if (a->kind != SHOAL_ANY_CONSTRUCT)
+        return shoal_any_copy(&a->items->at[a->kind == SHOAL_ANY_DICT ? i * 2 : i]);
+    shoal_any_as_int(&a->items->at[0].items->at[0], &start);
+    shoal_any_as_int(&a->items->at[0].items->at[2], &step);
+    return shoal_any_int(start + i * step);
+}

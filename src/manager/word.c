@@ -90,7 +90,7 @@ int item_of_message(struct item *ret, const struct site *p, size_t size,
     void *message;
     struct place place = {p->header, p->id, p->generation, 0, p->call};
     struct shortage shortage = {&place, &p->stores->event, &open, SHOAL_NOW};
-    int rc = message_create_carrying(&message, size, objects, &shortage, bytes);
+    int rc = message_create_carrying(&message, size, 0, objects, &shortage, bytes);
     return of_message(ret, p, rc, message);
 }
 

@@ -73,6 +73,12 @@ static void begin(void)
     pthread_atfork(before_fork, after_fork_parent, after_fork_child);
 }
 
+void endpoint_first_time(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, begin);
+}
+
 /* Under the mutex. */
 static void more_unused(void)
 {
@@ -91,8 +97,7 @@ static void more_unused(void)
 
 struct endpoint *endpoint_new(enum endpoint_kind kind)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, begin);
+    endpoint_first_time();
     pthread_mutex_lock(&mutex);
     if (!unused)
         more_unused();

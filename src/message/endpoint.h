@@ -24,6 +24,9 @@ struct endpoint {
 };
 enum { ENDPOINT_SIZE = 256 };
 
+/* Forks are looked after from now on. A fork's child calls handlers in the order in which they were registered: who registers one that
+ * closes endpoints calls this before. */
+void endpoint_first_time(void);
 /* A block that is open, with fd -1 and the rest zero; NULL: no memory. */
 struct endpoint *endpoint_new(enum endpoint_kind kind);
 void *endpoint_handle(const struct endpoint *endpoint);

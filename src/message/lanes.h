@@ -90,6 +90,8 @@ enum {
     LANES_DROPPED = 2, /* and what was put counts as finished */
 };
 
+enum { SHORTAGE_SLICE = 10000000 }; /* ns: what frees memory of the region tells nobody */
+
 /* Where a message may be written: begin, fill in `bytes`, commit; or just forget it. */
 struct room {
     struct lane *lane;

@@ -57,8 +57,6 @@ enum { VAIN = 8 };
 void lanes_let_come(void);
 extern _Thread_local struct pace lanes_pace __attribute__((tls_model("initial-exec")));
 
-enum { SHORTAGE_SLICE = 10000000 }; /* ns: what frees memory of the region tells nobody */
-
 typedef int attempt(struct lanes *q, const struct place *p, void *argument);
 /* Tries until it is not -EAGAIN. `slice`: tries again after so many ns without being woken, too. */
 int lanes_await(struct lanes *q, const struct place *p, _Atomic uint32_t *event, int64_t deadline,

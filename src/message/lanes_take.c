@@ -100,8 +100,13 @@ static int take_object(struct found *f, struct take *t)
         return -EMSGSIZE;
     }
     int rc = message_open(&object, named.id, named.generation);
-    if (rc) /* another took it, and has closed it */
-        return rc == -ESTALE || rc == -EINVAL ? -EAGAIN : rc;
+    if (rc == -ESTALE ||
+        rc == -EINVAL) { /* another took it, and has closed it; or it was dropped where it lay */
+        atomic_compare_exchange_strong(&f->lane->head, &f->head, f->end);
+        return -EAGAIN;
+    }
+    if (rc)
+        return rc;
     if (!atomic_compare_exchange_strong(&f->lane->head, &f->head, f->end)) {
         object_close(object, TYPE_MESSAGE);
         return -EAGAIN;

@@ -192,13 +192,13 @@ static void carry(void *message, const struct pickle_objects *objects)
     atomic_store(&cargo->count, objects->count);
 }
 
-int message_create_carrying(void **ret, size_t size, struct pickle_objects *objects,
+int message_create_carrying(void **ret, size_t size, size_t key, struct pickle_objects *objects,
                             const struct shortage *shortage, unsigned char **bytes)
 {
     size_t count = objects->count;
     int rc = add_parts(objects, shortage->place);
     if (!rc)
-        rc = create(ret, size, 0, objects->count, shortage, bytes);
+        rc = create(ret, size, key, objects->count, shortage, bytes);
     if (!rc)
         carry(*ret, objects);
     objects->count = count;
@@ -336,11 +336,15 @@ static struct header *lies_in(struct header *h, uint32_t *generation)
         (queue->type >= TYPE_LIST && queue->type <= TYPE_NAMESPACE)) /* manager/store.c */
         return queue;
     if ((queue->type != TYPE_QUEUE && queue->type != TYPE_PIPE && queue->type != TYPE_CHANNEL) ||
-        queue->size / sizeof(struct lanes) <= m->which ||
-        !lanes_holds((struct lanes *)header_payload(queue) + m->which, id, m->lane, m->position,
-                     header_id(h), state_generation(atomic_load(&h->state))))
+        queue->size / sizeof(struct lanes) <= m->which)
+        return NULL;
+    struct lanes *q = (struct lanes *)header_payload(queue) + m->which;
+    if (!lanes_holds(q, id, m->lane, m->position, header_id(h),
+                     state_generation(atomic_load(&h->state))))
         return NULL;
     /* What nobody will receive any more is nobody's: of a pipe's message it is the end that counts. */
+    if (queue->type == TYPE_CHANNEL && atomic_load(&q->closed) & LANES_DROPPED && !MUTANT(413))
+        return NULL;
     return queue->type == TYPE_PIPE ? pipe_reader(queue, m->which, generation) : queue;
 }
 

@@ -63,10 +63,10 @@ int message_create(void **ret, size_t size, size_t key, const struct shortage *s
  * where to write that. As message_create. */
 int message_encode(void **ret, const shoal_any *any, size_t key, const struct shortage *shortage,
                    unsigned char **behind);
-/* The same without a key, which holds these objects, each of which is open here, and what belongs to them. -EINVAL:
- * one is of another family. */
+/* As message_create: it holds these objects, each of which is open here, and what belongs to them. -EINVAL: one is of
+ * another family. */
 struct pickle_objects;
-int message_create_carrying(void **ret, size_t size, struct pickle_objects *objects,
+int message_create_carrying(void **ret, size_t size, size_t key, struct pickle_objects *objects,
                             const struct shortage *shortage, unsigned char **bytes);
 /* Object i of those that it holds: false if there are not as many. */
 bool message_carried(const void *message, size_t i, struct carried *ret);

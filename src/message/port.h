@@ -40,9 +40,20 @@ int port_commit(struct port *port, void *message, int64_t deadline);
 /* Takes the first message: bytes to the buffer, of INLINE_MOST bytes, or an object that the caller holds and
  * closes (message_close). As shoal_queue_view. */
 int port_take(struct port *port, void *buffer, struct taken *ret, int64_t deadline);
-/* The same at once, or within about a microsecond if `patient`: -EAGAIN. No more than a first look: of a death that
+/* As many as there are, up to n: bytes one after the other in the buffer, of INLINE_MOST bytes or more; an object is the
+ * last, and no longer than it. How many; -EMSGSIZE: port_take takes it. */
+int port_take_many(struct port *port, void *buffer, size_t capacity, struct taken ret[], unsigned n,
+                   int64_t deadline);
+/* The same as port_take at once, or within about a microsecond if `patient`: -EAGAIN. No more than a first look: of a death that
  * nobody has noticed yet, and to the handle's descriptor, only port_take tells. */
 int port_try(struct port *port, void *buffer, struct taken *ret, bool patient);
+/* Streams of long messages, which are best written to where one was just read: that memory is there, and in the caches. Both calls wait
+ * for the other side, for some hundred microseconds at most, and may be left out.
+ *   keep_pace  before one of `size` bytes is put: until what lies there is not much. Not where nobody takes
+ *   linger     before the next one is taken: until it is there, as to sleep and to be woken takes as long as it takes to come */
+bool port_is_ahead(struct port *port, size_t size);
+void port_keep_pace(struct port *port, size_t size);
+void port_linger(struct port *port);
 /* Waits until there is something to take, or an end. */
 int port_poll(struct port *port, int64_t deadline);
 /* After a take that went well: the handle's descriptor, if it has one, is unreadable if that was all. */

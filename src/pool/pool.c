@@ -425,8 +425,11 @@ static int give(shoal_pool *pool, struct result **ret, const void *function, con
     rc = code_number(p, function, call, &code);
     if (!rc && asynchronous)
         rc = thread_start(p);
-    if (!rc)
+    if (!rc) {
+        p->quiet = !asynchronous;
         rc = task_give(p, ret, code, any, bytes, size, options, NULL, call);
+        p->quiet = false;
+    }
     if (!rc && handle)
         *handle = result_hand_out(*ret);
     os_mutex_unlock(&p->mutex);

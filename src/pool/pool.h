@@ -170,6 +170,9 @@ struct own {
     uint64_t outstanding, limited; /* units that are not told; of those with a limit */
     const void *codes[CODES];
     unsigned n_codes, last_code;
+    /* who gives a task now waits for it, and wakes a worker then, if need be */
+    bool quiet;
+    _Atomic bool unwoken; /* one was given so */
 
     int over;                  /* 0; why nothing more is taken: -EPIPE, -ECANCELED, -ECONNABORTED */
     int64_t next_start;        /* not before, as the last one failed */

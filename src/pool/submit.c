@@ -275,7 +275,9 @@ int task_give(struct own *p, struct result **ret, uint16_t code, const shoal_any
         return rc;
     }
     r->index = iterator ? iterator_given(iterator) : p->index++;
-    unit_publish(p, level_of(options), 1);
+    unit_publish(p, level_of(options), !p->quiet);
+    if (p->quiet) /* now, as another who waits may have looked just before */
+        atomic_store(&p->unwoken, true);
     *ret = r;
     return 0;
 }

@@ -29,6 +29,7 @@
  * Who sleeps: the parent wakes one for each unit (of a map: as many as there are parts), and sets the sleepers bit again if all of
  * them were there to be woken, as others may still sleep. So a worker that is stopped while it wakes up takes no other's wake-up
  * along, and one that has been woken looks at once, without announcing itself anew (which costs it a membarrier). The parent's tail and its look at the bit have a full fence between them (the exchange); so has the worker.
+ * Who gives one unit and waits for it (apply) looks at the bit later: after the time that a worker that is awake takes to claim it.
  */
 #include "pool/units.h"
 #include "region/life.h"
@@ -120,7 +121,19 @@ static void wake_workers(struct pool *q, int many)
 void units_publish(struct pool *q, unsigned level, uint64_t tail, int many)
 {
     atomic_exchange(&q->level[level].tail, tail); /* a full fence */
-    wake_workers(q, many);
+    if (many)
+        wake_workers(q, many);
+}
+
+void units_wake(struct pool *q)
+{
+    uint64_t many = 0;
+    for (unsigned k = 0; k < LEVELS; k++) {
+        uint64_t next = atomic_load(&q->level[k].next), tail = atomic_load(&q->level[k].tail);
+        many += tail > next ? tail - next : 0;
+    }
+    if (many)
+        wake_workers(q, many < q->workers ? (int)many : (int)q->workers);
 }
 
 unit_name units_finished(struct pool *q)

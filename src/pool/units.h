@@ -209,8 +209,10 @@ int units_create(shoal_pool **ret, const char *name, unsigned workers, shoal_que
 int units_run(struct pool *q);
 /* Memory behind the directory's entry for `position`, which is then `run`. */
 int units_place(struct pool *q, unsigned level, uint64_t position, unsigned run);
-/* From now on all below tail may be claimed; wakes up to `many` workers. */
+/* From now on all below tail may be claimed; wakes up to `many` workers. 0: who publishes calls units_wake soon. */
 void units_publish(struct pool *q, unsigned level, uint64_t tail, int many);
+/* Wakes as many workers as there are units that nobody has claimed. */
+void units_wake(struct pool *q);
 /* All that is finished, the first one first, as a list by `next`; 0: none. */
 unit_name units_finished(struct pool *q);
 

@@ -109,6 +109,14 @@ static int await(struct own *p, bool (*ready)(void *), void *argument, int64_t d
     }
 }
 
+/* For what was given by who waits now: a worker that is awake has claimed it by now, and others need not be woken, which is dear. */
+static void wake_late(struct own *p)
+{
+    if (atomic_load_explicit(&p->unwoken, memory_order_relaxed) &&
+        atomic_exchange(&p->unwoken, false) && !MUTANT(290))
+        units_wake(p->shared);
+}
+
 int pool_wait(struct own *p, bool (*ready)(void *), void *argument, int64_t deadline)
 {
     owner_t me;
@@ -123,6 +131,7 @@ int pool_wait(struct own *p, bool (*ready)(void *), void *argument, int64_t dead
     if (look(p, ready, argument, &changed))
         return 0;
     if (deadline <= SHOAL_NOW) {
+        wake_late(p);
         os_mutex_lock(&p->mutex);
         workers_heal(p);
         bool wanted = workers_wanted(p);
@@ -132,12 +141,16 @@ int pool_wait(struct own *p, bool (*ready)(void *), void *argument, int64_t dead
     uint32_t turn = atomic_load(&p->turns);
     for (struct spin s = spin_begin(); spin_once(&s);) {
         if (!atomic_load_explicit(&p->shared->finished, memory_order_relaxed) &&
-            atomic_load_explicit(&p->turns, memory_order_relaxed) == turn)
+            atomic_load_explicit(&p->turns, memory_order_relaxed) == turn) {
+            if (s.until)
+                wake_late(p);
             continue;
+        }
         if (look(p, ready, argument, &changed))
             return 0;
         turn = atomic_load(&p->turns);
         s = spin_begin();
     }
+    wake_late(p);
     return await(p, ready, argument, deadline);
 }

@@ -137,7 +137,7 @@ static void forget(struct shoal_task *task)
 
 /* Room for the tag of a long result: the unit's name, in a key behind the bytes. */
 static int make_long(struct shoal_task *task, const char *call, const shoal_any *any, size_t size,
-                     unsigned char **bytes)
+                     struct pickle_objects *objects, unsigned char **bytes)
 {
     struct place p;
     struct lanes *q = queue_of(self_worker.results, call, &p);
@@ -149,7 +149,9 @@ static int make_long(struct shoal_task *task, const char *call, const shoal_any 
     if (any) {
         rc = message_encode(&task->message, any, sizeof task->name, &shortage, &behind);
     } else {
-        rc = message_create(&task->message, size, sizeof task->name, &shortage, bytes);
+        size_t tag = sizeof task->name;
+        rc = objects ? message_create_carrying(&task->message, size, tag, objects, &shortage, bytes)
+                     : message_create(&task->message, size, tag, &shortage, bytes);
         behind = *bytes + size;
     }
     if (rc == -ETIMEDOUT)
@@ -162,7 +164,8 @@ static int make_long(struct shoal_task *task, const char *call, const shoal_any 
     return rc;
 }
 
-static int reserve(shoal_task *task, const char *call, void **ret, size_t size)
+static int reserve(shoal_task *task, const char *call, void **ret, size_t size,
+                   struct pickle_objects *objects)
 {
     unsigned char *bytes;
     forget(task);
@@ -172,10 +175,10 @@ static int reserve(shoal_task *task, const char *call, void **ret, size_t size)
                                       size, (unsigned long long)task->out->room);
         *ret = view.heap + task->out->out;
         task->flags = UNIT_SHARED;
-    } else if (size <= IN_UNIT) {
+    } else if (size <= IN_UNIT && !objects) {
         *ret = task->here;
     } else {
-        int rc = make_long(task, call, NULL, size, &bytes);
+        int rc = make_long(task, call, NULL, size, objects, &bytes);
         if (rc)
             return task->error = rc;
         task->flags = UNIT_MESSAGE;
@@ -190,7 +193,17 @@ int shoal_task_reserve(shoal_task *task, void **ret, size_t size)
     if (!task || !ret)
         return fail(-EINVAL, "shoal_task_reserve: no %s (NULL)",
                     task ? "place for the address" : "task");
-    return reserve(task, "shoal_task_reserve", ret, size);
+    return reserve(task, "shoal_task_reserve", ret, size, NULL);
+}
+
+int task_reserve_carrying(shoal_task *task, void **ret, size_t size, struct pickle_objects *objects)
+{
+    const char *call = "shoal_task_reserve";
+    if (task->out)
+        return task->error =
+                   fail(-EINVAL, "%s: where its result goes, its options say, and there go bytes",
+                        call);
+    return reserve(task, call, ret, size, objects->count ? objects : NULL);
 }
 
 static bool in_message(const void *message, const void *address)
@@ -210,7 +223,7 @@ int shoal_task_return_bytes(shoal_task *task, const void *bytes, size_t size)
         task->message = NULL;
     else
         before = NULL;
-    int rc = reserve(task, "shoal_task_return_bytes", &to, size);
+    int rc = reserve(task, "shoal_task_return_bytes", &to, size, NULL);
     if (!rc && size)
         memmove(to, bytes, size);
     if (before)
@@ -236,7 +249,7 @@ int shoal_task_return(shoal_task *task, const shoal_any *any)
     struct pickle_objects objects = {0};
     rc = pickle_measure(any, &size, &objects);
     if (!rc && (objects.count || size > IN_UNIT))
-        rc = make_long(task, call, any, size, &bytes);
+        rc = make_long(task, call, any, size, NULL, &bytes);
     else if (!rc)
         pickle_write(any, task->here);
     pickle_objects_free(&objects);
@@ -275,7 +288,7 @@ static void give_text(struct shoal_task *task, const char *said)
 {
     size_t size = strlen(said);
     void *to;
-    if (size > IN_UNIT && reserve(task, "a worker", &to, size) == 0 && task->message) {
+    if (size > IN_UNIT && reserve(task, "a worker", &to, size, NULL) == 0 && task->message) {
         memcpy(to, said, size);
         return;
     }
@@ -430,7 +443,7 @@ static struct job *do_part(unit_name name, struct work *w, struct worker *line)
         size_t size = strlen(said);
         /* always as a message: the unit's bytes are the part's */
         unsigned char *bytes = NULL;
-        if (!make_long(&task, "a worker", NULL, size, &bytes) && bytes) {
+        if (!make_long(&task, "a worker", NULL, size, NULL, &bytes) && bytes) {
             memcpy(bytes, said, size);
             if (!put_long(&task.message))
                 flags |= UNIT_MESSAGE;

@@ -12,6 +12,11 @@ struct worker_start {
     shoal_pool_options options;
 };
 
+struct pickle_objects;
+/* As shoal_task_reserve: and what is returned holds these objects, which are open here, until it is given back. */
+int task_reserve_carrying(shoal_task *task, void **ret, size_t size,
+                          struct pickle_objects *objects);
+
 /* A worker's life, as the target of a process: argument is a struct worker_start. */
 int worker_main(void *argument);
 /* Its parts: it is ready, or false; it has done one unit, or false: there will be none; it ends in order. */

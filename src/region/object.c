@@ -676,17 +676,27 @@ void object_drop(uint32_t id, uint32_t generation, uint32_t slot)
         ends.left = true;
 }
 
+/* What ends looks at its part (an end of a channel, at the channel), which the slot holds until then. */
+CHILD_PATH static bool ends_before_its_part(const struct header *h)
+{
+    enum object_status status = state_status(atomic_load(&h->state));
+    const struct type_repair *type =
+        status == OBJECT_LIVE || status == OBJECT_DEAD ? life_type(h->type) : NULL;
+    return type && type->part && type->destroy;
+}
+
 CHILD_PATH void object_release_all(uint32_t slot)
 {
     /* A signal handler may repair in the middle of a close, whose marks are another slot's. */
     struct ends outer = ends;
     ends = (struct ends){0, false};
-    for (uint32_t g = 0; (g = object_next_group(slot, g)) != UINT32_MAX; g++) {
-        const unsigned char *row = object_row(g, slot);
-        for (unsigned i = 0; row && i < GROUP; i++)
-            if (row[i] != HOLD_NONE)
-                release(g * GROUP + i, slot, true);
-    }
+    for (unsigned all = 0; all < 2; all++)
+        for (uint32_t g = 0; (g = object_next_group(slot, g)) != UINT32_MAX; g++) {
+            const unsigned char *row = object_row(g, slot);
+            for (unsigned i = 0; row && i < GROUP; i++)
+                if (row[i] != HOLD_NONE && (all || ends_before_its_part(header_at(g * GROUP + i))))
+                    release(g * GROUP + i, slot, true);
+        }
     ends = outer;
 }
 
@@ -881,7 +891,9 @@ int object_at(const void *address, size_t size, shoal_reference *ret)
     atomic_store_explicit(&last, id, memory_order_relaxed);
     *ret = (shoal_reference){view.region->family, id,
                              state_generation(atomic_load(&header_at(id)->state))};
-    atomic_store_explicit(&handles[id].shared, 1, memory_order_relaxed);
+    if (atomic_load(
+            &handles[id].check)) /* what was inherited and is not open is given up as such */
+        atomic_store_explicit(&handles[id].shared, 1, memory_order_relaxed);
     return 0;
 }
 
@@ -963,9 +975,11 @@ void object_check_handles(bool raw)
             if (check && !held &&
                 ((raw && !handle->shared) || hold(id, handle->generation, (enum type)(check >> 8))))
                 atomic_store(&handle->check, 0);
-            else if (!check && row && row[id % GROUP] != HOLD_NONE)
+            else if (!check && row && row[id % GROUP] != HOLD_NONE) {
+                atomic_store(&handle->shared, 0); /* not inherited: it is given up here */
                 release(id, process_self.slot,
                         false); /* copied while another thread of the parent created it */
+            }
         }
     }
 }
@@ -976,19 +990,30 @@ void object_inherit(void)
     for (uint32_t g = 0; g < high; g++) {
         const unsigned char *row = object_row(g, process_self.slot);
         for (unsigned i = 0; row && i < GROUP; i++)
-            if (row[i] != HOLD_NONE)
+            if (row[i] != HOLD_NONE) {
                 note_group(g);
+                atomic_store(&handles[g * GROUP + i].shared, HANDLE_INHERITED);
+            }
     }
 }
 
+/* What another thread is making here, or drops, is held without an open handle, too, for a moment; but
+ * never in the place of what was inherited: that place is free only after this, or after its open,
+ * which takes the mark away. */
 void object_release_unopened(void)
 {
     os_mutex_lock(&process_self.mutex);
     for (uint32_t g = 0; (g = object_next_group(process_self.slot, g)) != UINT32_MAX; g++) {
         const unsigned char *row = object_row(g, process_self.slot);
-        for (uint32_t id = g * GROUP; row && id < (g + 1) * GROUP; id++)
-            if (row[id % GROUP] != HOLD_NONE && !atomic_load(&handles[id].check))
+        for (uint32_t id = g * GROUP; row && id < (g + 1) * GROUP; id++) {
+            if (row[id % GROUP] == HOLD_NONE || atomic_load(&handles[id].check) ||
+                (atomic_load(&handles[id].shared) != HANDLE_INHERITED && !MUTANT(56)))
+                continue;
+            if (MUTANT(106))
+                atomic_store(hold_byte(id, process_self.slot), HOLD_NONE);
+            else
                 release(id, process_self.slot, false);
+        }
     }
     os_mutex_unlock(&process_self.mutex);
 }

@@ -15,7 +15,8 @@ struct handle {
     struct header *header;
     uint32_t generation;
     uint32_t forks; /* process_self.keep.forks when it was created */
-    /* 1: a reference was taken, it was opened, or slept on: others may hold it. Set by any thread. And HANDLE_INNER */
+    /* 1: a reference was taken, it was opened, or slept on: others may hold it. Set by any thread. And HANDLE_INNER;
+     * or HANDLE_INHERITED alone, until it is opened */
     _Atomic uint32_t shared;
     /* poll.h: its descriptor's entry + 1, if that is this process's; or 0 */
     _Atomic uint32_t pollable;
@@ -99,7 +100,8 @@ int object_open(void **ret, enum type type, const char *what, const shoal_refere
 /* Gives up one open. Bad handles are ignored (a destructor has nobody to tell). */
 void object_close(void *opaque, enum type type);
 /* It is for this process alone, which may not even know of it: a child need not keep what it inherits of it. */
-enum { HANDLE_INNER = 2 };
+/* INHERITED: by exec, and not opened since. */
+enum { HANDLE_INNER = 2, HANDLE_INHERITED = 4 };
 static inline void object_inner(void *opaque)
 {
     atomic_fetch_or(&handle_of(opaque)->shared, 1 | HANDLE_INNER);
@@ -166,7 +168,7 @@ int object_copy_holds(uint32_t from, uint32_t to);
 void object_check_handles(bool raw);
 /* In a program that has taken its slot: what its parent held is its own, opened or not, to give up. */
 void object_inherit(void);
-/* Gives up what was inherited so and is not open. No other thread of this process may be in a call. */
+/* Gives up what was inherited so and is not open, whatever other threads do. */
 void object_release_unopened(void);
 /* All handles of this process become bad. */
 void object_forget(void);

@@ -88,6 +88,9 @@ TEST(dict_keys_are_compared_as_in_python)
     ASSERT_SAME(get(shoal_any_int(0)), shoal_any_int(0));
     ASSERT_OK(set(shoal_any_float(0.5), shoal_any_int(5)));
     ASSERT_SAME(get(shoal_any_float(0.5)), shoal_any_int(5));
+    double nan = strtod("nan", NULL); /* one key, whatever its sign */
+    ASSERT_OK(set(shoal_any_float(nan), shoal_any_int(55)));
+    ASSERT_SAME(get(shoal_any_float(-nan)), shoal_any_int(55));
     ASSERT_OK(set(shoal_any_none(), shoal_any_int(6)));
     ASSERT_SAME(get(shoal_any_none()), shoal_any_int(6));
     ASSERT_OK(set(shoal_any_str(""), shoal_any_int(7)));
@@ -665,6 +668,49 @@ TEST(dict_copies_are_of_one_moment)
     }
     for (int i = 0; i < 2; i++)
         ends_well(pids[i]);
+    words_close();
+    done_among_others();
+}
+
+enum { LONG = 3000, LONG_VALUES = 2000 };
+
+static shoal_any *long_value(uint32_t n)
+{
+    char text[LONG];
+    memset(text, 'a' + (int)(n % 26), sizeof text);
+    return shoal_any_str_sized(text, sizeof text);
+}
+
+static void replace_long_values(void)
+{
+    while (!atomic_load(&words[0])) {
+        uint32_t n = random_next();
+        shoal_any *key = shoal_any_int(n % LONG_VALUES);
+        ASSERT_OK(WITH(long_value(n), shoal_dict_set(dict, key, it)));
+        shoal_any_free(key);
+        atomic_store(&words[1], 1);
+    }
+}
+
+/* As the test of lists. */
+TEST(dict_of_long_values_is_copied_beside_one_who_always_replaces_some)
+{
+    words = words_open();
+    setup();
+    for (uint32_t i = 0; i < LONG_VALUES; i++) {
+        shoal_any *key = shoal_any_int(i);
+        ASSERT_OK(WITH(long_value(i), shoal_dict_set(dict, key, it)));
+        shoal_any_free(key);
+    }
+    pid_t pid = child(replace_long_values);
+    until_word(&words[1], 1);
+    for (int i = 0; i < 20; i++) {
+        shoal_any *copy = all();
+        ASSERT_EQ_INT(shoal_any_count(copy), LONG_VALUES);
+        shoal_any_free(copy);
+    }
+    atomic_store(&words[0], 1);
+    ends_well(pid);
     words_close();
     done_among_others();
 }

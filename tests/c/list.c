@@ -689,6 +689,46 @@ TEST(list_slices_are_of_one_moment)
     done_among_others();
 }
 
+enum { LONG = 3000, LONG_ITEMS = 2000 };
+
+static shoal_any *long_item(uint32_t n)
+{
+    char text[LONG];
+    memset(text, 'a' + (int)(n % 26), sizeof text);
+    return shoal_any_str_sized(text, sizeof text);
+}
+
+/* A long item is opened after the look that found it; most looks find one that is gone by then. */
+static void replace_long_items(void)
+{
+    while (!atomic_load(&words[0])) {
+        uint32_t n = random_next();
+        ASSERT_OK(WITH(long_item(n), shoal_list_set(list, n % LONG_ITEMS, it)));
+        atomic_store(&words[1], 1);
+    }
+}
+
+TEST(list_of_long_items_is_looked_at_beside_one_who_always_replaces_some)
+{
+    words = words_open();
+    setup();
+    for (uint32_t i = 0; i < LONG_ITEMS; i++)
+        APPEND(long_item(i));
+    pid_t pid = child(replace_long_items);
+    until_word(&words[1], 1);
+    for (int i = 0; i < 20; i++) {
+        shoal_any *any = all();
+        ASSERT_EQ_INT(shoal_any_count(any), LONG_ITEMS);
+        shoal_any_free(any);
+        ASSERT_EQ_INT(WITH(shoal_any_str("none"), shoal_list_count(list, it)), 0);
+        ASSERT_ERR(WITH(shoal_any_str("none"), shoal_list_index(list, it, 0, LONG_ITEMS)), -ENOENT);
+    }
+    atomic_store(&words[0], 1);
+    ends_well(pid);
+    words_close();
+    done_among_others();
+}
+
 static void count_in_steps(void)
 {
     for (int i = 0; i < 5000; i++) {

@@ -533,15 +533,40 @@ TEST(manager_shutdown_ends_calls_that_wait)
 
 /* ---- deadlines ---- */
 
-TEST(manager_call_ends_at_its_deadline_and_what_the_thread_held_comes_back)
+static shoal_lock *exported_lock;
+
+static shoal_proxy *serve_a_lock(void)
 {
-    serve(NULL);
-    shoal_proxy *lock = get("RLock", NULL), *queue = get("Queue", NULL);
+    ASSERT_OK(shoal_lock_create(&exported_lock, NULL));
+    ASSERT_OK(shoal_manager_create(&manager, NULL));
+    ASSERT_OK(shoal_manager_export(manager, "lock", exported_lock));
+    start();
+    ASSERT_OK(shoal_manager_address(manager, &address));
+    return get("lock", NULL);
+}
+
+static void is_given_back(void)
+{
+    ASSERT_EQ_INT(shoal_lock_acquire(exported_lock, SHOAL_FOREVER), SHOAL_OWNER_DIED);
+    ASSERT_OK(shoal_lock_release(exported_lock));
+}
+
+static void done_with_the_lock(shoal_proxy *lock)
+{
+    shoal_proxy_close(lock);
+    done();
+    shoal_lock_close(exported_lock);
+}
+
+TEST(manager_call_ends_at_its_deadline_and_what_the_thread_held_is_given_back)
+{
+    shoal_proxy *lock = serve_a_lock(), *queue = get("Queue", NULL);
     shoal_any *ret;
     returns(lock, "acquire", NULL, "True");
     ASSERT_ERR(shoal_proxy_call(queue, "get", NULL, NULL, shoal_after(0.05)), -ETIMEDOUT);
-    /* The process lives, so it is this process's still. */
+    is_given_back();
     returns(lock, "acquire", shoal_any_tuple(shoal_any_bool(false)), "True");
+    returns(lock, "release", NULL, "None");
     returns(queue, "put", INT(5), "None");
     returns(queue, "get", NULL, "5");
     ASSERT_EQ_INT(shoal_proxy_call(queue, "get",
@@ -549,9 +574,55 @@ TEST(manager_call_ends_at_its_deadline_and_what_the_thread_held_comes_back)
                                    &ret, SHOAL_FOREVER),
                   SHOAL_RAISED);
     shoal_any_free(ret);
-    shoal_proxy_close(lock);
     shoal_proxy_close(queue);
-    done();
+    done_with_the_lock(lock);
+}
+
+static void *take_in_a_thread(void *lock)
+{
+    returns(lock, "acquire", NULL, "True");
+    return NULL;
+}
+
+TEST(manager_lock_of_a_thread_that_ends_is_given_back)
+{
+    pthread_t thread;
+    shoal_proxy *lock = serve_a_lock();
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, take_in_a_thread, lock), 0);
+    ASSERT_EQ_INT(pthread_join(thread, NULL), 0);
+    is_given_back();
+    done_with_the_lock(lock);
+}
+
+static void client_takes_the_lock_and_has_a_child(void)
+{
+    shoal_manager *m;
+    shoal_proxy *p;
+    ASSERT_OK(shoal_manager_connect(&m, &address, NULL, SHOAL_FOREVER));
+    ASSERT_OK(shoal_manager_get(m, &p, "lock", NULL, NULL, SHOAL_FOREVER));
+    ASSERT_OK(shoal_proxy_call(p, "acquire", NULL, NULL, SHOAL_FOREVER));
+    if (!ASSERT_SYS(fork())) {
+        atomic_store(words, getpid());
+        for (;;)
+            pause();
+    }
+    for (;;)
+        pause();
+}
+
+/* The child has a copy of whatever its parent has open. */
+TEST(manager_lock_of_a_killed_client_whose_child_lives_on_is_given_back)
+{
+    adopt_orphans();
+    words = words_open();
+    shoal_proxy *lock = serve_a_lock();
+    pid_t pid = child(client_takes_the_lock_and_has_a_child);
+    until_word(words, 1);
+    kill_and_reap(pid);
+    is_given_back();
+    kill_and_reap((pid_t)atomic_load(words));
+    done_with_the_lock(lock);
+    words_close();
 }
 
 /* ---- limits ---- */

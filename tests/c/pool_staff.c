@@ -1,4 +1,5 @@
 /* pool: workers that the program starts itself (src/pool/staff.c). */
+#include "message/pickle.h"
 #include "pool/pool.h"
 #include "pool/worker.h"
 #include "pools.h"
@@ -268,6 +269,51 @@ TEST(pool_arrivals_that_are_cancelled_are_all_ready)
     }
     ASSERT_TRUE(!arrivals_take(&row));
     os_mutex_unlock(&p->mutex);
+    done_staff();
+}
+
+/* A lock of the worker's own, which nobody but its result holds when the task is over. */
+static int make_lock(shoal_task *task)
+{
+    shoal_lock *lock;
+    void *to;
+    struct any_object object = {.type = TYPE_LOCK, .held = true};
+    struct pickle_objects table = {0};
+    int rc = shoal_lock_create(&lock, NULL);
+    if (!rc)
+        rc = shoal_lock_reference(lock, &object.reference);
+    if (!rc)
+        rc = pickle_objects_add(&table, &object);
+    if (!rc)
+        rc = task_reserve_carrying(task, &to, sizeof object.reference, &table);
+    if (!rc)
+        memcpy(to, &object.reference, sizeof object.reference);
+    pickle_objects_free(&table);
+    shoal_lock_close(lock);
+    return rc;
+}
+
+TEST(pool_result_holds_the_objects_that_its_task_gave_it)
+{
+    setup_staff();
+    shoal_result *r;
+    shoal_lock *lock;
+    const void *bytes;
+    shoal_reference reference;
+    size_t size;
+    int rc;
+    ASSERT_OK(shoal_pool_apply_async(pool, &r, make_lock, NULL, 0, NULL));
+    while ((rc = shoal_result_get(r, &bytes, &size, SHOAL_FOREVER)) == -ERESTART)
+        hire();
+    ASSERT_OK(rc);
+    ASSERT_EQ_INT(size, sizeof reference);
+    memcpy(&reference, bytes, sizeof reference);
+    ASSERT_OK(shoal_lock_open(&lock, &reference));
+    shoal_lock_close(lock);
+    ASSERT_OK(shoal_lock_open(&lock, &reference)); /* the result holds it */
+    shoal_lock_close(lock);
+    shoal_result_free(r);
+    ASSERT_ERR(shoal_lock_open(&lock, &reference), -ESTALE);
     done_staff();
 }
 

@@ -268,6 +268,16 @@ TEST(pool_task_that_takes_long_keeps_its_place_while_millions_come_and_go)
     done();
 }
 
+TEST(pool_apply_wakes_a_worker_that_sleeps)
+{
+    setup();
+    for (int i = 0; i < 20; i++) {
+        usleep(2000); /* all sleep by then */
+        ASSERT_OK(shoal_pool_apply(pool, NULL, NULL, counts, NULL, 0, SHOAL_FOREVER));
+    }
+    done();
+}
+
 static int nested(shoal_task *task)
 {
     void *bytes;

@@ -72,6 +72,90 @@ TEST(port_messages_of_any_length_come_as_they_were_put)
     done();
 }
 
+TEST(port_takes_many_at_once_up_to_an_object_and_to_what_there_is_room_for)
+{
+    static unsigned char bytes[INLINE_MOST], buffer[2 * INLINE_MOST], long_one[2 * INLINE_MOST + 1];
+    setup();
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)(i * 7);
+    for (int pipe = 0; pipe < 2; pipe++) {
+        struct port in, out;
+        struct taken t[8];
+        ports(pipe, &in, &out);
+        ASSERT_ERR(port_take_many(&out, buffer, sizeof buffer, t, 8, SHOAL_NOW), -EAGAIN);
+        ASSERT_ERR(port_take_many(&out, buffer, sizeof buffer, t, 8, shoal_after(0.001)),
+                   -ETIMEDOUT);
+        for (size_t i = 1; i < 6; i++)
+            ASSERT_OK(port_put(&in, bytes, i, SHOAL_NOW));
+        ASSERT_EQ_INT(port_take_many(&out, buffer, sizeof buffer, t, 3, SHOAL_NOW), 3);
+        ASSERT_EQ_INT(t[0].size + 10 * t[1].size + 100 * t[2].size, 321);
+        ASSERT_MEM(buffer, bytes, 1);
+        ASSERT_MEM(buffer + 1, bytes, 2);
+        ASSERT_MEM(buffer + 3, bytes, 3);
+        ASSERT_OK(port_put(&in, long_one, INLINE_MOST + 1, SHOAL_NOW));
+        ASSERT_EQ_INT(port_take_many(&out, buffer, sizeof buffer, t, 8, SHOAL_NOW), 2);
+        ASSERT_EQ_INT(port_take_many(&out, buffer, sizeof buffer, t, 8, SHOAL_NOW), 1);
+        ASSERT_TRUE(t[0].object != NULL);
+        message_close(t[0].object);
+        for (int i = 0; i < 3; i++)
+            ASSERT_OK(port_put(&in, bytes, sizeof bytes, SHOAL_NOW));
+        ASSERT_EQ_INT(port_take_many(&out, buffer, sizeof buffer, t, 8, SHOAL_NOW), 2);
+        ASSERT_MEM(buffer + t[0].size, bytes, sizeof bytes);
+        ASSERT_EQ_INT(port_take_many(&out, buffer, sizeof buffer, t, 8, SHOAL_NOW), 1);
+        ASSERT_OK(port_put(&in, long_one, sizeof long_one, SHOAL_NOW));
+        ASSERT_ERR(port_take_many(&out, buffer, sizeof buffer, t, 8, SHOAL_NOW), -EMSGSIZE);
+        ASSERT_OK(port_take(&out, buffer, t, SHOAL_NOW)); /* it is there still */
+        ASSERT_EQ_INT(t[0].size, sizeof long_one);
+        message_close(t[0].object);
+    }
+    done();
+}
+
+static void put_long(struct port *port, size_t size)
+{
+    unsigned char *at;
+    void *message;
+    ASSERT_OK(port_reserve(port, &message, size, NULL, &at, SHOAL_NOW));
+    ASSERT_OK(port_commit(port, message, SHOAL_NOW));
+}
+
+TEST(port_keeps_pace_with_who_takes_and_waits_for_nobody_else)
+{
+    enum { LONG = 2 << 20 };
+    unsigned char buffer[INLINE_MOST];
+    setup();
+    for (int pipe = 0; pipe < 2; pipe++) {
+        struct port in, out;
+        struct taken t;
+        int put = 0;
+        ports(pipe, &in, &out);
+        port_linger(&out);            /* in vain */
+        for (int i = 0; i < 100; i++) /* as the last one was not waited for, perhaps */
+            port_is_ahead(&in, LONG);
+        ASSERT_FALSE(port_is_ahead(&in, LONG));
+        if (!pipe) {
+            put_long(&in, LONG);
+            ASSERT_FALSE(port_is_ahead(&in, LONG));
+            put_long(&in, LONG);
+            ASSERT_FALSE(port_is_ahead(&in, 1000));
+            ASSERT_TRUE(port_is_ahead(&in, LONG));
+            port_keep_pace(&in, LONG); /* nobody takes: so not the next time */
+            ASSERT_FALSE(port_is_ahead(&in, LONG));
+            for (int i = 0; i < 100; i++)
+                port_is_ahead(&in, LONG);
+            ASSERT_TRUE(port_is_ahead(&in, LONG));
+            put = 2;
+        }
+        for (int i = 0; i < put; i++) {
+            port_linger(&out); /* it is there */
+            ASSERT_OK(port_take(&out, buffer, &t, SHOAL_NOW));
+            message_close(t.object);
+        }
+        ASSERT_FALSE(port_is_ahead(&in, LONG));
+    }
+    done();
+}
+
 TEST(port_message_holds_the_objects_that_it_was_made_with)
 {
     setup();

@@ -1,6 +1,7 @@
 /* What a thread does whose first call it is: closing and detaching, too. */
 #include "processes.h"
-#include "region/region.h"
+#include "region/object.h"
+#include "region/wait.h"
 
 static void *in_thread(void *(*function)(void *), void *argument)
 {
@@ -130,4 +131,39 @@ TEST(thread_frees_anys_after_its_process_has_left)
     shoal_any_free(any);
     ASSERT_NULL(view.base); /* no family was begun for that */
     ASSERT_ERR(shoal_lock_acquire(lock, SHOAL_NOW), -EBADF);
+}
+
+static void *create_large(void *none)
+{
+    shoal_memory *memory = none;
+    ASSERT_OK(shoal_memory_create(&memory, 5000, NULL));
+    return memory;
+}
+
+/* What this process holds without an open handle: it is being made. */
+static bool being_made(void)
+{
+    for (uint32_t g = 0; (g = object_next_group(process_self.slot, g)) != UINT32_MAX; g++) {
+        const unsigned char *row = object_row(g, process_self.slot);
+        for (unsigned i = 0; row && i < GROUP; i++)
+            if (row[i] == HOLD_HELD && !atomic_load(&handles[g * GROUP + i].check))
+                return true;
+    }
+    return false;
+}
+
+TEST(thread_keeps_what_it_makes_while_another_gives_up_what_was_inherited)
+{
+    pthread_t thread;
+    void *memory;
+    ASSERT_OK(shoal_init(NULL));
+    ASSERT_TRUE(owner_try(&view.region->guard, shoal_thread.me)); /* the thread waits for it */
+    ASSERT_EQ_INT(pthread_create(&thread, NULL, create_large, NULL), 0);
+    while (!being_made())
+        sched_yield();
+    object_release_unopened();
+    owner_release(&view.region->guard, &view.region->guard_event);
+    ASSERT_EQ_INT(pthread_join(thread, &memory), 0);
+    ASSERT_TRUE(object_shielded((uint32_t)(handle_of(memory) - handles), process_self.slot));
+    shoal_memory_close(memory);
 }

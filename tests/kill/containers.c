@@ -329,6 +329,25 @@ static void one_chunk(struct thing *t)
     ints(t, 512);
 }
 
+static void chunk_and_one(struct thing *t)
+{
+    ints(t, 512 + 1);
+}
+
+static void one_and_more(struct thing *t) /* of the first chunk one is left */
+{
+    two_chunks(t);
+    for (int i = 0; i < 511; i++)
+        ASSERT_OK(shoal_list_pop(t->list, 0, NULL));
+}
+
+static void nine_in_a_run(struct thing *t) /* eight have place in the object */
+{
+    ints(t, 200);
+    while (shoal_list_length(t->list) > 9)
+        ASSERT_OK(shoal_list_pop(t->list, -1, NULL));
+}
+
 static void room_before(struct thing *t)
 {
     few(t);
@@ -451,6 +470,23 @@ static void set_slice(struct thing *t)
                    shoal_list_set_slice(t->list, &(shoal_slice){3, 6, 1}, it)));
 }
 
+static void remove_one(struct thing *t)
+{
+    int64_t rc = WITH(shoal_any_int(4), shoal_list_remove(t->list, it));
+    ASSERT_TRUE(!rc || rc == -ENOENT);
+}
+static void delete_slice(struct thing *t)
+{
+    ASSERT_OK(shoal_list_delete_slice(t->list, &(shoal_slice){2, 7, 2}));
+}
+static void compare_and_set(struct thing *t)
+{
+    shoal_any *expected = LONG_TEXT('b');
+
+    ASSERT_OK(WITH(LONG_TEXT('y'), shoal_list_compare_and_set(t->list, 4, expected, it)));
+    shoal_any_free(expected);
+}
+
 /* ---- dicts ---- */
 
 static void set_key(shoal_dict *dict, int key, shoal_any *value)
@@ -494,6 +530,54 @@ static void nearly_grown(struct thing *t)
         ASSERT_OK(shoal_dict_set_bytes(t->dict, &i, sizeof(i), "0123456789abcdef0123", 20));
 }
 
+static void fill_forty(shoal_dict *dict)
+{
+    char text[1000];
+
+    memset(text, 't', sizeof(text));
+    for (int i = 100; i < 140; i++)
+        ASSERT_OK(shoal_dict_set_bytes(dict, &i, sizeof(i), text, sizeof(text)));
+}
+
+static int shrinking; /* the deletion that makes the arena anew, a smaller one */
+
+static void nearly_shrunk(struct thing *t)
+{
+    shoal_dict *other;
+
+    ASSERT_OK(shoal_dict_create(&other, NULL));
+    fill_forty(other);
+    int64_t bytes = shoal_dict_bytes(other);
+    shrinking = 99;
+    do {
+        shrinking++;
+        ASSERT_OK(shoal_dict_delete_bytes(other, &shrinking, sizeof(shrinking)));
+    } while (shoal_dict_bytes(other) == bytes);
+    shoal_dict_close(other);
+    fill_forty(t->dict);
+    for (int i = 100; i < shrinking; i++)
+        ASSERT_OK(shoal_dict_delete_bytes(t->dict, &i, sizeof(i)));
+}
+
+static void dict_shrink_it(struct thing *t)
+{
+    int rc = shoal_dict_delete_bytes(t->dict, &shrinking, sizeof(shrinking));
+    ASSERT_TRUE(!rc || rc == -ENOENT);
+}
+static void dict_set_default(struct thing *t)
+{
+    shoal_any *key = shoal_any_str("w");
+
+    ASSERT_OK(WITH(LONG_TEXT('w'), shoal_dict_setdefault(t->dict, key, it, NULL)));
+    shoal_any_free(key);
+}
+static void dict_compare_and_delete(struct thing *t)
+{
+    shoal_any *key = shoal_any_str("c");
+
+    ASSERT_OK(WITH(LONG_TEXT('c'), shoal_dict_compare_and_set(t->dict, key, it, NULL)));
+    shoal_any_free(key);
+}
 static void dict_set_new(struct thing *t)
 {
     set_key(t->dict, 'z', shoal_any_int(9));
@@ -603,6 +687,12 @@ static void space_add(struct thing *t)
     ASSERT_OK(WITH(shoal_any_int(3), shoal_namespace_add(t->space, "x", it, NULL)));
 }
 
+static void space_delete(struct thing *t)
+{
+    int rc = shoal_namespace_delete(t->space, "y");
+    ASSERT_TRUE(!rc || rc == -ENOENT);
+}
+
 /* ---- all of them ---- */
 
 #define CHANGE(id, kind_of, filled, done, ...)                                       \
@@ -636,6 +726,12 @@ CHANGE(list_pop_text, 'l', all_kinds, pop_last, .flags = 0);
 CHANGE(list_pop_first, 'l', few, pop_first, .flags = 0);
 CHANGE(list_pop_long, 'l', all_kinds, pop_long, .flags = 0);
 CHANGE(list_pop_of_many, 'l', two_chunks, pop_third, .flags = 0);
+CHANGE(list_pop_that_empties_the_last_chunk, 'l', chunk_and_one, pop_last, .flags = 0);
+CHANGE(list_pop_that_empties_the_first_chunk, 'l', one_and_more, pop_first, .flags = 0);
+CHANGE(list_pop_that_shrinks, 'l', nine_in_a_run, pop_last, .state = state, .repair = repair);
+CHANGE(list_removed, 'l', few, remove_one, .flags = 0);
+CHANGE(list_slice_deleted, 'l', all_kinds, delete_slice, .flags = 0);
+CHANGE(list_compared_and_set, 'l', all_kinds, compare_and_set, .flags = 0);
 CHANGE(list_extend, 'l', all_kinds, extend_all, .flags = 0);
 CHANGE(list_clear, 'l', all_kinds, clear_list, .state = state, .repair = repair);
 CHANGE(list_sort, 'l', few, sort_list, .flags = 0);
@@ -651,6 +747,9 @@ CHANGE(dict_set_again, 'd', entries, dict_set_int, .flags = KILL_EVERY_INSTRUCTI
 CHANGE(dict_set_text_again, 'd', entries, dict_set_text, .flags = 0);
 CHANGE(dict_set_long_again, 'd', entries, dict_set_long, .state = state, .repair = repair);
 CHANGE(dict_deleted, 'd', entries, dict_delete, .state = state, .repair = repair);
+CHANGE(dict_deleted_that_shrinks, 'd', nearly_shrunk, dict_shrink_it, .flags = 0);
+CHANGE(dict_set_by_default, 'd', entries, dict_set_default, .flags = 0);
+CHANGE(dict_compared_and_deleted, 'd', entries, dict_compare_and_delete, .flags = 0);
 CHANGE(dict_popped, 'd', entries, dict_pop_long, .flags = 0);
 CHANGE(dict_popped_item, 'd', spread_entries, dict_popitem, .flags = 0);
 CHANGE(dict_cleared, 'd', entries, dict_clear, .flags = 0);
@@ -665,6 +764,7 @@ CHANGE(dict_grown, 'd', nearly_grown, dict_grow, .flags = 0);
 CHANGE(dict_spread_out, 'd', nearly_spread, dict_spread, .flags = 0);
 
 CHANGE(namespace_first, 'n', nothing, space_set, .flags = 0);
+CHANGE(namespace_deleted, 'n', space_two, space_delete, .flags = 0);
 CHANGE(namespace_add, 'n', space_two, space_add, .flags = 0);
 
 /* ---- nobody comes to it any more: who repairs has left nothing in it that is not there ---- */

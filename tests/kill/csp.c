@@ -66,6 +66,11 @@ static void *setup_alternating_long(void)
     return setup_with(LONG, 1, 0);
 }
 
+static void *setup_buffered(void)
+{
+    return setup_with(8, 0, 1);
+}
+
 static void *setup_alternating_buffered(void)
 {
     return setup_with(8, 1, 1);
@@ -406,6 +411,94 @@ ENDS(csp_retire_alternated, setup_alternating, retire, retire_too);
 ENDS(csp_retire_buffered, setup_alternating_buffered, retire, retire_too);
 ENDS(csp_poison, setup_short, poison, poison_too);
 ENDS(csp_poison_buffered, setup_alternating_buffered, poison, poison_too);
+
+/* ---- the victim ends a channel in whose buffer the only writer of another lies ---- */
+
+static void *setup_carrying(void)
+{
+    struct state *s = setup_with(8, 0, 2);
+    shoal_any *any = shoal_any_object(s->out[1]);
+
+    ASSERT_NOT_NULL(any);
+    s->out[1] = shoal_channel_end_close(s->out[1]);
+    ASSERT_OK(shoal_channel_write(s->out[0], any, SHOAL_FOREVER));
+    shoal_any_free(any);
+    family_ready(s->note);
+    return s;
+}
+
+/* Nothing lies in the other's buffer, and nobody will write there. */
+static void told_of_the_other(void *p, int i)
+{
+    struct state *s = p;
+    unsigned char message[MOST];
+    size_t size;
+
+    (void)i;
+    kill_partner_ready();
+    int rc = shoal_channel_read_bytes(s->in[1], message, MOST, &size, SHOAL_FOREVER);
+    ASSERT_EQ_INT(rc, -EPIPE);
+    __atomic_store_n(&s->note->at[TOLD], rc, __ATOMIC_SEQ_CST);
+}
+
+/* The message has ended, and the end in it. */
+static void last_told_of_the_other(void *p)
+{
+    struct state *s = p;
+
+    family_settle();
+    ASSERT_EQ_INT(s->note->at[TOLD], -EPIPE);
+    family_check(s->note->before - 2);
+}
+
+static void retire_reader(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_channel_retire(s->in[0]));
+}
+
+static void poison_reader(void *p)
+{
+    struct state *s = p;
+
+    ASSERT_OK(shoal_channel_poison(s->in[0]));
+}
+
+static void retire_reader_too(void *p, int i)
+{
+    (void)i;
+    retire_reader(p);
+}
+
+static void poison_reader_too(void *p, int i)
+{
+    (void)i;
+    poison_reader(p);
+}
+
+/* That the channel is poisoned is one step; who sleeps there learns of it from whoever repairs, not from another poison. */
+static void poison_unless_it_is(void *p, int i)
+{
+    struct state *s = p;
+    unsigned char message[MOST];
+    size_t size;
+
+    (void)i;
+    if (shoal_channel_read_bytes(s->in[0], message, MOST, &size, SHOAL_NOW) != -ECANCELED)
+        poison_reader(p);
+}
+
+ENDS(csp_poison_sleepers, setup_buffered, poison_reader, poison_unless_it_is);
+
+#define ENDS_CARRYING(name, what, again)                                                  \
+    KILL_SCENARIO(name, .setup = setup_carrying, .prepare = prepare, .victim = (what),    \
+                  .partner = told_of_the_other, .partners = 1, .survivor = (again),       \
+                  .survivors = 1, .state = family_state, .final = last_told_of_the_other, \
+                  .flags = KILL_SETTLED)
+
+ENDS_CARRYING(csp_retire_carrying, retire_reader, retire_reader_too);
+ENDS_CARRYING(csp_poison_carrying, poison_reader, poison_reader_too);
 
 /* ---- the victim makes one, and ends it by closing ---- */
 

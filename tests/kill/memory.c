@@ -321,6 +321,7 @@ static void prepare_unopened(void *p)
 
     family_prepare(p);
     atomic_store(&handle_of(s->memory)->check, 0);
+    atomic_store(&handle_of(s->memory)->shared, HANDLE_INHERITED);
 }
 
 static void release_unopened(void *p)
@@ -331,6 +332,29 @@ static void release_unopened(void *p)
 
 KILL_SCENARIO(release_unopened, .setup = setup_shared, .prepare = prepare_unopened,
               .victim = release_unopened, .survivor = open_or_stale, .final = last);
+
+static void prepare_opened(void *p)
+{
+    struct state *s = p;
+
+    prepare_open(p);
+    atomic_store(&handle_of(s->memory)->check, 0);
+    atomic_store(&handle_of(s->memory)->shared, HANDLE_INHERITED);
+}
+
+/* Its creator has closed it by then. */
+static void release_the_last(void *p)
+{
+    struct state *s = p;
+
+    family_await(&s->note->at[0]);
+    object_release_unopened();
+    open_stale(p);
+}
+
+KILL_SCENARIO(release_unopened_as_the_last, .setup = setup_small, .prepare = prepare_opened,
+              .victim = release_the_last, .partner = own_until_held, .survivor = open_or_stale,
+              .final = last_and_stale);
 
 /* ---- two at once: one stands at each point of its call, the other does the whole of its own ---- */
 

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 import traceback
-from multiprocessing import managers
+from multiprocessing import connection, managers
 from multiprocessing.connection import Client
 
 NET = 60
@@ -174,6 +174,19 @@ def test_a_list_sorts_numbers_and_texts(m):
         one.sort(reverse=True)
         equal(one[:], sorted(items, reverse=True))
     raises(TypeError, m.list([1, "a"]).sort)
+
+
+def test_a_list_is_made_of_what_can_be_iterated_over(m):
+    for many in range(5), range(10, 0, -3), range(0), "a\u00e9\U0001f600z", "", b"ab", (1, 2), {7}, {"k": 1}:
+        equal(m.list(many)[:], list(many))
+        l = m.list([1, 2])
+        l.extend(many)
+        l[1:2] = many
+        equal(l[:], [1] + list(many) * 2)
+    equal(m.Array("i", range(5))[:], array.array("i", range(5)))
+    equal(m.Array("B", b"ab")[:], array.array("B", b"ab"))
+    raises(managers.RemoteError, m.list, 5)
+    raises(TypeError, m.list().extend, 5)
 
 
 def test_a_dict_does_what_a_dict_does(m):
@@ -651,6 +664,30 @@ def test_shoal_references_end_with_their_process(m):
         return  # of a client that called by TCP nobody knows when it ends
     before = m._number_of_objects()
     killed_with(lambda c: KEEP.append(c.list([1])))
+    within(NET, lambda: m._number_of_objects() == before)
+
+
+def test_shoal_references_of_who_has_ended_before_it_was_heard_end_with_its_connection(m):
+    if not isinstance(ADDRESS, str):
+        return
+    before = m._number_of_objects()
+
+    def go_on(c, parent):  # of who has called; who called, as the kernel says, is gone
+        within(NET, lambda: os.getppid() != parent)
+        connection.answer_challenge(c, KEY)
+        connection.deliver_challenge(c, KEY)
+        managers.dispatch(c, None, "create", ("list",))
+        os.write(ours, b"made")
+
+    def call_and_end():
+        child(go_on, connection.SocketClient(ADDRESS), os.getpid())
+
+    theirs, ours = os.pipe()
+    reap(child(call_and_end))
+    os.close(ours)
+    equal(os.read(theirs, 100), b"made")
+    equal(os.read(theirs, 1), b"")  # that has ended, too
+    os.close(theirs)
     within(NET, lambda: m._number_of_objects() == before)
 
 

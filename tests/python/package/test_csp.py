@@ -1,4 +1,5 @@
 """shoal.csp: networks of threads and processes, alternation, ends that move, deaths."""
+import gc
 import os
 import signal
 import threading
@@ -127,6 +128,86 @@ def test_an_end_travels_through_a_channel():
     out(-back)
     assert inp() != os.getpid()
     csp.shutdown()
+
+
+def send_on(out, end):
+    out(end)  # and ends
+
+
+def send_own_and_die(out):
+    inner = Channel(buffer=1)
+    inp, to = +inner, -inner
+    to("inside")
+    out(inp)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize("select", [False, True], ids=["written", "chosen"])
+def test_an_end_on_its_way_is_held_by_the_message(select):
+    mail, inner = Channel(buffer=1), Channel()
+    out, inp, reader, writer = -mail, +mail, +inner, -inner
+    if select:
+        assert AltSelect(OutputGuard(out, {"end": writer}))[0] is out
+    else:
+        out({"end": writer})
+    inner._kept.clear()
+    del writer
+    gc.collect()
+    got = inp()["end"]
+    other = threading.Thread(target=got, args=(7,))
+    other.start()
+    assert reader() == 7
+    other.join()
+    got.channel._kept.clear()
+    del got, other
+    gc.collect()
+    with pytest.raises(ChannelRetireException):  # nobody has it any more
+        reader()
+
+
+def test_an_end_in_a_message_that_nobody_reads_is_retired_with_it():
+    mail, inner = Channel(buffer=1), Channel()
+    (-mail)(-inner)
+    mail._kept.clear()
+    reader = +inner
+    inner._kept = {reader}
+    del mail
+    gc.collect()
+    with pytest.raises(ChannelRetireException):
+        reader()
+
+
+@buffers
+def test_an_end_outlives_the_process_that_has_sent_it_on(buffer):
+    mail, inner = Channel(buffer=buffer), Channel()
+    inp, reader = +mail, +inner
+    Spawn(multiprocess(send_on)(-mail, -inner))
+    got = inp()
+    csp.shutdown()
+    other = threading.Thread(target=got, args=("there",))
+    other.start()
+    assert reader() == "there"
+    other.join()
+
+
+@pytest.mark.filterwarnings("ignore::shoal.csp.ProcessDiedWarning")
+@buffers
+def test_an_end_outlives_the_process_that_is_killed_after_it_has_sent_it(buffer):
+    mail = Channel(buffer=buffer)
+    inp = +mail
+    Spawn(multiprocess(send_own_and_die)(-mail))
+    got = inp()
+    csp.shutdown()
+    assert got() == "inside"
+
+
+def test_a_lock_travels_through_a_channel():
+    import shoal
+
+    mail = Channel(buffer=1)
+    (-mail)([shoal.Lock(), 1])
+    lock, one = (+mail)()
+    assert lock.acquire(False) and not lock.acquire(False) and one == 1
 
 
 def test_an_end_that_was_given_to_a_process_cannot_be_used():

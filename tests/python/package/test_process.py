@@ -5,7 +5,9 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
+import warnings
 
 import pytest
 
@@ -589,3 +591,61 @@ def test_unpicklable_targets_leave_nothing_behind():
         with pytest.raises((pickle.PicklingError, AttributeError)):
             child.start()
         assert not shoal.active_children()
+
+
+# ---- a fork beside threads ----
+
+WARNED = """
+import os, threading, warnings
+import MODULE as m
+
+def start():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for method in ("fork", "spawn", "forkserver"):
+            p = m.get_context(method).Process(target=print, args=("child",))
+            p.start()
+            p.join()
+            assert p.exitcode == 0
+    print([(w.category.__name__, str(w.message).replace(str(os.getpid()), "PID"), os.path.basename(w.filename)) for w in caught],
+          flush=True)
+
+if __name__ == "__main__":
+    start()
+    event = threading.Event()
+    thread = threading.Thread(target=event.wait)
+    thread.start()
+    start()
+    event.set()
+    thread.join()
+"""
+
+
+def test_a_fork_beside_threads_warns_as_the_standard_librarys(tmp_path):
+    said = []
+    for module in ("multiprocessing", "shoal"):
+        script = tmp_path / (module + "_program.py")
+        script.write_text(WARNED.replace("MODULE", module))
+        done = subprocess.run([sys.executable, str(script)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=100,
+                              stdin=subprocess.DEVNULL, env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)))
+        assert done.returncode == 0, done
+        said.append([line for line in done.stdout.splitlines() if line != "child"])
+    assert said[0] == said[1]
+    assert said[1][0] == "[]"
+    assert ("DeprecationWarning" in said[1][1]) == (sys.version_info >= (3, 12))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="this version does not warn")
+def test_where_warnings_are_errors_a_fork_beside_threads_starts_nobody():
+    event = threading.Event()
+    thread = threading.Thread(target=event.wait)
+    thread.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(DeprecationWarning):
+                shoal.get_context("fork").Process(target=nothing).start()
+        assert shoal.active_children() == []
+    finally:
+        event.set()
+        thread.join()

@@ -1,6 +1,8 @@
 """Queue, JoinableQueue and SimpleQueue."""
+import itertools
 import os
 import queue as standard_queue
+import random
 import select
 import signal
 import subprocess
@@ -107,6 +109,90 @@ def test_many_at_once():
     with pytest.raises(TypeError):
         bounded.put_many(5)
     assert bounded.get_many(9, timeout=1) == ["a", "b", "c"]
+
+
+MIXED = [1, "two", bytes(3), bytes(100_000), [4, None], complex(5, 5), "x" * 4000, {6: bytearray(7)}, (8,), bytes(2_000_000), -9] * 30
+
+
+@pytest.mark.parametrize("given", [MIXED, tuple(MIXED), iter(MIXED)], ids=["list", "tuple", "iterator"])
+def test_many_of_all_sizes_and_kinds_come_as_they_were_put(given):
+    queue = shoal.Queue()
+    assert queue.put_many(given) == len(MIXED)
+    got = []
+    while len(got) < len(MIXED):
+        got += queue.get_many(100, timeout=10)
+    assert got == MIXED and queue.empty()
+
+
+def test_many_into_a_bounded_queue_wait_for_room():
+    queue = shoal.Queue(10)
+    thread = threading.Thread(target=queue.put_many, args=(list(range(1000)),), daemon=True)
+    thread.start()
+    got = []
+    while len(got) < 1000:
+        more = queue.get_many(64)
+        assert 1 <= len(more) <= 64  # more than 10 where it was filled again meanwhile
+        got += more
+    thread.join()
+    assert got == list(range(1000))
+    assert queue.put_many(list(range(30)), False) == 10
+    assert queue.put_many([1], False) if queue.get() else queue.put_many([10], False) == 1
+    with pytest.raises(standard_queue.Full):
+        queue.put_many([1, 2], False)
+    queue.shutdown()
+    with pytest.raises(shoal.ShutDown):
+        queue.put_many([1, 2])
+    assert queue.get_many(30) == list(range(1, 11))
+    with pytest.raises(shoal.ShutDown):
+        queue.get_many(30)
+
+
+def test_one_of_many_that_cannot_be_pickled_is_told_and_those_before_it_are_there():
+    queue = shoal.Queue()
+    with pytest.raises(Exception, match="pickle"):
+        queue.put_many([1, 2, lambda: 0, 3])
+    assert queue.get_many() == [1, 2]
+    queue.close()
+    with pytest.raises(ValueError):
+        queue.put_many([1])
+    with pytest.raises(ValueError):
+        queue.get_many()
+
+
+class Unreadable:
+    def __reduce__(self):
+        return int, ("no number",)
+
+
+def get_for(queue, back):
+    back.put((queue.qsize(), queue.get(), queue.empty()))
+
+
+def test_one_of_many_that_cannot_be_read_takes_no_other_with_it():
+    queue, back = shoal.Queue(), shoal.Queue()
+    queue.put_many([1, 2, Unreadable(), 3, "x" * 300])
+    with pytest.raises(ValueError, match="no number"):
+        queue.get_many()
+    assert queue.qsize() == 4 and not queue.empty() and queue._poll(0)
+    # what this process has taken is not its children's
+    queue.put("the child's")
+    child = run(shoal.get_context("fork"), get_for, queue, back)
+    assert back.get() == (1, "the child's", True)
+    child.join()
+    assert queue.get() == 1 and queue.get_many(2) == [2, 3] and queue.get_many() == ["x" * 300]
+    assert queue.empty() and queue.qsize() == 0
+
+
+def test_several_of_many_that_cannot_be_read_are_told_one_by_one():
+    queue = shoal.Queue()
+    queue.put_many([Unreadable(), 1, bytes(100_000), Unreadable(), Unreadable(), 2])
+    got, failures = [], 0
+    while len(got) < 3 or failures < 3:
+        try:
+            got += queue.get_many(timeout=10)
+        except ValueError:
+            failures += 1
+    assert got == [1, bytes(100_000), 2] and failures == 3 and queue.empty()
 
 
 def gh_96471_getter(queue, ready):
@@ -283,6 +369,61 @@ def test_descriptor_tells_of_another_processs_put(context):
         reader.poll()
     assert queue.get() == "late"
     process.join()
+
+
+def nothing():
+    pass
+
+
+def put_and_die(queue, counts, i):
+    for n in itertools.count():
+        queue.put(n)
+        counts[i] = n + 1
+        if n > 20 and random.random() < 0.02:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_select_loop_gets_all_that_killed_processes_have_put(context):
+    queue, counts = context.Queue(), context.RawArray("i", 4)
+    reader = queue._reader
+    assert not readable(reader)
+    processes = [run(context, put_and_die, queue, counts, i) for i in range(4)]
+    got = 0
+    while True:
+        over = not any(process.is_alive() for process in processes)
+        if readable(reader, timeout=0 if over else 60):
+            try:
+                queue.get_nowait()
+                got += 1
+            except standard_queue.Empty:
+                pass  # a birth or a death; this look has settled it
+        elif over:
+            break
+        else:
+            pytest.fail("all that was put was taken, and somebody lives who puts; or a put has rung nobody")
+    assert queue.empty()
+    assert sum(counts) <= got <= sum(counts) + 4
+    for process in processes:
+        process.join()
+
+
+def test_a_look_settles_a_descriptor_that_births_and_deaths_made_readable(context):
+    both = [context.Queue(), context.SimpleQueue()]
+    inp, out = context.Pipe(False)
+    readers = [queue._reader for queue in both] + [inp]
+    assert not readable(*readers)
+    for _ in range(3):
+        process = run(context, nothing)
+        process.join()
+        end = time.monotonic() + 60
+        while readable(*readers):
+            assert time.monotonic() < end
+            assert not any(reader.poll() for reader in readable(*readers))
+    both[1].put(1)
+    out.send(2)
+    assert readable(*readers) == readers[1:]
+    assert both[1].get() == 1 and inp.recv() == 2
+    assert not readable(*readers)
 
 
 # ---- several processes ----
