@@ -29,6 +29,9 @@ def _force_start_method(method):
     raise RuntimeError("shoal.context, which needs this module, replaces this")
 
 
+_standard_bootstrap = _module.BaseProcess._bootstrap
+
+
 class BaseProcess(_module.BaseProcess):
     """What shoal's processes have in common: in a child the start method is shoal's default, not the standard package's."""
 
@@ -46,16 +49,12 @@ class BaseProcess(_module.BaseProcess):
                 config["daemon"] = True
 
     def _bootstrap(self, parent_sentinel=None):
-        # Here a fresh child begins: whatever it touches is a page to be copied.
+        # Here a fresh child begins: whatever it touches is a page to be copied. Afterwards it ends.
         method = self._start_method
-        if method is None:
-            return super()._bootstrap(parent_sentinel)
-        _force_start_method(method)
-        self._start_method = None
-        try:
-            return super()._bootstrap(parent_sentinel)
-        finally:
-            del self._start_method
+        if method is not None:
+            _force_start_method(method)
+            self._start_method = None
+        return _standard_bootstrap(self, parent_sentinel)
 
     def interrupt(self):
         """Sends it SIGINT: in its main thread KeyboardInterrupt is raised, unless it handles the signal otherwise."""

@@ -100,7 +100,8 @@ static int wait_notified(shoal_condition *handle, int64_t deadline)
 {
     int rc;
     do {
-        Py_BEGIN_ALLOW_THREADS rc = shoal_condition_wait(handle, deadline);
+        Py_BEGIN_ALLOW_THREADS spread_out();
+        rc = shoal_condition_wait(handle, deadline);
         Py_END_ALLOW_THREADS
     } while (rc == -EINTR && !PyErr_CheckSignals());
     return rc;

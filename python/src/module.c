@@ -1,5 +1,6 @@
 /* The module shoal._shoal: its state, and what each file adds. */
 #include "python.h"
+#include "region/self.h"
 #include <errno.h>
 #include <math.h>
 #include <string.h>
@@ -101,6 +102,18 @@ bool take_arguments(PyObject *ret[], const char *const names[], size_t most, con
         ret[i] = args[n + k];
     }
     return true;
+}
+
+/* ---- waiting ---- */
+
+void spread_out(void)
+{
+    enum { OFTEN = 1000 /* waits: some milliseconds */ };
+    static _Thread_local unsigned shared;
+    if (likely(!shoal_thread.shares_core))
+        shared = 0;
+    else if (++shared % OFTEN == 0)
+        os_sleep(1);
 }
 
 /* ---- types and objects ---- */

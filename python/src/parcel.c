@@ -513,7 +513,9 @@ static inline int take(struct port *port, void *buffer, struct taken *t, int64_t
             return port_take(port, buffer, t, SHOAL_NOW);
         do {
             bool lingers = stream == port->lanes;
-            Py_BEGIN_ALLOW_THREADS if (lingers) port_linger(port);
+            Py_BEGIN_ALLOW_THREADS spread_out();
+            if (lingers)
+                port_linger(port);
             rc = port_take(port, buffer, t, until);
             Py_END_ALLOW_THREADS
         } while (rc == -EINTR && !PyErr_CheckSignals());

@@ -23,6 +23,7 @@ static int wait_freely(struct own *p, bool (*ready)(void *), void *argument, int
 {
     int rc;
     Py_BEGIN_ALLOW_THREADS;
+    spread_out();
     rc = pool_wait(p, ready, argument, deadline);
     Py_END_ALLOW_THREADS;
     return rc;

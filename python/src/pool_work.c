@@ -262,7 +262,8 @@ static uint64_t next_unit(void)
     uint64_t unit = worker_next_now();
     while (!unit) {
         bool interrupted = false;
-        Py_BEGIN_ALLOW_THREADS unit = worker_next(&interrupted);
+        Py_BEGIN_ALLOW_THREADS spread_out();
+        unit = worker_next(&interrupted);
         Py_END_ALLOW_THREADS if (!interrupted || unit) break;
         if (PyErr_CheckSignals() && is_end())
             break;

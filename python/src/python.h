@@ -38,6 +38,10 @@ int64_t deadline_of_block(PyObject *block, PyObject *timeout);
 bool take_arguments(PyObject *ret[], const char *const names[], size_t most, const char *call,
                     PyObject *const *args, Py_ssize_t n, PyObject *keywords);
 
+/* Before a wait without the GIL. Two processes that answer each other on one core would stay there, though another is idle, as neither
+ * ever sleeps: who finds his core shared again and again sleeps for an instant, and is woken where there is room. */
+void spread_out(void);
+
 /* Runs `call`, an expression with `deadline` in it, until it has an answer: first with SHOAL_NOW and the GIL
  * held; then without the GIL, and again when a signal handler ran, unless one raises. The answer is in `rc`;
  * -EINTR stands for that exception, which is set. */
@@ -49,7 +53,8 @@ bool take_arguments(PyObject *ret[], const char *const names[], size_t most, con
             break;                                           \
         deadline = wait_until_;                              \
         do {                                                 \
-            Py_BEGIN_ALLOW_THREADS(rc) = (call);             \
+            Py_BEGIN_ALLOW_THREADS spread_out();             \
+            (rc) = (call);                                   \
             Py_END_ALLOW_THREADS                             \
         } while ((rc) == -EINTR && !PyErr_CheckSignals());   \
     } while (0)

@@ -112,8 +112,8 @@ static int look_at_all(const struct site *p, struct entries *e)
         bool calm = locked || MUTANT(310);
         whole = look(p, e, &calm, first);
         if (whole && !calm)
-            whole = look(p, &again, &calm, second) && !memcmp(first, second, sizeof first) &&
-                    same(e, &again);
+            whole = look(p, &again, &calm, second) &&
+                    (!memcmp(first, second, sizeof first) || MUTANT(314)) && same(e, &again);
         if (locked)
             store_unlock_all(p);
         if (locked && !whole && !e->rc) { /* nobody else can have changed it */

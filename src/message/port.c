@@ -55,7 +55,7 @@ int port_commit(struct port *port, void *message, int64_t deadline)
 /* ---- streams of long messages ---- */
 
 enum { PACED = 1 << 17, AHEAD_MOST = 4 << 20, AHEAD_LEAST = 2 };
-enum { STREAM_PATIENCE = 200000 /* ns */, VAIN_PUTS = 64, LOOK_PAUSES = 40, LOOKS = 16 };
+enum { STREAM_PATIENCE = 200000 /* ns */, VAIN_PUTS = 16, LOOK_PAUSES = 40, LOOKS = 16 };
 enum { YIELDED = 800 /* ns: a yield that took longer let somebody else run */ };
 /* so many puts are not held up, as nobody took anything the last time */
 static _Thread_local unsigned unpaced;
