@@ -243,6 +243,12 @@ leave:  atomic {
         }
 #ifndef BAD_NO_HANDOVER
         atomic {
+#ifdef BAD_VACANT                                       /* nobody takes it while another role is held */
+            if
+            :: role[1 - r] != 0 -> unlocking[me] = 0; goto out
+            :: else
+            fi;
+#endif
             wake_role(r);
 #if HANDOVER > 1
             wake_role(r);
@@ -341,8 +347,12 @@ init {
     atomic {
         assert(!asleep ||
             !(UNREPAIRED(0) || UNREPAIRED(1) || UNREPAIRED(2) || UNREPAIRED(3)));
+#ifdef BAD_VACANT
+        assert(role[0] || role[1] || stopped ||
+#else
         /* and the watch is again at full strength: an ordinary sleeper's roles are all taken */
         assert((role[0] && role[1]) || stopped ||
+#endif
             !(ORDINARY(0) || ORDINARY(1) || ORDINARY(2) || ORDINARY(3)))
     }
 }

@@ -4,6 +4,7 @@
  * another thread is in a call there takes effect when the last such call has returned.
  */
 #include "parcel.h"
+#include "polled.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -81,6 +82,7 @@ static void give_up(struct connection *c)
 static void connection_destroy(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    polled_end(self);
     CONNECTION(self)->closed = true;
     CONNECTION(self)->calls.n = 0;
     give_up(CONNECTION(self));
@@ -366,6 +368,17 @@ static PyObject *connection_poll(PyObject *self, PyObject *const *args, Py_ssize
 
 /* ---- descriptors ---- */
 
+bool connection_look(PyObject *object)
+{
+    struct port port;
+    if (!PyObject_TypeCheck(object, Connection))
+        return false;
+    const struct connection *c = CONNECTION(object);
+    if (!c->closed && c->handle && !port_of_end(&port, c->handle, false, "poll"))
+        port_poll(&port, SHOAL_NOW);
+    return true;
+}
+
 static PyObject *connection_fileno(PyObject *self, PyObject *unused)
 {
     struct connection *c = CONNECTION(self);
@@ -374,6 +387,8 @@ static PyObject *connection_fileno(PyObject *self, PyObject *unused)
         return closed();
     if (c->readable) {
         int rc = shoal_connection_fileno(c->handle);
+        if (rc >= 0 && polled_begin(self))
+            return NULL;
         return rc < 0 ? raise_result(rc) : PyLong_FromLong(rc);
     }
     if (!c->fd) {

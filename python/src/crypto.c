@@ -34,29 +34,31 @@ const EVP_MD *EVP_sha3_384(void)
     return NULL;
 }
 
-unsigned char *HMAC(const EVP_MD *digest, const void *key, int key_size, const unsigned char *bytes,
-                    size_t size, unsigned char *ret, unsigned *ret_size)
+/* NOLINTBEGIN(readability-non-const-parameter): as it is declared */
+unsigned char *HMAC(const EVP_MD *evp_md, const void *key, int key_len, const unsigned char *data,
+                    size_t data_len, unsigned char *md, unsigned *md_len)
 {
-    (void)digest;
+    (void)evp_md;
     (void)key;
-    (void)key_size;
-    (void)bytes;
-    (void)size;
-    (void)ret;
-    (void)ret_size;
+    (void)key_len;
+    (void)data;
+    (void)data_len;
+    (void)md;
+    (void)md_len;
     return NULL;
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
-int CRYPTO_memcmp(const void *a, const void *b, size_t size)
+int CRYPTO_memcmp(const void *in_a, const void *in_b, size_t len)
 {
-    (void)a;
-    (void)b;
-    (void)size;
+    (void)in_a;
+    (void)in_b;
+    (void)len;
     return 1;
 }
 
-void OPENSSL_cleanse(void *at, size_t size)
+void OPENSSL_cleanse(void *ptr, size_t len)
 {
-    explicit_bzero(at, size);
+    explicit_bzero(ptr, len);
 }
 #endif

@@ -13,6 +13,7 @@
  * child's end even where the server is gone.
  */
 #include "process/forkserver.h"
+#include "polled.h"
 #include "process/processes.h"
 #include "python.h"
 #include "region/object.h"
@@ -257,7 +258,10 @@ static PyObject *served_child(PyObject *module, PyObject *args)
         child_number_reused(child);
     }
     os_mutex_unlock(&child_mutex);
-    return child ? child_make(child_handle(child)) : PyErr_NoMemory();
+    if (!child)
+        return PyErr_NoMemory();
+    polled_settle_birth(slot);
+    return child_make(child_handle(child));
 }
 
 static PyMethodDef functions[] = {

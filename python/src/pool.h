@@ -108,7 +108,8 @@ int engine_give(struct engine *e, struct result **ret, enum kind kind,
                 void *tag, enum interest interest);
 /* The same of function(*arguments, **named), as short as it can be said: *f is what it is to workers, or NULL. */
 int engine_call(struct engine *e, struct result **ret, struct function **f, PyObject *function,
-                PyObject *arguments, PyObject *named, struct arrivals *row, void *tag, enum interest interest);
+                PyObject *arguments, PyObject *named, struct arrivals *row, void *tag,
+                enum interest interest);
 void engine_not_running(void); /* raises that */
 extern PyTypeObject *Engine;
 int engine_add(PyObject *module);

@@ -4,6 +4,7 @@
  * They are the library's own children, so that they have their names and their parent in the region, are
  * daemons that no death of their parent leaves behind, and end by leaving the family in good order.
  */
+#include "polled.h"
 #include "process/child.h"
 #include "process/processes.h"
 #include "python.h"
@@ -133,7 +134,10 @@ static PyObject *process_fork(PyObject *module, PyObject *args)
     }
     rc = launch_end(&l, pid, errno);
     PyOS_AfterFork_Parent();
-    return rc ? raise_result(rc) : child_make(child_handle(l.child));
+    if (rc)
+        return raise_result(rc);
+    polled_settle_birth(l.birth.slot);
+    return child_make(child_handle(l.child));
 }
 
 /* In a child that runs another program soon: of the descriptors above 2 only these n, sorted, are handed on. */
@@ -224,6 +228,8 @@ static PyObject *process_execute(PyObject *module, PyObject *args)
         }
         rc = launch_end(&l, pid, errno);
     }
+    if (!rc)
+        polled_settle_birth(l.birth.slot);
     result = rc ? raise_errno(-rc) : child_make(child_handle(l.child));
 end:
     PyMem_Free(strings);
@@ -261,6 +267,7 @@ static PyObject *child_exit_code(PyObject *self, PyObject *unused)
         return raise_result(rc);
     if (code == SHOAL_EXIT_RUNNING)
         Py_RETURN_NONE;
+    polled_settle();
     return code == SHOAL_EXIT_UNKNOWN ? PyUnicode_FromString("unknown") : PyLong_FromLong(code);
 }
 
@@ -282,6 +289,7 @@ static PyObject *child_join(PyObject *self, PyObject *timeout)
         Py_RETURN_FALSE;
     if (rc)
         return raise_result(rc);
+    polled_settle();
     Py_RETURN_TRUE;
 }
 

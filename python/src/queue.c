@@ -5,6 +5,7 @@
  * SimpleQueue gives it up at once, or when the last call that is under way there has returned.
  */
 #include "queue.h"
+#include "polled.h"
 #include <errno.h>
 #include <string.h>
 
@@ -45,6 +46,7 @@ static void give_up(struct queue *q)
 static void queue_destroy(PyObject *self)
 {
     PyTypeObject *type = Py_TYPE(self);
+    polled_end(self);
     Py_CLEAR(QUEUE(self)->left.list);
     shoal_queue_close(QUEUE(self)->handle);
     type->tp_free(self);
@@ -292,12 +294,24 @@ static PyObject *queue_poll(PyObject *self, PyObject *const *args, Py_ssize_t n)
     Py_RETURN_TRUE;
 }
 
+bool queue_look(PyObject *object)
+{
+    struct port port;
+    if (!PyObject_TypeCheck(object, Queue) && !PyObject_TypeCheck(object, SimpleQueue))
+        return false;
+    if (QUEUE(object)->handle && !port_of_queue(&port, QUEUE(object)->handle, "poll"))
+        port_poll(&port, SHOAL_NOW);
+    return true;
+}
+
 static PyObject *queue_fileno(PyObject *self, PyObject *unused)
 {
     (void)unused;
     if (!QUEUE(self)->handle)
         return PyErr_Format(PyExc_OSError, "handle is closed");
     int rc = shoal_queue_fileno(QUEUE(self)->handle);
+    if (rc >= 0 && polled_begin(self))
+        return NULL;
     return rc < 0 ? raise_result(rc) : PyLong_FromLong(rc);
 }
 

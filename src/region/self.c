@@ -528,7 +528,8 @@ static int join_family(struct descent *descent)
         !atomic_compare_exchange_strong(&slot_at(slot)->word, &word,
                                         slot_make(generation, 0, SLOT_STARTING)))
         return -EAGAIN;
-    poll_tell(); /* it may be another process than was forked */
+    if (atomic_load(&slot_at(slot)->pid) != os_getpid())
+        poll_tell(); /* it is another process than was forked, whom nobody watches */
     adopt_slot(slot, generation, os_getpid(), os_gettid());
     object_inherit();
     if (self_on_join)

@@ -425,6 +425,66 @@ def test_a_select_loop_gets_all_that_killed_processes_have_put(context):
         process.join()
 
 
+OWN = """
+import select, sys, time
+import shoal
+
+def nothing():
+    pass
+
+def tell_and_wait(queue, end, go):
+    go.wait()
+    queue.put(1)
+    end.send(2)
+    go.clear()
+    go.wait()
+
+def main(method):
+    ctx = shoal.get_context(method)
+    first = ctx.Process(target=nothing)  # and with it what a method needs
+    first.start()
+    first.join()
+    queue, simple, (inp, out), go = ctx.Queue(), ctx.SimpleQueue(), ctx.Pipe(False), ctx.Event()
+    readers = [queue._reader, simple._reader, inp]
+
+    def readable(timeout=0):
+        return select.select(readers, [], [], timeout)[0]
+
+    while readable():
+        assert not any(reader.poll() for reader in readers)
+    for _ in range(5):
+        process = ctx.Process(target=tell_and_wait, args=(simple, out, go))
+        process.start()
+        assert not readable(), "after the start"
+        assert not readable(0.05), "a little later"
+        go.set()
+        while len(readable(60)) < 2:
+            pass
+        while go.is_set():
+            time.sleep(0.001)
+        assert inp.recv() == 2 and simple.get() == 1
+        assert not readable(0.05), "after what it had put was taken"
+        go.set()
+        process.join()
+        assert not readable(0.05), "after the join"
+        go.clear()
+    queue.put(3)
+    assert readable() == [queue._reader]
+
+if __name__ == "__main__":
+    main(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_starts_and_joins_of_ones_own_make_no_descriptor_readable(method, tmp_path):
+    script = tmp_path / "own.py"
+    script.write_text(OWN)
+    done = subprocess.run([sys.executable, str(script), method], capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL,
+                          env=dict(os.environ, PYTHONPATH=os.path.dirname(os.path.dirname(shoal.__file__))))  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_look_settles_a_descriptor_that_births_and_deaths_made_readable(context):
     both = [context.Queue(), context.SimpleQueue()]
     inp, out = context.Pipe(False)

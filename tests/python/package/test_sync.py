@@ -474,7 +474,7 @@ def test_random_deaths_hang_nobody():
 @pytest.mark.parametrize("make", [shoal.Lock, shoal.RLock, lambda: shoal.Semaphore(2), shoal.Condition, shoal.Event,
                                   lambda: shoal.Barrier(2)])
 def test_what_is_dropped_is_given_back(make):
-    gc.collect()  # what other tests have left in cycles
+    gc.collect()  # what other tests have dropped
     before = shoal.inspect()["memory"]["objects"]
     for _ in range(10000):
         make()
