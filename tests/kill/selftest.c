@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 /* The net for toys that hang for certain. It decides nothing: they would hang for ever. */
-#define SHORT_NET 3 /* s: what is caught as a hang takes so long; and others must have settled by then */
+/* s: what is caught as a hang takes so long; and others must have settled by then */
+#define SHORT_NET 3
 
 /* ---- the toy: a lock, and two numbers that must be equal when nobody holds it ---- */
 
