@@ -8,6 +8,7 @@
  * gone, nothing of it is left, and without the proof nothing is answered but the handshake.
  */
 #include "manager/manager.h"
+#include <errno.h>
 #include <shoal/shoal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +21,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #if SHOAL_CRYPTO
 static struct shoal_manager *manager;
 
-static void must(bool holds)
+/* Says what failed: not everything that fails does so a second time. */
+#define must(holds) ((holds) ? (void)0 : fails(__LINE__, #holds))
+
+_Noreturn static void fails(int line, const char *what)
 {
-    if (!holds)
-        abort();
+    fprintf(stderr, "fuzz/manager.c:%d: %s is false; errno %d, \"%s\"\n", line, what, errno,
+            shoal_error_detail());
+    abort();
 }
 
 static void make(const struct manager_type *type, shoal_any *args)

@@ -2,6 +2,7 @@
 
 Only the future whose worker died ends, with WorkerDied; the others go on.
 """
+import os
 import threading
 import time
 import weakref
@@ -66,6 +67,18 @@ def _broken(exception):
 _executors = weakref.WeakSet()
 _lock = threading.Lock()
 _registered = False
+
+
+def _forget_parents():
+    """In a child: its parent's executors are not the child's to end, and what the parent's other threads had locked stays so."""
+    global _lock
+    _lock = threading.Lock()
+    for executor in list(_executors):
+        executor._lock = threading.Lock()
+    _executors.clear()
+
+
+os.register_at_fork(after_in_child=_forget_parents)
 
 
 def _at_exit():

@@ -511,6 +511,8 @@ class Pool(_shoal.Pool):
             raise ValueError("Pool is still running")
         elif self._state not in (CLOSE, TERMINATE):
             raise ValueError("In unknown state")
+        if self._staff.pid != os.getpid():
+            return  # a child has nothing of it to wait for
         self._staff.join(None)
         if self._staff.thread is not None:
             self._staff.thread.join()

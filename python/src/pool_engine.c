@@ -49,6 +49,10 @@ void engine_not_running(void)
 
 int engine_open(struct engine *e)
 {
+    if (e && e->own && !pool_is_mine(e->own)) {
+        PyErr_SetString(PyExc_ValueError, "Pool not running here: another process made it");
+        return -1;
+    }
     if (e && e->own && !e->closing && !e->ended)
         return 0;
     engine_not_running();
@@ -218,6 +222,8 @@ static PyObject *engine_employs(PyObject *self, PyObject *pid)
 
 static void close_now(struct engine *e)
 {
+    if (!pool_is_mine(e->own)) /* in a child, where its mutex may be locked for good */
+        return;
     shoal_pool_close(e->handle);
     os_mutex_lock(&e->own->mutex);
     pool_turn(e->own);
@@ -270,6 +276,8 @@ static PyObject *engine_join(PyObject *self, PyObject *timeout)
         PyErr_SetString(PyExc_RuntimeError, "cannot join a pool in one of its callbacks");
         return NULL;
     }
+    if (!pool_is_mine(e->own)) /* in a child: it is its parent's to wait for */
+        Py_RETURN_TRUE;
     int rc = engine_wait(e, joined, e->own, until);
     if (vainly(rc))
         Py_RETURN_FALSE;

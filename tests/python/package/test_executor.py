@@ -180,3 +180,30 @@ def test_random_kills():
                 except WorkerDied:
                     died += 1
         assert died <= n
+
+
+def test_ends_whose_workers_are_replaced_as_it_ends():
+    """A worker that is forked while another thread is at the pool leaves its parent's executors alone."""
+    for _ in range(60):
+        with ProcessPoolExecutor(2, shoal.get_context("fork"), max_tasks_per_child=2) as e:
+            assert list(e.map(square, range(5))) == [0, 1, 4, 9, 16]
+
+
+def inherited_is_refused(executor, queue):
+    try:
+        executor.submit(square, 2)
+    except (ValueError, RuntimeError) as e:
+        queue.put(str(e))
+    executor.shutdown()
+
+
+def test_a_child_may_not_use_its_parents(executor):
+    queue = shoal.get_context("fork").SimpleQueue()
+    assert executor.submit(square, 3).result() == 9
+    with executor._lock:  # as another thread might have it at the fork
+        process = shoal.get_context("fork").Process(target=inherited_is_refused, args=(executor, queue))
+        process.start()
+    process.join(20)
+    assert process.exitcode == 0
+    assert "another process made it" in queue.get()
+    assert executor.submit(square, 4).result() == 16

@@ -265,7 +265,7 @@ def executor():
 @row(few=200)
 def executors_that_end():
     def round():
-        with shoal.ProcessPoolExecutor(2, fork) as made:
+        with shoal.ProcessPoolExecutor(2, fork, max_tasks_per_child=2) as made:
             assert list(made.map(echo, range(5))) == list(range(5))
         raises(RuntimeError, made.submit, echo, 1)
 
