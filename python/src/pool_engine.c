@@ -50,7 +50,7 @@ void engine_not_running(void)
 int engine_open(struct engine *e)
 {
     if (e && e->own && !pool_is_mine(e->own)) {
-        PyErr_SetString(PyExc_ValueError, "Pool not running here: another process made it");
+        PyErr_SetString(PyExc_RuntimeError, "Pool not running here: another process made it");
         return -1;
     }
     if (e && e->own && !e->closing && !e->ended)
