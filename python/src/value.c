@@ -172,6 +172,10 @@ static PyObject *let_go(struct wrapper *w, bool taken, PyObject *result)
 
 static PyObject *read_item(char code, const char *at)
 {
+    if (!at) { /* no: what has a code has items */
+        PyErr_BadInternalCall();
+        return NULL;
+    }
 #define READ(character, type, make)     \
     case character: {                   \
         type item;                      \
