@@ -10,6 +10,8 @@ import killing
 import pytest
 
 SECONDS = int(os.environ.get("NET") or 120)
+# Where it is shown; pytest keeps what goes to the usual place, and it ends with the run.
+SHOWN = int(os.environ.get("NET_SHOWN") or 2)
 
 # Who runs in the background of a shell may have been told to ignore it, and so would all children.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -32,7 +34,7 @@ if "libasan" in os.environ.get("LD_PRELOAD", ""):
 
 @pytest.fixture(autouse=True)
 def net():
-    faulthandler.dump_traceback_later(SECONDS, exit=True)
+    faulthandler.dump_traceback_later(SECONDS, exit=True, file=SHOWN)
     yield
     faulthandler.cancel_dump_traceback_later()
     left = multiprocessing.active_children()
