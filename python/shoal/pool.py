@@ -303,10 +303,14 @@ class _Staff(_shoal.Engine):
 
     def begin_minding(self):
         """Starts the pool's thread."""
-        if self.thread is not None and self.thread.is_alive():
+        if not self.claim(True):
             return
-        self.thread = threading.Thread(target=_mind, args=(self,), name="shoal-pool", daemon=True)
-        self.thread.start()
+        try:
+            self.thread = threading.Thread(target=_mind, args=(self,), name="shoal-pool", daemon=True)
+            self.thread.start()
+        except BaseException:
+            self.claim(False)
+            raise
 
     def end(self):
         """Terminates the workers, and waits for them."""

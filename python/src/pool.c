@@ -158,7 +158,8 @@ static PyObject *pool_apply_async(PyObject *self, PyObject *const *args, Py_ssiz
     if (o->calls) {
         int rc = PyList_Append(e->watched, (PyObject *)o);
         Py_DECREF(o);
-        if (rc)
+        /* The thread that was there has perhaps ended since, as the pool is over. */
+        if (rc || engine_minded(e))
             Py_CLEAR(o);
         pool_stir(p);
     }

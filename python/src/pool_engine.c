@@ -346,6 +346,20 @@ static int feed_hungry(PyObject *one)
     return !imap_feed(one);
 }
 
+/* claim(begins): whether the caller is the one to begin the thread that minds the pool; False: gives that up. A thread that has been
+ * told that all is over (mind) counts no more, though it may be there for a moment. */
+static PyObject *engine_claim(PyObject *self, PyObject *begins)
+{
+    enum { BEGUN = 1 /* no thread's number */ };
+    struct engine *e = ENGINE(self);
+    bool claimed = begins == Py_True && !e->minder;
+    if (begins != Py_True)
+        e->minder = 0;
+    else if (claimed)
+        e->minder = BEGUN;
+    return PyBool_FromLong(claimed);
+}
+
 /* mind(): False: the pool is over, and nothing is left to do. */
 static PyObject *engine_mind(PyObject *self, PyObject *unused)
 {
@@ -362,8 +376,10 @@ static PyObject *engine_mind(PyObject *self, PyObject *unused)
     visit_list(e->watched, tell_watched);
     if (rc == -ERESTART && fill(e))
         PyErr_WriteUnraisable(self);
-    if (rc < 0 && rc != -ERESTART && rc != -EINTR)
+    if (rc < 0 && rc != -ERESTART && rc != -EINTR) {
+        e->minder = 0;
         return raise_result(rc);
+    }
     if (rc || PyList_GET_SIZE(e->watched))
         Py_RETURN_TRUE;
     e->minder = 0;
@@ -401,6 +417,8 @@ static PyMethodDef engine_methods[] = {
     METHOD("terminate", engine_terminate, METH_NOARGS, "terminate()\n--\n\nEnds the workers."),
     METHOD("join", engine_join, METH_O,
            "join(timeout)\n--\n\nWaits until it is over: True, or False."),
+    METHOD("claim", engine_claim, METH_O,
+           "claim(begins)\n--\n\nWhether the caller begins the thread that minds it."),
     METHOD("mind", engine_mind, METH_NOARGS,
            "mind()\n--\n\nOne round of the pool's thread; False: it is over."),
     METHOD("statistics", engine_statistics, METH_NOARGS,
