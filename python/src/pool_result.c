@@ -605,11 +605,11 @@ PyObject *map_new(PyObject *pool, struct engine *e, PyObject *const *args)
     if (m->row)
         arrivals_watch(p, m->row, 0);
     os_mutex_unlock(&p->mutex);
-    if (!m->row) {
-        if (engine_minded(e)) /* as in apply_async */
-            goto fail;
+    if (engine_minded(
+            e)) /* as in apply_async; and it may have given up since the chunks were given */
+        goto fail;
+    if (!m->row)
         pool_stir(p);
-    }
     return (PyObject *)m;
 fail:
     Py_DECREF(m);
